@@ -1,0 +1,21 @@
+// module.cpp - the extension module fastnn._core.
+#include "arrays.h"
+
+PYBIND11_MODULE(_core, m) {
+  using namespace fastnn;
+  m.doc() = "Kernels of fastnn, called through fastnn.ops.";
+  m.attr("__version__") = FASTNN_VERSION;
+  m.def("isa", [] { return std::string(kernels().isa); });
+  m.def("lanes", [] { return kernels().lanes; });
+  m.def("compiled_isas", &compiled_isas);
+  m.def("available_isas", &available_isas);
+  m.def("use_isa", &use);
+  m.def("num_threads", &num_threads);
+  m.def("default_num_threads", &default_num_threads);
+  m.def("set_num_threads", &set_num_threads);
+  bind_products(m);
+  bind_rows(m);
+  bind_pool(m);
+  bind_training(m);
+  bind_tape(m);
+}

@@ -1,0 +1,102 @@
+// products.cpp - bindings of matrix products and convolutions.
+#include "arrays.h"
+
+namespace fastnn {
+namespace {
+
+void gemm(const py::array& a, const py::array& b, const py::array& c, bool transpose_a, bool transpose_b, const MaybeArray& bias,
+          const std::string& activation, float alpha) {
+  const index_t m = dim(c, 0, "c"), n = dim(c, 1, "c"), k = dim(a, transpose_a ? 0 : 1, "a");
+  launch("gemm", &Kernels::gemm, &Kernels::gemm_scratch,
+         Gemm{.a = in<float>(a, m * k, "a"),
+              .a_row = transpose_a ? 1 : k,
+              .a_col = transpose_a ? m : 1,
+              .b = in<float>(b, k * n, "b"),
+              .b_row = transpose_b ? 1 : n,
+              .b_col = transpose_b ? k : 1,
+              .c = out<float>(c, m * n, "c"),
+              .ldc = n,
+              .m = m,
+              .n = n,
+              .k = k,
+              .bias = in<float>(bias, n, "bias"),
+              .activation = activation_from(activation),
+              .alpha = alpha,
+              .accumulate = false,
+              .scratch = nullptr,
+              .slots = num_threads()});
+}
+
+void column_sums(const py::array& x, const py::array& y) {
+  const index_t rows = dim(x, 0, "x"), cols = dim(x, 1, "x");
+  launch("column_sums", &Kernels::column_sums, &Kernels::column_sums_scratch,
+         ColumnSums{in<float>(x, rows * cols, "x"), out<float>(y, cols, "y"), rows, cols, nullptr, num_threads()});
+}
+
+using Pair = std::array<index_t, 2>;
+
+// Shapes from x (N, H, W, C), w (R, S, C / groups, K) and y (N, P, Q, K); pads = (top, left).
+Conv2dShape conv_shape(const std::vector<index_t>& x, const std::vector<index_t>& w, const std::vector<index_t>& y, Pair strides,
+                       Pair pads, Pair dilation, index_t groups) {
+  require(x.size() == 4 && w.size() == 4 && y.size() == 4, "arrays of rank 4");
+  const Conv2dShape s = {.N = x[0], .H = x[1], .W = x[2], .C = x[3], .K = w[3], .R = w[0], .S = w[1], .P = y[1], .Q = y[2],
+                         .stride_h = strides[0], .stride_w = strides[1], .pad_top = pads[0], .pad_left = pads[1],
+                         .dilation_h = dilation[0], .dilation_w = dilation[1], .groups = groups};
+  require(y[0] == x[0] && y[3] == w[3], "y of x's batch size and w's channels");
+  require(groups >= 1 && s.C == w[2] * groups && s.K % groups == 0, "channels that groups divide");
+  require(s.stride_h >= 1 && s.stride_w >= 1 && s.dilation_h >= 1 && s.dilation_w >= 1, "strides and dilation >= 1");
+  return s;
+}
+
+std::vector<index_t> shape_of(const py::array& a) { return {a.shape(), a.shape() + a.ndim()}; }
+
+void conv2d_forward(const py::array& x, const py::array& w, const MaybeArray& bias, const py::array& y, Pair strides, Pair pads,
+                    Pair dilation, index_t groups, const std::string& activation, float alpha) {
+  const Conv2dShape s = conv_shape(shape_of(x), shape_of(w), shape_of(y), strides, pads, dilation, groups);
+  launch("conv2d_forward", &Kernels::conv2d_forward, &Kernels::conv2d_forward_scratch,
+         Conv2dForward{.s = s,
+                       .x = in<float>(x, -1, "x"),
+                       .w = in<float>(w, -1, "w"),
+                       .bias = in<float>(bias, s.K, "bias"),
+                       .y = out<float>(y, -1, "y"),
+                       .activation = activation_from(activation),
+                       .alpha = alpha,
+                       .scratch = nullptr,
+                       .slots = num_threads()});
+}
+
+void conv2d_backward_input(const py::array& dy, const py::array& w, const py::array& dx, Pair strides, Pair pads, Pair dilation,
+                           index_t groups) {
+  const Conv2dShape s = conv_shape(shape_of(dx), shape_of(w), shape_of(dy), strides, pads, dilation, groups);
+  launch("conv2d_backward_input", &Kernels::conv2d_backward_input, &Kernels::conv2d_backward_input_scratch,
+         Conv2dBackwardInput{.s = s,
+                             .dy = in<float>(dy, -1, "dy"),
+                             .w = in<float>(w, -1, "w"),
+                             .dx = out<float>(dx, -1, "dx"),
+                             .scratch = nullptr,
+                             .slots = num_threads()});
+}
+
+void conv2d_backward_filter(const py::array& x, const py::array& dy, const py::array& dw, Pair strides, Pair pads, Pair dilation,
+                            index_t groups) {
+  const Conv2dShape s = conv_shape(shape_of(x), shape_of(dw), shape_of(dy), strides, pads, dilation, groups);
+  launch("conv2d_backward_filter", &Kernels::conv2d_backward_filter, &Kernels::conv2d_backward_filter_scratch,
+         Conv2dBackwardFilter{.s = s,
+                              .x = in<float>(x, -1, "x"),
+                              .dy = in<float>(dy, -1, "dy"),
+                              .dw = out<float>(dw, -1, "dw"),
+                              .scratch = nullptr,
+                              .slots = num_threads()});
+}
+
+}  // namespace
+
+void bind_products(py::module_& m) {
+  m.def("gemm", &gemm);
+  m.def("column_sums", &column_sums);
+  m.def("conv2d_forward", &conv2d_forward);
+  m.def("conv2d_backward_input", &conv2d_backward_input);
+  m.def("conv2d_backward_filter", &conv2d_backward_filter);
+}
+
+}  // namespace fastnn

@@ -1,0 +1,93 @@
+// tape.cpp - bindings of the tape, and the memory of new arrays.
+#include "../tape.h"
+
+#include <new>
+
+#include "arrays.h"
+
+namespace fastnn {
+namespace {
+
+// Owner of a new array's memory, inside the capsule that is the array's base.
+struct Block {
+  std::shared_ptr<Arena> arena;  // or null: memory of its own
+  void* pointer;
+  std::size_t bytes;
+
+  ~Block() {
+    if (arena) {
+      arena->release(pointer, bytes);
+    } else {
+      ::operator delete(pointer, std::align_val_t{kAlignment});
+    }
+  }
+};
+
+void start(Tape& tape) {
+  require(recorder() == nullptr, "no other tape recording on this thread");
+  set_recorder(&tape);
+}
+
+index_t run(const Tape& tape, index_t steps, double seconds) {
+  require(recorder() == nullptr, "no tape recording on this thread");
+  const py::gil_scoped_release release;
+  return tape.run(steps, seconds);
+}
+
+}  // namespace
+
+void* Scratch::reuse(std::size_t bytes) {
+  struct Buffer {
+    void* pointer = nullptr;
+    std::size_t bytes = 0;
+    ~Buffer() { ::operator delete(pointer, std::align_val_t{kAlignment}); }
+  };
+  thread_local Buffer buffer;
+  if (buffer.bytes < bytes) {
+    ::operator delete(buffer.pointer, std::align_val_t{kAlignment});
+    buffer.pointer = nullptr;
+    buffer.bytes = 0;
+    buffer.pointer = ::operator new(bytes, std::align_val_t{kAlignment});
+    buffer.bytes = bytes;
+  }
+  return buffer.pointer;
+}
+
+py::array empty(const std::vector<index_t>& shape, const py::dtype& dtype) {
+  index_t bytes = dtype.itemsize();
+  for (const index_t size : shape) {
+    require(size >= 0, "dimensions >= 0");
+    if (__builtin_mul_overflow(bytes, size, &bytes)) throw std::bad_alloc();
+  }
+  const auto length = static_cast<std::size_t>(std::max<index_t>(bytes, 1));
+  auto block = std::make_unique<Block>();
+  block->bytes = length;
+  if (Tape* tape = recorder()) {
+    block->pointer = tape->arena()->allocate(length);
+    block->arena = tape->arena();
+  } else {
+    block->pointer = ::operator new(length, std::align_val_t{kAlignment});
+  }
+  void* pointer = block->pointer;
+  const py::capsule owner(block.release(), [](void* p) { delete static_cast<Block*>(p); });
+  return py::array(dtype, shape, pointer, owner);
+}
+
+void bind_tape(py::module_& m) {
+  m.def("empty", &empty);
+  m.def("recording", [] { return recorder() != nullptr; });
+  py::class_<Tape, std::shared_ptr<Tape>>(m, "Tape")
+      .def(py::init<>())
+      .def("start", &start)
+      .def("stop", [](Tape&) { set_recorder(nullptr); })
+      .def("run", &run)
+      .def("profile",
+           [](const Tape& tape) {
+             const py::gil_scoped_release release;
+             return tape.profile();
+           })
+      .def("names", &Tape::names)
+      .def_property_readonly("bytes", [](const Tape& tape) { return tape.arena()->bytes(); });
+}
+
+}  // namespace fastnn

@@ -1,0 +1,69 @@
+// kernels.cpp - the table of one instruction set. Compiled several times; see README.md.
+#include "../kernels.h"
+
+#include "activation.h"
+#include "conv.h"
+#include "data.h"
+#include "gemm.h"
+#include "loss.h"
+#include "norm.h"
+#include "optim.h"
+#include "pool.h"
+#include "probe.h"
+#include "random.h"
+#include "softmax.h"
+
+namespace fastnn {
+
+extern const Kernels FASTNN_TABLE;
+const Kernels FASTNN_TABLE = {
+    .isa = FASTNN_ISA_NAME,
+    .lanes = kLanes,
+    .gemm = gemm,
+    .gemm_scratch = gemm_scratch,
+    .column_sums = column_sums,
+    .column_sums_scratch = column_sums_scratch,
+    .conv2d_forward = conv2d_forward,
+    .conv2d_forward_scratch = conv2d_forward_scratch,
+    .conv2d_backward_input = conv2d_backward_input,
+    .conv2d_backward_input_scratch = conv2d_backward_input_scratch,
+    .conv2d_backward_filter = conv2d_backward_filter,
+    .conv2d_backward_filter_scratch = conv2d_backward_filter_scratch,
+    .max_pool2d_forward = max_pool2d_forward,
+    .max_pool2d_backward = max_pool2d_backward,
+    .avg_pool2d_forward = avg_pool2d_forward,
+    .avg_pool2d_backward = avg_pool2d_backward,
+    .spatial_mean_forward = spatial_mean_forward,
+    .spatial_mean_backward = spatial_mean_backward,
+    .activation_forward = activation_forward,
+    .activation_backward = activation_backward,
+    .softmax_forward = softmax_forward,
+    .softmax_backward = softmax_backward,
+    .batch_norm_forward = batch_norm_forward,
+    .batch_norm_forward_scratch = batch_norm_forward_scratch,
+    .batch_norm_inference = batch_norm_inference,
+    .batch_norm_backward = batch_norm_backward,
+    .batch_norm_backward_scratch = batch_norm_backward_scratch,
+    .dropout_forward = dropout_forward,
+    .dropout_backward = dropout_backward,
+    .softmax_cross_entropy = softmax_cross_entropy,
+    .cross_entropy = cross_entropy,
+    .elementwise_loss = elementwise_loss,
+    .mean_update = mean_update,
+    .count_matches = count_matches,
+    .sgd_step = sgd_step,
+    .momentum_step = momentum_step,
+    .adagrad_step = adagrad_step,
+    .rmsprop_step = rmsprop_step,
+    .adam_step = adam_step,
+    .gather_rows = gather_rows,
+    .store_rows = store_rows,
+    .advance = advance,
+    .permute = permute,
+    .fill = fill,
+    .multiply_add_probe = multiply_add_probe,
+    .multiply_add_probe_flops = multiply_add_probe_flops,
+    .triad_probe = triad_probe,
+};
+
+}  // namespace fastnn

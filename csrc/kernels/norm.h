@@ -1,0 +1,370 @@
+// norm.h - batch normalization of rows x channels: statistics, application, gradients.
+#pragma once
+
+#include "simd.h"
+
+namespace {
+
+using fastnn::BatchNormBackward;
+using fastnn::BatchNormForward;
+using fastnn::BatchNormInference;
+
+constexpr index_t kNormRows = 128;      // rows of a chunk: short float sums, later combined in double
+constexpr index_t kNormColumns = 64;    // columns that a sum works on at a time; a multiple of kLanes
+constexpr index_t kApplyColumns = 512;  // columns whose coefficients are kept on the stack while they are applied
+constexpr int kNormVectors = 4;         // vectors of partial sums in registers
+
+// Dense rows of few channels read as fewer, longer rows, so that vectors are full whatever the number of channels. The last
+// row may be short. Depends on the shape alone.
+struct FoldedRows {
+  index_t fold, width, rows, last_width;
+
+  FoldedRows(index_t x_rows, index_t channels, index_t max_width)
+      : fold(max_of(1, max_width / channels)),
+        width(channels * fold),
+        rows(ceil_div(x_rows, fold)),
+        last_width(x_rows * channels - (rows - 1) * width) {}
+
+  index_t width_of(index_t row) const { return row + 1 < rows ? width : last_width; }
+};
+
+// out[i] = of(channel of column first + i), i < count. Folded columns start at channel 0 and repeat.
+template <class Of>
+inline void spread_channels(index_t first, index_t count, index_t channels, float* out, const Of& of) {
+  const index_t distinct = min_of(count, channels);
+  for (index_t i = 0; i < distinct; ++i) out[i] = of(first + i);
+  for (index_t i = distinct; i < count; ++i) out[i] = out[i - channels];
+}
+
+// The terms of the sums, for F = vfloat or float. add(offset in the arrays, column in the block, one total per sum).
+template <class F>
+inline F read_as(const float* p) {
+  if constexpr (sizeof(F) == sizeof(float)) {
+    return *p;
+  } else {
+    return load(p);
+  }
+}
+
+struct ShiftedTerm {  // x - shift
+  static constexpr int kSums = 1;
+  const float* x;
+  const float* shift;
+
+  template <class F>
+  inline void add(index_t at, index_t column, F* totals) const {
+    totals[0] += read_as<F>(x + at) - read_as<F>(shift + column);
+  }
+};
+
+struct SquareTerm {  // (x - shift - mean)^2
+  static constexpr int kSums = 1;
+  const float* x;
+  const float* shift;
+  const float* mean;
+
+  template <class F>
+  inline void add(index_t at, index_t column, F* totals) const {
+    const F d = read_as<F>(x + at) - read_as<F>(shift + column) - read_as<F>(mean + column);
+    totals[0] += d * d;
+  }
+};
+
+struct GradientTerm {  // dy and dy (x - mean)
+  static constexpr int kSums = 2;
+  const float* x;
+  const float* dy;
+  const float* mean;
+
+  template <class F>
+  inline void add(index_t at, index_t column, F* totals) const {
+    const F g = read_as<F>(dy + at);
+    totals[0] += g;
+    totals[1] += g * (read_as<F>(x + at) - read_as<F>(mean + column));
+  }
+};
+
+// Up to kNormColumns columns of one chunk of rows. The chunk's rows are those of `rows` that are followed by another row.
+struct NormBlock {
+  const FoldedRows& view;
+  index_t row_begin, row_end, column, count;
+};
+
+// totals[s][i] = sum of term s over the rows [row_begin, row_end), for `Vectors` vectors of columns from `first` on.
+template <int Vectors, class Term>
+inline void sum_vectors(const NormBlock& b, index_t row_end, index_t first, const Term& term, float (*totals)[kNormColumns]) {
+  vfloat sums[Vectors][Term::kSums] = {};
+  for (index_t row = b.row_begin; row < row_end; ++row) {
+    const index_t at = row * b.view.width + b.column + first;
+    FASTNN_UNROLL
+    for (int v = 0; v < Vectors; ++v) term.add(at + v * kLanes, first + v * kLanes, sums[v]);
+  }
+  FASTNN_UNROLL
+  for (int v = 0; v < Vectors; ++v) {
+    FASTNN_UNROLL
+    for (int s = 0; s < Term::kSums; ++s) store(totals[s] + first + v * kLanes, sums[v][s]);
+  }
+}
+
+// totals[s][i] = sum of term s over the rows of the block. A vector that sticks out of its row reads the start of the next
+// one into lanes that nobody looks at, which is there and long enough: fewer columns stick out than there are channels. The
+// last row of the array has no next one and goes column by column.
+template <class Term>
+void sum_block(const NormBlock& b, const Term& term, float (*totals)[kNormColumns]) {
+  const index_t row_end = min_of(b.row_end, b.view.rows - 1);
+  index_t first = 0;
+  for (; first + kNormVectors * kLanes <= b.count; first += kNormVectors * kLanes) {
+    sum_vectors<kNormVectors>(b, row_end, first, term, totals);
+  }
+  for (; first < b.count; first += kLanes) sum_vectors<1>(b, row_end, first, term, totals);
+  if (row_end == b.row_end) return;
+  const index_t count = min_of(b.count, b.view.last_width - b.column);
+  for (index_t i = 0; i < count; ++i) {
+    float last[Term::kSums] = {};
+    term.add(row_end * b.view.width + b.column + i, i, last);
+    for (int s = 0; s < Term::kSums; ++s) totals[s][i] += last[s];
+  }
+}
+
+// out[c] = the sum of the columns that belong to channel c.
+inline void fold_columns(const float* totals, index_t count, index_t channels, float* out) {
+  for (index_t c = 0; c < min_of(count, channels); ++c) {
+    double sum = 0;
+    for (index_t i = c; i < count; i += channels) sum += totals[i];
+    out[c] = static_cast<float>(sum);
+  }
+}
+
+// Chunks of rows x blocks of columns: the pieces of work of a sum over rows, one partial result per chunk and channel.
+struct NormPlan {
+  FoldedRows view;
+  index_t chunks, blocks, chunk_rows, rows, channels;
+
+  NormPlan(index_t x_rows, index_t x_channels)
+      : view(x_rows, x_channels, kNormColumns),
+        chunks(ceil_div(view.rows, kNormRows)),
+        blocks(ceil_div(view.width, kNormColumns)),
+        chunk_rows(kNormRows * view.fold),
+        rows(x_rows),
+        channels(x_channels) {}
+
+  index_t scratch() const { return 2 * chunks * channels; }
+  index_t rows_of(index_t chunk) const { return min_of(chunk_rows, rows - chunk * chunk_rows); }
+
+  // body(chunk, block) for all pieces.
+  template <class Body>
+  void for_each_block(double cycles_per_element, const Body& body) const {
+    const double elements = static_cast<double>(min_of(view.rows, kNormRows) * min_of(view.width, kNormColumns));
+    parallel_for(chunks * blocks, elements * cycles_per_element, [&](index_t begin, index_t end) {
+      for (index_t i = begin; i < end; ++i) {
+        const index_t chunk = i / blocks, row = chunk * kNormRows, column = i % blocks * kNormColumns;
+        body(chunk, NormBlock{view, row, min_of(row + kNormRows, view.rows), column, min_of(kNormColumns, view.width - column)});
+      }
+    });
+  }
+
+  // body(first, count) for ranges of at most kNormColumns channels.
+  template <class Body>
+  void for_each_channel_range(const Body& body) const {
+    parallel_for(channels, static_cast<double>(chunks) * 2, [&](index_t begin, index_t end) {
+      for (index_t c = begin; c < end; c += kNormColumns) body(c, min_of(kNormColumns, end - c));
+    });
+  }
+};
+
+// Per chunk and channel: the sum of x - x[0], then the sum of squares around the chunk's own mean. Starting from the first
+// row keeps all digits of the deviations when the mean is much larger than they are; x is read from memory once.
+void chunk_statistics(const NormPlan& plan, const float* x, float* sums, float* squares) {
+  plan.for_each_block(0.4, [&](index_t chunk, const NormBlock& b) {
+    const index_t channels = plan.channels;
+    float shift[kNormColumns] = {}, mean[kNormColumns] = {}, totals[1][kNormColumns];
+    spread_channels(b.column, b.count, channels, shift, [=](index_t c) { return x[c]; });
+    sum_block(b, ShiftedTerm{x, shift}, totals);
+    float* chunk_sums = sums + chunk * channels;
+    fold_columns(totals[0], b.count, channels, chunk_sums + b.column);
+    const float rows = static_cast<float>(plan.rows_of(chunk));
+    spread_channels(b.column, b.count, channels, mean, [=](index_t c) { return chunk_sums[c] / rows; });
+    sum_block(b, SquareTerm{x, shift, mean}, totals);
+    fold_columns(totals[0], b.count, channels, squares + chunk * channels + b.column);
+  });
+}
+
+// Joins the chunks in order: mean = sum / rows, variance = (squares in the chunks + those of the chunks' means) / rows.
+void join_statistics(const NormPlan& plan, const float* x, const float* sums, const float* squares, float* mean, float* variance,
+                     index_t first, index_t count) {
+  double average[kNormColumns] = {}, square[kNormColumns] = {};
+  for (index_t chunk = 0; chunk < plan.chunks; ++chunk) {
+    const float* chunk_sums = sums + chunk * plan.channels + first;
+    FASTNN_SIMD
+    for (index_t i = 0; i < count; ++i) average[i] += chunk_sums[i];
+  }
+  const double rows = static_cast<double>(plan.rows);
+  for (index_t i = 0; i < count; ++i) average[i] /= rows;
+  for (index_t chunk = 0; chunk < plan.chunks; ++chunk) {
+    const float* chunk_sums = sums + chunk * plan.channels + first;
+    const float* chunk_squares = squares + chunk * plan.channels + first;
+    const double weight = static_cast<double>(plan.rows_of(chunk)), inverse = 1 / weight;
+    FASTNN_SIMD
+    for (index_t i = 0; i < count; ++i) {
+      const double d = chunk_sums[i] * inverse - average[i];
+      square[i] += chunk_squares[i] + weight * (d * d);
+    }
+  }
+  for (index_t i = 0; i < count; ++i) {
+    mean[i] = static_cast<float>(x[first + i] + average[i]);
+    variance[i] = static_cast<float>(square[i] / rows);
+  }
+}
+
+inline float reciprocal_deviation(float variance, float epsilon) { return 1.0f / __builtin_sqrtf(variance + epsilon); }
+
+// body(at, n, table) for runs of n elements that start at offset `at`; table[k][i] is coefficient k of element i's channel,
+// of(c) the `Count` coefficients of channel c.
+template <int Count>
+struct Coefficients {
+  float value[Count];
+};
+
+template <int Count, class Of, class Body>
+void apply_by_channel(index_t rows, index_t channels, double cycles, const Of& of, const Body& body) {
+  const FoldedRows view(rows, channels, kApplyColumns);
+  parallel_for(view.rows, cycles * static_cast<double>(view.width), [&](index_t begin, index_t end) {
+    float table[Count][kApplyColumns];
+    for (index_t column = 0; column < view.width; column += kApplyColumns) {
+      const index_t count = min_of(kApplyColumns, view.width - column);
+      for (int k = 0; k < Count; ++k) {
+        spread_channels(column, count, channels, table[k], [&of, k](index_t c) { return of(c).value[k]; });
+      }
+      for (index_t row = begin; row < end; ++row) {
+        body(row * view.width + column, min_of(count, view.width_of(row) - column), table);
+      }
+    }
+  });
+}
+
+// y = (x - mean) scale + offset, of(c) = {mean, scale, offset}.
+template <class Of>
+void normalize(const float* x, float* y, index_t rows, index_t channels, const Of& of) {
+  apply_by_channel<3>(rows, channels, 0.5, of, [=](index_t at, index_t n, const float (*table)[kApplyColumns]) {
+    const float* __restrict from = x + at;
+    float* __restrict to = y + at;
+    const float *__restrict mean = table[0], *__restrict scale = table[1], *__restrict offset = table[2];
+    FASTNN_SIMD
+    for (index_t i = 0; i < n; ++i) to[i] = (from[i] - mean[i]) * scale[i] + offset[i];
+  });
+}
+
+index_t batch_norm_forward_scratch(const BatchNormForward& a) {
+  return a.channels == 0 ? 0 : NormPlan(a.rows, a.channels).scratch();
+}
+
+void batch_norm_forward(const BatchNormForward& a) {
+  if (a.channels == 0) return;
+  const NormPlan plan(a.rows, a.channels);
+  float* sums = a.scratch;
+  float* squares = sums + plan.chunks * a.channels;
+  chunk_statistics(plan, a.x, sums, squares);
+  plan.for_each_channel_range([&](index_t first, index_t count) {
+    float variance[kNormColumns];
+    join_statistics(plan, a.x, sums, squares, a.mean + first, variance, first, count);
+    const float rest = static_cast<float>(1.0 - a.momentum);
+    for (index_t i = 0; i < count; ++i) {
+      const index_t c = first + i;
+      a.rstd[c] = reciprocal_deviation(variance[i], a.epsilon);
+      a.moving_mean[c] = a.momentum * a.moving_mean[c] + rest * a.mean[c];
+      a.moving_variance[c] = a.momentum * a.moving_variance[c] + rest * variance[i];
+    }
+  });
+  normalize(a.x, a.y, a.rows, a.channels, [&a](index_t c) {
+    return Coefficients<3>{a.mean[c], a.gamma ? a.gamma[c] * a.rstd[c] : a.rstd[c], a.beta ? a.beta[c] : 0.0f};
+  });
+}
+
+void batch_norm_inference(const BatchNormInference& a) {
+  if (a.channels == 0) return;
+  const auto rstd = [&a](index_t c) { return reciprocal_deviation(a.moving_variance[c], a.epsilon); };
+  for (index_t c = 0; a.mean && c < a.channels; ++c) a.mean[c] = a.moving_mean[c];
+  for (index_t c = 0; a.rstd && c < a.channels; ++c) a.rstd[c] = rstd(c);
+  normalize(a.x, a.y, a.rows, a.channels, [&a, &rstd](index_t c) {
+    return Coefficients<3>{a.moving_mean[c], a.gamma ? a.gamma[c] * rstd(c) : rstd(c), a.beta ? a.beta[c] : 0.0f};
+  });
+}
+
+// Per chunk and channel: the sum of dy and that of dy (x - mean).
+void chunk_gradients(const NormPlan& plan, const BatchNormBackward& a, float* dy_sums, float* product_sums) {
+  plan.for_each_block(0.4, [&](index_t chunk, const NormBlock& b) {
+    float mean[kNormColumns] = {}, totals[2][kNormColumns];
+    spread_channels(b.column, b.count, plan.channels, mean, [&a](index_t c) { return a.mean[c]; });
+    sum_block(b, GradientTerm{a.x, a.dy, mean}, totals);
+    const index_t out = chunk * plan.channels + b.column;
+    fold_columns(totals[0], b.count, plan.channels, dy_sums + out);
+    fold_columns(totals[1], b.count, plan.channels, product_sums + out);
+  });
+}
+
+// Joins the chunks in order: dbeta = sum dy, dgamma = rstd sum dy (x - mean).
+void join_gradients(const NormPlan& plan, const BatchNormBackward& a, const float* dy_sums, const float* product_sums,
+                    index_t first, index_t count) {
+  double dbeta[kNormColumns] = {}, dgamma[kNormColumns] = {};
+  for (index_t chunk = 0; chunk < plan.chunks; ++chunk) {
+    const index_t at = chunk * plan.channels + first;
+    FASTNN_SIMD
+    for (index_t i = 0; i < count; ++i) {
+      dbeta[i] += dy_sums[at + i];
+      dgamma[i] += product_sums[at + i];
+    }
+  }
+  for (index_t i = 0; i < count; ++i) {
+    a.dbeta[first + i] = static_cast<float>(dbeta[i]);
+    a.dgamma[first + i] = static_cast<float>(dgamma[i] * a.rstd[first + i]);
+  }
+}
+
+// dx = scale dy
+void scale_gradient(const BatchNormBackward& a) {
+  const auto of = [&a](index_t c) { return Coefficients<1>{a.gamma ? a.gamma[c] * a.rstd[c] : a.rstd[c]}; };
+  apply_by_channel<1>(a.rows, a.channels, 0.4, of, [&a](index_t at, index_t n, const float (*table)[kApplyColumns]) {
+    const float* __restrict dy = a.dy + at;
+    float* __restrict dx = a.dx + at;
+    const float* __restrict scale = table[0];
+    FASTNN_SIMD
+    for (index_t i = 0; i < n; ++i) dx[i] = scale[i] * dy[i];
+  });
+}
+
+// dx = scale (dy - dy_mean - (x - mean) slope)
+void center_gradient(const BatchNormBackward& a) {
+  const float inverse = static_cast<float>(1.0 / static_cast<double>(a.rows));
+  const auto of = [&a, inverse](index_t c) {
+    const float scale = a.gamma ? a.gamma[c] * a.rstd[c] : a.rstd[c];
+    return Coefficients<4>{a.mean[c], scale, a.dbeta[c] * inverse, a.dgamma[c] * inverse * a.rstd[c]};
+  };
+  apply_by_channel<4>(a.rows, a.channels, 0.6, of, [&a](index_t at, index_t n, const float (*table)[kApplyColumns]) {
+    const float* __restrict x = a.x + at;
+    const float* __restrict dy = a.dy + at;
+    float* __restrict dx = a.dx + at;
+    const float *__restrict mean = table[0], *__restrict scale = table[1];
+    const float *__restrict dy_mean = table[2], *__restrict slope = table[3];
+    FASTNN_SIMD
+    for (index_t i = 0; i < n; ++i) dx[i] = scale[i] * (dy[i] - dy_mean[i] - (x[i] - mean[i]) * slope[i]);
+  });
+}
+
+index_t batch_norm_backward_scratch(const BatchNormBackward& a) {
+  return a.channels == 0 ? 0 : NormPlan(a.rows, a.channels).scratch();
+}
+
+void batch_norm_backward(const BatchNormBackward& a) {
+  if (a.channels == 0) return;
+  const NormPlan plan(a.rows, a.channels);
+  float* dy_sums = a.scratch;
+  float* product_sums = dy_sums + plan.chunks * a.channels;
+  chunk_gradients(plan, a, dy_sums, product_sums);
+  plan.for_each_channel_range([&](index_t first, index_t count) {
+    join_gradients(plan, a, dy_sums, product_sums, first, count);
+  });
+  if (!a.dx) return;
+  a.fixed_statistics ? scale_gradient(a) : center_gradient(a);
+}
+
+}  // namespace

@@ -1,0 +1,89 @@
+// simd.h - the vector type of this instruction set, its register-tile sizes, and the loop helpers every kernel uses.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#include "../kernels.h"
+#include "../threads.h"
+
+#define FASTNN_UNROLL _Pragma("GCC unroll 64")
+#define FASTNN_SIMD _Pragma("omp simd")
+
+namespace {
+
+using fastnn::index_t;
+
+// kMaxRows x (kMaxVectors * kLanes) is the largest register tile: its accumulators, one row of b and one broadcast value fit in the
+// 32 (AVX-512, NEON) or 16 registers.
+#if defined(__AVX512F__)
+constexpr int kLanes = 16, kMaxRows = 14, kMaxVectors = 2;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8, kMaxRows = 6, kMaxVectors = 2;
+#elif defined(__aarch64__)
+constexpr int kLanes = 4, kMaxRows = 8, kMaxVectors = 3;
+#else
+constexpr int kLanes = 4, kMaxRows = 4, kMaxVectors = 2;
+#endif
+
+typedef float vfloat __attribute__((vector_size(kLanes * 4)));
+typedef float vfloat_unaligned __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+
+inline vfloat load(const float* p) { return *reinterpret_cast<const vfloat_unaligned*>(p); }
+inline void store(float* p, vfloat v) { *reinterpret_cast<vfloat_unaligned*>(p) = v; }
+
+// The first `count` lanes (0 <= count <= kLanes); the others read as 0 and are not written. Never touches memory beyond them.
+#if defined(__AVX512F__)
+inline vfloat load_partial(const float* p, int count) {
+  return (vfloat)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
+}
+inline void store_partial(float* p, vfloat v, int count) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), (__m512)v);
+}
+#elif defined(__AVX2__)
+inline __m256i lane_mask(int count) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), lane);
+}
+inline vfloat load_partial(const float* p, int count) { return (vfloat)_mm256_maskload_ps(p, lane_mask(count)); }
+inline void store_partial(float* p, vfloat v, int count) { _mm256_maskstore_ps(p, lane_mask(count), (__m256)v); }
+#else
+inline vfloat load_partial(const float* p, int count) {
+  vfloat v = {};
+  for (int i = 0; i < count; ++i) v[i] = p[i];
+  return v;
+}
+inline void store_partial(float* p, vfloat v, int count) {
+  for (int i = 0; i < count; ++i) p[i] = v[i];
+}
+#endif
+
+constexpr index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / b; }
+constexpr index_t round_up(index_t a, index_t b) { return ceil_div(a, b) * b; }
+constexpr index_t min_of(index_t a, index_t b) { return a < b ? a : b; }
+constexpr index_t max_of(index_t a, index_t b) { return a > b ? a : b; }
+
+constexpr int kAnySlots = 1 << 20;
+
+// body(begin, end, slot) over [0, n); see parallel_ranges.
+template <class Body>
+void parallel_for(index_t n, double cycles, int slots, const Body& body) {
+  fastnn::parallel_ranges(
+      n, cycles, slots,
+      [](void* context, index_t begin, index_t end, int slot) {
+        (*static_cast<const Body*>(context))(begin, end, slot);
+      },
+      const_cast<Body*>(&body));
+}
+
+// body(begin, end) over [0, n), for bodies without scratch.
+template <class Body>
+void parallel_for(index_t n, double cycles, const Body& body) {
+  parallel_for(n, cycles, kAnySlots, [&body](index_t begin, index_t end, int) { body(begin, end); });
+}
+
+}  // namespace

@@ -1,0 +1,139 @@
+// softmax.h - softmax rows, forward and backward, and the chunks of a row that the losses share with them.
+#pragma once
+
+#include "math.h"
+#include "simd.h"
+
+namespace {
+
+// A row is worked on in chunks of 16 columns on every instruction set, and a sum over it is 16 partial sums that are combined in
+// one order: what comes out depends on the row alone, not on its neighbours, the threads or the width of a vector.
+constexpr int kChunk = 16;
+
+struct Chunk {
+  alignas(64) float v[kChunk];
+};
+
+// The chunk at p, of which `count` columns exist (16 or more: all); the others read as `fill`.
+inline Chunk load_chunk(const float* p, index_t count, float fill) {
+  Chunk c;
+  int i = 0;
+  for (; i < kChunk && i + kLanes <= count; i += kLanes) store(c.v + i, load(p + i));
+  if (i == kChunk) return c;
+  const int present = static_cast<int>(count);
+  store(c.v + i, load_partial(p + i, present - i));
+  for (i += kLanes; i < kChunk; i += kLanes) store(c.v + i, vfloat{});
+  FASTNN_SIMD
+  for (int k = 0; k < kChunk; ++k) c.v[k] = select(k < present, c.v[k], fill);
+  return c;
+}
+
+// Writes the columns that exist.
+inline void store_chunk(float* p, const Chunk& c, index_t count) {
+  int i = 0;
+  for (; i < kChunk && i + kLanes <= count; i += kLanes) store(p + i, load(c.v + i));
+  if (i < kChunk && i < count) store_partial(p + i, load(c.v + i), static_cast<int>(count) - i);
+}
+
+inline float larger(float a, float b) { return a > b ? a : b; }
+
+// The sum of the 16, added in one order everywhere: columns 8 apart, then 4, 2 and 1 apart.
+inline float total(const Chunk& c) {
+  typedef float vquad __attribute__((vector_size(16), may_alias));
+  const vquad* q = reinterpret_cast<const vquad*>(c.v);
+  const vquad s = (q[0] + q[2]) + (q[1] + q[3]);
+  return (s[0] + s[2]) + (s[1] + s[3]);
+}
+
+inline float largest(const Chunk& c) {
+  float top = c.v[0];
+  _Pragma("omp simd reduction(max : top)")
+  for (int i = 0; i < kChunk; ++i) top = larger(c.v[i], top);
+  return top;
+}
+
+// Where the last chunk of a row starts. It has 1 to 16 columns and is kept in a local variable from pass to pass, so that a
+// row of at most 16 columns is read and written once.
+inline index_t last_chunk(index_t cols) { return (cols - 1) / kChunk * kChunk; }
+
+// The largest value of a row whose last chunk, padded with -infinity, is `last`. A NaN need not win: its exp is a NaN too.
+inline float row_max(const float* x, index_t start_of_last, const Chunk& last) {
+  Chunk top;
+  FASTNN_SIMD
+  for (int i = 0; i < kChunk; ++i) top.v[i] = larger(last.v[i], -kInfinity);
+  for (index_t j = 0; j < start_of_last; j += kChunk) {
+    FASTNN_SIMD
+    for (int i = 0; i < kChunk; ++i) top.v[i] = larger(x[j + i], top.v[i]);
+  }
+  return largest(top);
+}
+
+// e = exp(x - top) and its sum; the last chunk is replaced in place and not written to e. e may be x, or null.
+inline float exp_row(const float* x, float* e, index_t start_of_last, float top, Chunk& last) {
+  Chunk sum;
+  FASTNN_SIMD
+  for (int i = 0; i < kChunk; ++i) sum.v[i] = last.v[i] = exp_f(last.v[i] - top);
+  for (index_t j = 0; j < start_of_last; j += kChunk) {
+    Chunk here;
+    FASTNN_SIMD
+    for (int i = 0; i < kChunk; ++i) here.v[i] = exp_f(x[j + i] - top);
+    FASTNN_SIMD
+    for (int i = 0; i < kChunk; ++i) sum.v[i] += here.v[i];
+    if (e) store_chunk(e + j, here, kChunk);
+  }
+  return total(sum);
+}
+
+inline void softmax_row(const float* x, float* y, index_t cols) {
+  const index_t start = last_chunk(cols);
+  Chunk last = load_chunk(x + start, cols - start, -kInfinity);
+  const float top = row_max(x, start, last);
+  const float scale = 1.0f / exp_row(x, y, start, top, last);
+  for (index_t j = 0; j < start; j += kChunk) {
+    FASTNN_SIMD
+    for (int i = 0; i < kChunk; ++i) y[j + i] *= scale;
+  }
+  FASTNN_SIMD
+  for (int i = 0; i < kChunk; ++i) last.v[i] *= scale;
+  store_chunk(y + start, last, cols - start);
+}
+
+inline void softmax_row_backward(const float* dy, const float* y, float* dx, index_t cols) {
+  const index_t start = last_chunk(cols);
+  Chunk last_dy = load_chunk(dy + start, cols - start, 0.0f);
+  const Chunk last_y = load_chunk(y + start, cols - start, 0.0f);
+  Chunk sum;
+  FASTNN_SIMD
+  for (int i = 0; i < kChunk; ++i) sum.v[i] = last_dy.v[i] * last_y.v[i];
+  for (index_t j = 0; j < start; j += kChunk) {
+    FASTNN_SIMD
+    for (int i = 0; i < kChunk; ++i) sum.v[i] = mul_add(dy[j + i], y[j + i], sum.v[i]);
+  }
+  const float mean = total(sum);
+  for (index_t j = 0; j < start; j += kChunk) {
+    FASTNN_SIMD
+    for (int i = 0; i < kChunk; ++i) dx[j + i] = y[j + i] * (dy[j + i] - mean);
+  }
+  FASTNN_SIMD
+  for (int i = 0; i < kChunk; ++i) last_dy.v[i] = last_y.v[i] * (last_dy.v[i] - mean);
+  store_chunk(dx + start, last_dy, cols - start);
+}
+
+// Estimated cycles of a row: its reductions, and what a column costs.
+inline double row_cycles(index_t cols, double per_column) { return 40.0 + per_column * static_cast<double>(cols); }
+
+void softmax_forward(const fastnn::SoftmaxForward& a) {
+  parallel_for(a.rows, row_cycles(a.cols, 2.0), [&a](index_t begin, index_t end) {
+    for (index_t i = begin; i < end; ++i) softmax_row(a.x + i * a.cols, a.y + i * a.cols, a.cols);
+  });
+}
+
+void softmax_backward(const fastnn::SoftmaxBackward& a) {
+  parallel_for(a.rows, row_cycles(a.cols, 1.0), [&a](index_t begin, index_t end) {
+    for (index_t i = begin; i < end; ++i) {
+      softmax_row_backward(a.dy + i * a.cols, a.y + i * a.cols, a.dx + i * a.cols, a.cols);
+    }
+  });
+}
+
+}  // namespace

@@ -1,0 +1,94 @@
+// tape.h - a recorded step: kernel calls over fixed buffers, replayed without Python.
+//
+// While a tape records on a thread, every kernel call made there through launch() is run and appended to it: the function and a
+// copy of its argument struct. Arrays made meanwhile come from the tape's arena. An array that Python lets go of while
+// recording gives its memory back to later calls of the same recording; since a replay makes the same calls in the same order,
+// that is all the planning the buffers of a step need.
+#pragma once
+
+#include <any>
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "dispatch.h"
+#include "kernels.h"
+
+namespace fastnn {
+
+constexpr std::size_t kAlignment = 64;
+
+// Aligned memory that grows by whole chunks and never moves.
+class Arena {
+ public:
+  Arena() = default;
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  void* allocate(std::size_t bytes);              // aligned; throws std::bad_alloc
+  void release(void* block, std::size_t bytes);   // gives a block back to later allocations
+  bool contains(const void* pointer) const;
+  std::size_t bytes() const { return total_; }    // memory held
+
+ private:
+  void* take(std::map<char*, std::size_t>::iterator hole, std::size_t bytes);
+
+  std::map<char*, std::size_t> holes_;   // free memory by address
+  std::map<char*, std::size_t> chunks_;
+  std::size_t total_ = 0;
+};
+
+class Tape {
+ public:
+  template <class Args>
+  void add(const char* name, void (*kernel)(const Args&), const Args& args) {
+    static_assert(std::is_trivially_copyable_v<Args> && alignof(Args) <= 16);
+    const std::size_t offset = (arguments_.size() + 15) / 16 * 16;
+    arguments_.resize(offset + sizeof(Args));
+    __builtin_memcpy(arguments_.data() + offset, &args, sizeof(Args));
+    records_.push_back({name, &call<Args>, reinterpret_cast<void (*)()>(kernel), offset});
+  }
+
+  // Replays whole steps until `steps` are done or `seconds` have passed; returns how many were done (at least one if steps > 0).
+  index_t run(index_t steps, double seconds) const;
+
+  // Replays one step and returns (name, seconds) of every record.
+  std::vector<std::pair<std::string, double>> profile() const;
+
+  // Keeps an owner of memory alive as long as the tape.
+  void keep(std::any owner) { owners_.push_back(std::move(owner)); }
+
+  std::vector<std::string> names() const;
+  const std::shared_ptr<Arena>& arena() const { return arena_; }
+
+ private:
+  struct Record {
+    const char* name;
+    void (*call)(void (*kernel)(), const std::byte* args);
+    void (*kernel)();
+    std::size_t offset;
+  };
+
+  template <class Args>
+  static void call(void (*kernel)(), const std::byte* args) {
+    reinterpret_cast<void (*)(const Args&)>(kernel)(*reinterpret_cast<const Args*>(args));
+  }
+
+  void play(const Record& record) const { record.call(record.kernel, arguments_.data() + record.offset); }
+
+  std::vector<Record> records_;
+  std::vector<std::byte> arguments_;
+  std::vector<std::any> owners_;
+  std::shared_ptr<Arena> arena_ = std::make_shared<Arena>();
+};
+
+// The tape that records on this thread, or null.
+Tape* recorder();
+void set_recorder(Tape* tape);
+
+}  // namespace fastnn

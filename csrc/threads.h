@@ -1,0 +1,34 @@
+// threads.h - the only door to threads. threads.cpp is the only file that knows OpenMP exists.
+#pragma once
+
+#include "kernels.h"
+
+namespace fastnn {
+
+// body(context, begin, end, slot): do items [begin, end) as the thread numbered slot (0 <= slot < slots).
+using RangeBody = void (*)(void* context, index_t begin, index_t end, int slot);
+
+// Work below this many cycles is done by the calling thread: about what it costs to wake the others.
+constexpr double kSerialCycles = 12000;
+
+// Cuts [0, n) into at most min(num_threads(), slots) contiguous ranges and runs body on each, once. `cycles` is the estimated
+// cost of one item on one core. Serial when the whole is cheap, inside another region, and in a forked child.
+void parallel_ranges(index_t n, double cycles, int slots, RangeBody body, void* context);
+
+int num_threads();
+void set_num_threads(int count);  // count >= 1
+int default_num_threads();        // processors this process may use, or OMP_NUM_THREADS
+
+// While one of these lives, the calling thread reads and writes denormal numbers as zero. Restored on destruction.
+class FlushDenormals {
+ public:
+  FlushDenormals();
+  ~FlushDenormals();
+  FlushDenormals(const FlushDenormals&) = delete;
+  FlushDenormals& operator=(const FlushDenormals&) = delete;
+
+ private:
+  std::uint64_t saved_;
+};
+
+}  // namespace fastnn
