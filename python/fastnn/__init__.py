@@ -1,0 +1,35 @@
+"""fastnn trains neural networks on a CPU, fast. See `fastnn.Sequential`, `fastnn.layers` and `fastnn.config`."""
+
+from fastnn import (
+    activations,
+    callbacks,
+    config,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    utils,
+)
+from fastnn._core import __version__
+from fastnn.layers.core import Input
+from fastnn.models import Sequential
+
+__all__ = [
+    "Input",
+    "Sequential",
+    "__version__",
+    "activations",
+    "callbacks",
+    "config",
+    "datasets",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "utils",
+]

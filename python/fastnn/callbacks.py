@@ -1,0 +1,22 @@
+"""Callbacks: what happens between the steps and epochs of `fit`."""
+
+from fastnn.training.callbacks import (
+    Callback,
+    CallbackList,
+    EarlyStopping,
+    LambdaCallback,
+    ModelCheckpoint,
+    TerminateOnNaN,
+)
+from fastnn.training.history import CSVLogger, History
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "CallbackList",
+    "EarlyStopping",
+    "History",
+    "LambdaCallback",
+    "ModelCheckpoint",
+    "TerminateOnNaN",
+]

@@ -1,0 +1,248 @@
+"""Layer, the base of all layers: a forward/backward pair over parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from fastnn import checks, initializers, ops
+from fastnn.checks import Float32
+from fastnn.names import Shape, shape_text, snake_case, unique_name
+from fastnn.parameter import Parameter
+
+_budget: list[int] = []  # values that may still be made, innermost last
+
+
+@contextmanager
+def weight_budget(values: int) -> Iterator[None]:
+    """Refuse to make more than this many parameter values: a file cannot declare more than it holds."""
+    _budget.append(values)
+    try:
+        yield
+    finally:
+        _budget.pop()
+
+
+def spend_weights(who: str, count: int) -> None:
+    """Count parameter values against the budget before their memory is taken."""
+    if not _budget:
+        return
+    if count > _budget[-1]:
+        checks.fail(who, f"at most {_budget[-1]} more weights, what the file holds", count, "the file is damaged")
+    _budget[-1] -= count
+
+
+class Layer:
+    """A step of a model: `forward` computes its output and remembers what `backward` needs.
+
+    A subclass writes `build` (make parameters with `add_weight`), `forward`, `backward` and `compute_output_shape`. If it works in
+    Python or NumPy, the model runs step by step; if it calls only `fastnn.ops`, it may declare ``recordable = True`` in its own
+    body and the step is replayed without Python.
+
+    Args:
+        name: unique in its model; None makes one from the class.
+        trainable: False freezes the parameters: their bits do not change in training.
+        dtype: None or "float32", the only one there is.
+        input_shape: shape of one sample, for the first layer of a model.
+
+    Example:
+        >>> import numpy as np
+        >>> class Scale(fastnn.layers.Layer):
+        ...     def build(self, input_shape):
+        ...         self.factor = self.add_weight("factor", (1,), "ones")
+        ...     def forward(self, x, training=False):
+        ...         self.saved = x
+        ...         return x * self.factor.value
+        ...     def backward(self, dy):
+        ...         self.factor.gradient[...] = (dy * self.saved).sum()
+        ...         return dy * self.factor.value
+        >>> Scale()(np.ones((1, 2))).tolist()
+        [[1.0, 1.0]]
+    """
+
+    recordable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+        dtype: str | None = None,
+        input_shape: Sequence[int] | None = None,
+        **unknown: Any,
+    ) -> None:
+        cls = type(self).__name__
+        checks.unknown_arguments(cls, unknown, ("name", "trainable", "dtype", "input_shape"))
+        if name is not None and (not isinstance(name, str) or not name or "/" in name):
+            checks.fail(cls, "name to be a non-empty string without '/'", repr(name))
+        if dtype not in (None, "float32"):
+            checks.fail(f"{cls}", "dtype None or 'float32'", repr(dtype), "fastnn computes in float32")
+        self.name = name or unique_name(snake_case(cls))
+        self.trainable = checks.boolean(cls, "trainable", trainable)
+        self.given_shape: Shape | None = None
+        if input_shape is not None:
+            sizes = [None if s is None else checks.integer(cls, "input_shape", s, 1) for s in input_shape]
+            self.given_shape = (None, *sizes)
+        self.built = False
+        self.input_shape: Shape | None = None
+        self.parameters: list[Parameter] = []
+        self.need_dx = True  # set False by a model for what no parameter lies before
+        self._saved: Any = None
+
+    # --- to override ---
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the parameters for inputs of this shape (the first entry, the batch size, is None)."""
+
+    def forward(self, x: Any, training: bool = False) -> Float32:
+        """Return the output for a batch; with training=True remember what `backward` needs."""
+        raise TypeError(checks.message(self.who, "a layer class with a forward method", type(self).__name__))
+
+    def backward(self, dy: Float32) -> Float32 | None:
+        """Write the gradients of the parameters and return that of the input, given that of the output.
+
+        The input's gradient may be None where `need_dx` is False.
+        """
+        raise TypeError(checks.message(self.who, "a layer class with a backward method", type(self).__name__))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return the output's shape for an input's; the default is the same."""
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this layer again, as plain data."""
+        return {"name": self.name, "trainable": self.trainable}
+
+    # --- for use ---
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """Return a new layer from what `get_config` returned."""
+        return cls(**config)
+
+    @property
+    def who(self) -> str:
+        """The layer in error messages: class and name."""
+        return f"{type(self).__name__} '{self.name}'"
+
+    def __call__(self, x: Any, training: bool = False) -> Float32:
+        """Return forward(x, training), building the layer for x if that has not been done."""
+        return self.forward(self.check_input(x), training)
+
+    def build_for(self, input_shape: Shape) -> None:
+        """Check the shape, then build, once."""
+        self.check_shape(input_shape)
+        self.compute_output_shape(input_shape)
+        self.build(input_shape)
+        self.input_shape = tuple(input_shape)
+        self.built = True
+
+    def check_input(self, x: Any) -> Float32:
+        """Return x as float32 after building or checking the layer for its shape."""
+        x = ops.as_float32(self.who, "input", x)
+        if not self.built:
+            self.build_for((None, *x.shape[1:]))
+        elif x.shape[1:] != self.input_shape[1:]:  # type: ignore[index]
+            self.check_shape(x.shape)
+        return x
+
+    def expected_shape(self) -> Shape | None:
+        """Return the shape this layer takes, None for a free entry; None if any shape will do."""
+        return self.input_shape
+
+    def check_shape(self, shape: Sequence[int | None]) -> None:
+        """Raise unless an input of this shape will do."""
+        expected = self.expected_shape()
+        if expected is None:
+            return
+        fits = len(shape) == len(expected) and all(
+            e is None or s is None or s == e for s, e in zip(shape[1:], expected[1:])
+        )
+        if not fits:
+            checks.fail(self.who, f"input of shape {shape_text(expected)}", self._got(shape), self.shape_advice(shape))
+
+    @staticmethod
+    def _got(shape: Sequence[int | None]) -> str:
+        return shape_text(shape) if shape and shape[0] is None else str(tuple(shape))
+
+    def shape_advice(self, shape: Sequence[int | None]) -> str:
+        """Return how to mend an input of a wrong shape."""
+        return "it was built for that shape; make a new layer for another one" if self.built else ""
+
+    def add_weight(
+        self,
+        name: str,
+        shape: Sequence[int],
+        initializer: Any = "glorot_uniform",
+        *,
+        trainable: bool = True,
+    ) -> Parameter:
+        """Make a parameter of this layer, named "<layer>/<name>"."""
+        spend_weights(self.who, math.prod(shape))
+        value = initializers.get(initializer)(tuple(shape))
+        parameter = Parameter(f"{self.name}/{name}", value, trainable=trainable)
+        self.parameters.append(parameter)
+        return parameter
+
+    def saved(self) -> Any:
+        """Return what forward kept, or raise if there was no forward pass in training."""
+        if self._saved is None:
+            checks.fail(self.who, "forward(x, training=True) before backward", "no such call", "call forward first")
+        return self._saved
+
+    def forget(self) -> None:
+        """Let go of what forward kept."""
+        self._saved = None
+
+    def step_key(self) -> tuple[Any, ...]:
+        """Return what a recorded step has captured of this layer's settings: if it changes, the step is recorded anew."""
+        return (self.trainable,)
+
+    @property
+    def counters(self) -> dict[str, Any]:
+        """Return the integer arrays that training changes (random counters), saved with the training state."""
+        return {}
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters: those that have a gradient first, then the others (moving statistics)."""
+        return [p for p in self.parameters if p.trainable] + [p for p in self.parameters if not p.trainable]
+
+    @property
+    def trainable_weights(self) -> list[Parameter]:
+        """The parameters that training changes by gradients now."""
+        return [p for p in self.parameters if p.trainable and self.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Parameter]:
+        """The other parameters: moving statistics, and all of a frozen layer."""
+        return [p for p in self.weights if not (p.trainable and self.trainable)]
+
+    def get_weights(self) -> list[Float32]:
+        """Return copies of the parameters."""
+        return [p.numpy() for p in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set the parameters from arrays in the order of `get_weights`; nothing changes if one does not fit."""
+        assign_all(self.who, self.weights, weights)
+
+    def count_params(self) -> int:
+        """Return the number of parameter values."""
+        return sum(p.size for p in self.parameters)
+
+    def __repr__(self) -> str:
+        return f"<{self.who}>"
+
+
+def assign_all(who: str, parameters: Sequence[Parameter], values: Sequence[Any]) -> None:
+    """Assign values to parameters, all or none."""
+    if len(values) != len(parameters):
+        checks.fail(who, f"{len(parameters)} arrays of weights", len(values))
+    arrays = [checks.float32(f"Parameter '{p.name}'", "value", v) for p, v in zip(parameters, values)]
+    for p, a in zip(parameters, arrays):
+        if a.shape != p.shape:
+            checks.fail(f"Parameter '{p.name}'", f"a value of shape {p.shape}", a.shape)
+    for p, a in zip(parameters, arrays):
+        p.assign(a)

@@ -1,0 +1,278 @@
+"""Input, Dense, Flatten and Reshape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastnn import activations, checks, initializers, ops
+from fastnn.checks import Float32
+from fastnn.layers.base import Layer
+from fastnn.names import Shape, shape_text, unique_name
+from fastnn.parameter import Parameter
+
+
+class InputSpec:
+    """The shape of one input of a model, as `Input` returns it."""
+
+    def __init__(self, shape: Shape, name: str) -> None:
+        self.shape = shape
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Input '{self.name}' {shape_text(self.shape)}>"
+
+
+def Input(shape: Sequence[int], batch_size: int | None = None, dtype: str | None = None, name: str | None = None) -> InputSpec:
+    """Declare the shape of a model's input.
+
+    Args:
+        shape: of one sample, without the batch size; None where it is free.
+        batch_size: None or a size, for the record only: every batch size works.
+        dtype: None or "float32"; other real arrays are converted.
+        name: None makes "input_layer", "input_layer_1", ...
+
+    Example:
+        >>> fastnn.Sequential([fastnn.Input(shape=(3,)), fastnn.layers.Dense(2)]).count_params()
+        8
+    """
+    if isinstance(shape, (int, np.integer)):
+        checks.fail("Input", "shape to be a tuple", shape, f"write shape=({shape},)")
+    if dtype not in (None, "float32"):
+        checks.fail("Input", "dtype None or 'float32'", repr(dtype), "inputs of other real dtypes are converted")
+    if batch_size is not None:
+        checks.integer("Input", "batch_size", batch_size, 1)
+    sizes = [None if s is None else checks.integer("Input", "shape", s, 1) for s in shape]
+    return InputSpec((None, *sizes), name or unique_name("input_layer"))
+
+
+class ActivatedLayer(Layer):
+    """A layer that ends with an activation, which a loss may take over (softmax, sigmoid) for a stable fused gradient."""
+
+    def __init__(self, activation: Any, **base: Any) -> None:
+        super().__init__(**base)
+        self.activation = activations.get(activation)
+        self.skip_activation = False  # set by a model while its loss applies the activation
+
+    def effective(self) -> activations.Activation:
+        """Return the activation to apply now."""
+        return activations.linear if self.skip_activation else self.activation
+
+    def step_key(self) -> tuple[Any, ...]:
+        return (*super().step_key(), self.activation.kind, self.activation.alpha)
+
+
+class Dense(ActivatedLayer):
+    """Connect every input with every output unit.
+
+    y = f(x kernel + bias), kernel of shape (D, units)
+
+    Args:
+        units: number of outputs, >= 1.
+        activation: name or Activation; None is linear.
+        use_bias: whether bias is added.
+        kernel_initializer: initializer of kernel.
+        bias_initializer: initializer of bias.
+
+    Shape:
+        x: (N, ..., D) float32 -> y: (N, ..., units).
+
+    Raises:
+        ValueError: if units < 1, or the last axis of an input is not the D it was built for.
+
+    Reference:
+        Rumelhart, Hinton & Williams (1986), Learning representations by back-propagating errors.
+
+    Example:
+        >>> import numpy as np
+        >>> fastnn.layers.Dense(3, activation="relu")(np.ones((2, 4))).shape
+        (2, 3)
+    """
+
+    recordable: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        **base: Any,
+    ) -> None:
+        super().__init__(activation, **base)
+        self.units = checks.integer(self.who, "units", units, 1)
+        self.use_bias = checks.boolean(self.who, "use_bias", use_bias)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel: Parameter
+        self.bias: Parameter | None = None
+
+    def build(self, input_shape: Shape) -> None:
+        width = input_shape[-1]
+        if width is None:
+            checks.fail(self.who, "a last axis of known size", shape_text(input_shape))
+        self.kernel = self.add_weight("kernel", (width, self.units), self.kernel_initializer)
+        if self.use_bias:
+            self.bias = self.add_weight("bias", (self.units,), self.bias_initializer)
+
+    def expected_shape(self) -> Shape | None:
+        if self.input_shape is None:
+            return None
+        return (*(None for _ in self.input_shape[:-1]), self.input_shape[-1])
+
+    def check_shape(self, shape: Sequence[int | None]) -> None:
+        if len(shape) < 2:
+            checks.fail(self.who, "input of shape (N, D)", self._got(shape), "give every sample an axis: x.reshape(-1, 1)")
+        super().check_shape(shape)
+
+    def shape_advice(self, shape: Sequence[int | None]) -> str:
+        width = self.input_shape[-1] if self.input_shape else None
+        if len(shape) > 2 and None not in shape[1:] and np.prod(np.array(shape[1:], dtype=np.int64)) == width:
+            return "add Flatten() before it"
+        return f"it was built for {width} features"
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], self.units)
+
+    def forward(self, x: Any, training: bool = False) -> Float32:
+        x = self.check_input(x)
+        flat = x.reshape(-1, x.shape[-1]) if x.ndim != 2 else x
+        f = self.effective()
+        bias = None if self.bias is None else self.bias.value
+        if f.fusable:
+            z = None
+            y = ops.dense_forward(flat, self.kernel.value, bias, f.kind, f.alpha)
+        else:
+            z = ops.dense_forward(flat, self.kernel.value, bias)
+            y = f.forward(z)
+        if training:
+            self._saved = flat, None if f.from_output else z, y, x.shape
+        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], self.units)
+
+    def backward(self, dy: Float32) -> Float32 | None:
+        x, z, y, shape = self.saved()
+        dz = self.effective().backward(dy.reshape(y.shape), z, y)
+        dkernel = self.kernel.grad if self.trainable else None
+        dbias = self.bias.grad if self.trainable and self.bias is not None else None
+        dx = ops.dense_backward(x, self.kernel.value, dz, dkernel, dbias, need_dx=self.need_dx)
+        return None if dx is None else dx.reshape(shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+        }
+
+
+class Reshape(Layer):
+    """Give every sample another shape; values keep their order.
+
+    Args:
+        target_shape: shape of one sample; one entry may be -1 and is computed.
+
+    Shape:
+        x: (N, ...) -> y: (N, *target_shape).
+
+    Raises:
+        ValueError: if the sizes do not match.
+
+    Example:
+        >>> import numpy as np
+        >>> fastnn.layers.Reshape((2, -1))(np.ones((5, 6))).shape
+        (5, 2, 3)
+    """
+
+    recordable: ClassVar[bool] = True
+
+    def __init__(self, target_shape: Sequence[int], **base: Any) -> None:
+        super().__init__(**base)
+        if isinstance(target_shape, (int, np.integer)):
+            target_shape = (int(target_shape),)
+        self.target_shape = tuple(checks.integer(self.who, "target_shape", s, -1) for s in target_shape)
+        if self.target_shape.count(-1) > 1 or 0 in self.target_shape:
+            checks.fail(self.who, "target_shape of sizes >= 1 with at most one -1", self.target_shape)
+
+    def expected_shape(self) -> Shape | None:
+        return None
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        if None in input_shape[1:]:
+            checks.fail(self.who, "an input of known shape", shape_text(input_shape))
+        size = int(np.prod(np.array(input_shape[1:], dtype=np.int64)))
+        known = int(np.prod([s for s in self.target_shape if s != -1]))
+        target = tuple(size // known if s == -1 else s for s in self.target_shape)
+        if int(np.prod(target)) != size:
+            checks.fail(self.who, f"samples of {known} values", f"shape {shape_text(input_shape)}", f"{size} values each")
+        return (None, *target)
+
+    def forward(self, x: Any, training: bool = False) -> Float32:
+        x = self.check_input(x)
+        if training:
+            self._saved = x.shape
+        return x.reshape(x.shape[0], *(s for s in self.compute_output_shape(x.shape)[1:] if s is not None))
+
+    def backward(self, dy: Float32) -> Float32:
+        return dy.reshape(self.saved())
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "target_shape": list(self.target_shape)}
+
+
+class Flatten(Layer):
+    """Lay all values of a sample in one row.
+
+    Args:
+        data_format: None, "channels_last" or "channels_first"; the latter moves the channels behind the other axes first.
+
+    Shape:
+        x: (N, ...) -> y: (N, product of the rest).
+
+    Example:
+        >>> import numpy as np
+        >>> fastnn.layers.Flatten()(np.ones((5, 2, 3))).shape
+        (5, 6)
+    """
+
+    recordable: ClassVar[bool] = True
+
+    def __init__(self, data_format: str | None = None, **base: Any) -> None:
+        super().__init__(**base)
+        self.data_format = data_format_of(self.who, data_format)
+
+    def expected_shape(self) -> Shape | None:
+        return None
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        if None in input_shape[1:]:
+            return (None, None)
+        return (None, int(np.prod(np.array(input_shape[1:], dtype=np.int64))))
+
+    def forward(self, x: Any, training: bool = False) -> Float32:
+        x = self.check_input(x)
+        if self._moves(x):
+            x = ops.permute(x, (0, *range(2, x.ndim), 1))
+        if training:
+            self._saved = x.shape
+        return x.reshape(x.shape[0], int(np.prod(x.shape[1:])))
+
+    def backward(self, dy: Float32) -> Float32:
+        dx = dy.reshape(self.saved())
+        return ops.permute(dx, (0, dx.ndim - 1, *range(1, dx.ndim - 1))) if self._moves(dx) else dx
+
+    def _moves(self, x: Float32) -> bool:
+        return self.data_format == "channels_first" and x.ndim > 2
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "data_format": self.data_format}
+
+
+def data_format_of(who: str, data_format: str | None) -> str:
+    """Return "channels_last" (also for None) or "channels_first"."""
+    return checks.one_of(who, "data_format", data_format or "channels_last", ("channels_last", "channels_first"))

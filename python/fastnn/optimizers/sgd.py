@@ -1,0 +1,61 @@
+"""SGD: plain, with momentum, with Nesterov momentum."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from fastnn import checks, ops
+from fastnn.checks import Float32
+from fastnn.optimizers.base import Optimizer
+
+
+class SGD(Optimizer):
+    """Step against the gradient, with momentum if wanted.
+
+    plain:    w -= learning_rate g
+    momentum: v = momentum v - learning_rate g; w += v
+    nesterov: v = momentum v - learning_rate g; w += momentum v - learning_rate g
+
+    Args:
+        learning_rate: step size, >= 0.
+        momentum: share of the last step that is kept, in [0, 1].
+        nesterov: look ahead along the momentum.
+        weight_decay: None, or w -= learning_rate * weight_decay * w before every step.
+
+    Reference:
+        Sutskever, Martens, Dahl & Hinton (2013), On the importance of initialization and momentum in deep learning.
+
+    Example:
+        >>> fastnn.optimizers.SGD(0.1, momentum=0.9).momentum
+        0.9
+    """
+
+    recordable: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        learning_rate: float = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float | None = None,
+        name: str = "sgd",
+        **unknown: Any,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, name, **unknown)
+        self.momentum = checks.number("SGD", "momentum", momentum, 0.0, 1.0)
+        self.nesterov = checks.boolean("SGD", "nesterov", nesterov)
+
+    @classmethod
+    def get_hyper_names(cls) -> tuple[str, ...]:
+        return ("momentum", "nesterov")
+
+    def slot_values(self) -> dict[str, float]:
+        return {"momentum": 0.0} if self.momentum else {}
+
+    def update(self, w: Float32, g: Float32, slots: dict[str, Float32]) -> None:
+        if not self.momentum:
+            ops.sgd_step(w, g, self.lr, weight_decay=self.decay)
+            return
+        ops.momentum_step(
+            w, g, slots["momentum"], self.lr, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.decay
+        )

@@ -1,0 +1,110 @@
+"""Parameter and the flat store.
+
+All parameters of a model live in one aligned float32 array and their gradients in a second; a Parameter is a named view. So an
+optimizer step is one kernel call for the model, and saving one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn import checks, ops
+from fastnn.checks import Float32
+
+ALIGN = 16  # floats: every parameter starts on a cache line, so no two threads or parameters share one
+
+
+class Parameter:
+    """A named array of a layer: its value, and the gradient of the loss with respect to it.
+
+    Args:
+        name: such as "dense_1/kernel".
+        value: initial value; kept as float32.
+        trainable: False for what is not learned (moving statistics); it then has no gradient.
+    """
+
+    def __init__(self, name: str, value: Any, *, trainable: bool = True) -> None:
+        self.name = name
+        self.value: Float32 = ops.zeros(np.shape(value))
+        self.value[...] = value
+        self.trainable = trainable
+        self.grad: Float32 | None = ops.zeros(self.value.shape) if trainable else None
+        self.store: ParameterStore | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value."""
+        return self.value.shape
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.value.size
+
+    @property
+    def gradient(self) -> Float32:
+        """The gradient, for a parameter that has one."""
+        if self.grad is None:
+            checks.fail(f"Parameter '{self.name}'", "a trainable parameter", "one without a gradient")
+        return self.grad
+
+    def assign(self, value: Any) -> None:
+        """Copy new values in; the shape must be the same."""
+        new = checks.float32(f"Parameter '{self.name}'", "value", value)
+        if new.shape != self.shape:
+            checks.fail(f"Parameter '{self.name}'", f"a value of shape {self.shape}", new.shape)
+        self.value[...] = new
+
+    def numpy(self) -> Float32:
+        """Return a copy of the value."""
+        return self.value.copy()
+
+    def __repr__(self) -> str:
+        return f"Parameter('{self.name}', shape={self.shape}, trainable={self.trainable})"
+
+
+class ParameterStore:
+    """Moves parameters into one flat array of values and one of gradients.
+
+    Args:
+        parameters: in the order they shall lie. They are views of this store afterwards.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
+        self.parameters = list(parameters)
+        self.offsets: list[int] = []
+        size = 0
+        for p in self.parameters:
+            self.offsets.append(size)
+            size += -(-p.size // ALIGN) * ALIGN
+        self.size = size
+        self.values: Float32 = ops.zeros((size,))
+        self.grads: Float32 = ops.zeros((size,))
+        for p, offset in zip(self.parameters, self.offsets):
+            span = slice(offset, offset + p.size)
+            value = self.values[span].reshape(p.shape)
+            value[...] = p.value
+            p.value = value
+            if p.trainable:
+                p.grad = self.grads[span].reshape(p.shape)
+            p.store = self
+
+    def owns_all(self) -> bool:
+        """Return whether every parameter still lives here (another model may have taken a shared layer's)."""
+        return all(p.store is self for p in self.parameters)
+
+    def runs(self, setting: Callable[[Parameter], Hashable]) -> list[tuple[Any, slice]]:
+        """Return (setting, slice of the flat arrays) of each longest run of neighbours with the same setting, None left out."""
+        result: list[tuple[Any, slice]] = []
+        for p, offset in zip(self.parameters, self.offsets):
+            kind, stop = setting(p), offset + -(-p.size // ALIGN) * ALIGN
+            if kind is None or p.size == 0:
+                continue
+            if result and result[-1][0] == kind and result[-1][1].stop == offset:
+                result[-1] = (kind, slice(result[-1][1].start, stop))
+            else:
+                result.append((kind, slice(offset, stop)))
+        return result

@@ -1,0 +1,30 @@
+"""Which objects may take part in a recorded step.
+
+A tape replays kernels only; work that an object does in Python or NumPy would be left out. So a class declares
+``recordable = True`` for itself, and a subclass that overrides one of the methods that run inside a step does not inherit it.
+"""
+
+from __future__ import annotations
+
+STEP_METHODS = (
+    "__call__",
+    "backward",
+    "evaluate",
+    "evaluate_fused",
+    "forward",
+    "step",
+    "update",
+    "update_state",
+)
+
+
+def is_recordable(obj: object) -> bool:
+    """Return whether the class that defines obj's step methods declared itself recordable."""
+    if any(method in vars(obj) for method in STEP_METHODS):
+        return False
+    for cls in type(obj).__mro__:
+        if "recordable" in vars(cls):
+            return bool(vars(cls)["recordable"])
+        if any(method in vars(cls) for method in STEP_METHODS):
+            return False
+    return False

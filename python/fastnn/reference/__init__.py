@@ -1,0 +1,83 @@
+"""The NumPy twin: every kernel as a few lines of NumPy, to read, to check the C++ against, and to run without it.
+
+The functions have the names and arguments of fastnn.ops. They compute in the dtype of their inputs: float32 like the
+kernels, or float64, which is the oracle of the tests. Sums over a batch are added up in float64, because a float32 sum
+stops growing. Inputs are not checked. Shape letters: N batch, H W image, C channels, K output channels, R S filter,
+P Q output image, D features.
+"""
+
+from __future__ import annotations
+
+from .conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward
+from .data import advance, fill, gather_rows, permute, store_rows
+from .dense import column_sums, dense_backward, dense_forward, gemm
+from .elementwise import (
+    ACTIVATIONS,
+    FROM_OUTPUT,
+    activation_backward,
+    activation_forward,
+    softmax_backward,
+    softmax_forward,
+)
+from .losses import (
+    count_matches,
+    cross_entropy,
+    elementwise_loss,
+    mean_update,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
+from .norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
+from .optim import adagrad_step, adam_step, momentum_step, rmsprop_step, sgd_step
+from .pool import (
+    avg_pool2d_backward,
+    avg_pool2d_forward,
+    global_average_pool2d_backward,
+    global_average_pool2d_forward,
+    max_pool2d_backward,
+    max_pool2d_forward,
+)
+from .random import dropout_backward, dropout_forward
+
+__all__ = [
+    "ACTIVATIONS",
+    "FROM_OUTPUT",
+    "activation_backward",
+    "activation_forward",
+    "adagrad_step",
+    "adam_step",
+    "advance",
+    "avg_pool2d_backward",
+    "avg_pool2d_forward",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_inference",
+    "column_sums",
+    "conv2d_backward_filter",
+    "conv2d_backward_input",
+    "conv2d_forward",
+    "count_matches",
+    "cross_entropy",
+    "dense_backward",
+    "dense_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "elementwise_loss",
+    "fill",
+    "gather_rows",
+    "gemm",
+    "global_average_pool2d_backward",
+    "global_average_pool2d_forward",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
+    "mean_update",
+    "momentum_step",
+    "permute",
+    "rmsprop_step",
+    "sgd_step",
+    "sigmoid_cross_entropy",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "softmax_forward",
+    "store_rows",
+]

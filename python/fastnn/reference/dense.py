@@ -1,0 +1,59 @@
+"""Matrix products and the fully connected layer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .common import Array
+from .elementwise import activation_forward
+
+
+def add_bias_and_activate(y: Array, bias: Array | None, activation: str, alpha: float) -> Array:
+    """Return f(y + bias), the end of every product; y may be overwritten."""
+    if bias is not None:
+        y += bias
+    return y if activation == "linear" else activation_forward(y, activation, alpha)
+
+
+def gemm(
+    a: Array,
+    b: Array,
+    *,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    bias: Array | None = None,
+    activation: str = "linear",
+    alpha: float = 0.0,
+) -> Array:
+    """c = f(a b + bias): (m, k) times (k, n) is (m, n); a transposed operand is given as (k, m) or (n, k)."""
+    left = a.T if transpose_a else a
+    right = b.T if transpose_b else b
+    return add_bias_and_activate(left @ right, bias, activation, alpha)
+
+
+def column_sums(x: Array) -> Array:
+    """y[j] = sum over i of x[i, j], x (rows, cols); float64 inside, for float32 stops growing after many terms."""
+    total: Array = x.sum(axis=0, dtype=np.float64)
+    return total.astype(x.dtype)
+
+
+def dense_forward(
+    x: Array, kernel: Array, bias: Array | None = None, activation: str = "linear", alpha: float = 0.0
+) -> Array:
+    """y = f(x kernel + bias): x (N, D), kernel (D, units), bias (units,), y (N, units)."""
+    y = x @ kernel
+    return add_bias_and_activate(y, bias, activation, alpha)
+
+
+def dense_backward(
+    x: Array, kernel: Array, dy: Array, dkernel: Array | None, dbias: Array | None = None, *, need_dx: bool = True
+) -> Array | None:
+    """dkernel = x^T dy and dbias = sum of dy over the batch, both written; returns dx = dy kernel^T.
+
+    dkernel or dbias None: not wanted.
+    """
+    if dkernel is not None:
+        dkernel[...] = x.T @ dy
+    if dbias is not None:
+        dbias[...] = column_sums(dy)
+    return dy @ kernel.T if need_dx else None

@@ -1,0 +1,90 @@
+"""Batch normalization. The last axis is the channels, all other axes together are the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .common import Array
+from .dense import column_sums
+
+
+def _rows(x: Array) -> Array:
+    """View x (..., channels) as (rows, channels)."""
+    return x.reshape(int(np.prod(x.shape[:-1])), x.shape[-1])
+
+
+def _scale_and_shift(xhat: Array, gamma: Array | None, beta: Array | None) -> Array:
+    """Return gamma xhat + beta; None is 1 and 0."""
+    y = xhat if gamma is None else gamma * xhat
+    return y if beta is None else y + beta
+
+
+def batch_norm_forward(
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    moving_mean: Array,
+    moving_variance: Array,
+    *,
+    momentum: float,
+    epsilon: float,
+) -> tuple[Array, Array, Array]:
+    """y = gamma (x - mean) rstd + beta, rstd = 1 / sqrt(variance + epsilon); returns y, mean, rstd.
+
+    mean and variance (biased) are those of each channel in this batch, and moving = momentum moving + (1 - momentum)
+    batch value, in place. An empty batch has mean 0 and variance 0, and leaves the moving values as they are.
+    """
+    rows = _rows(x)
+    count = max(len(rows), 1)
+    mean = column_sums(rows) / count
+    centered = x - mean
+    variance = column_sums(_rows(centered * centered)) / count
+    rstd = 1.0 / np.sqrt(variance + epsilon)
+    if len(rows):
+        moving_mean[...] = momentum * moving_mean + (1.0 - momentum) * mean
+        moving_variance[...] = momentum * moving_variance + (1.0 - momentum) * variance
+    return _scale_and_shift(centered * rstd, gamma, beta), mean, rstd
+
+
+def batch_norm_inference(
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    moving_mean: Array,
+    moving_variance: Array,
+    *,
+    epsilon: float,
+) -> tuple[Array, Array, Array]:
+    """y = gamma (x - moving_mean) / sqrt(moving_variance + epsilon) + beta; returns y, and mean and rstd as used."""
+    mean = moving_mean.copy()
+    rstd = 1.0 / np.sqrt(moving_variance + epsilon)
+    return _scale_and_shift((x - mean) * rstd, gamma, beta), mean, rstd
+
+
+def batch_norm_backward(
+    x: Array,
+    dy: Array,
+    gamma: Array | None,
+    mean: Array,
+    rstd: Array,
+    dgamma: Array | None = None,
+    dbeta: Array | None = None,
+    *,
+    fixed_statistics: bool = False,
+) -> Array:
+    """xhat = (x - mean) rstd; dgamma = sum(dy xhat) and dbeta = sum(dy), written where given; returns
+
+    dx = gamma rstd (dy - dbeta / rows - xhat dgamma / rows), or gamma rstd dy where mean and rstd did not come from x.
+    """
+    xhat = (x - mean) * rstd
+    sum_dy_xhat = column_sums(_rows(dy * xhat))
+    sum_dy = column_sums(_rows(dy))
+    if dgamma is not None:
+        dgamma[...] = sum_dy_xhat
+    if dbeta is not None:
+        dbeta[...] = sum_dy
+    slope = rstd if gamma is None else gamma * rstd
+    if fixed_statistics:
+        return slope * dy
+    count = max(len(_rows(x)), 1)
+    return slope * (dy - sum_dy / count - xhat * (sum_dy_xhat / count))

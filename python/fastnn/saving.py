@@ -1,0 +1,258 @@
+"""Saving: one safetensors file with weights, optimizer, training state and a JSON description. No code in it, none run.
+
+The file is written beside its target, flushed to the disk and renamed, so that a crash leaves the old file or the new one. Every
+tensor and the description carry a checksum, which loading verifies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as parse_safetensors
+from safetensors.numpy import save as format_safetensors
+
+from fastnn import checks, layers, losses, metrics, optimizers
+from fastnn.layers.base import Layer, weight_budget
+
+if TYPE_CHECKING:
+    from fastnn.models import Sequential
+
+FileName = str | os.PathLike[str]
+Tensors = dict[str, NDArray[Any]]
+
+FORMAT = "fastnn-model-1"
+LARGEST_HEADER = 16 * 2**20  # bytes
+
+
+# --- files ---
+
+
+def write_atomically(filepath: FileName, content: bytes, overwrite: bool = True) -> None:
+    """Write a file so that at any moment either the old or the new one is there, whole, also after a loss of power."""
+    path = Path(filepath)
+    if path.exists() and not overwrite:
+        raise FileExistsError(checks.message("save", "a path without a file, as overwrite=False", str(path)))
+    if path.suffix in (".keras", ".h5", ".hdf5"):
+        checks.fail("save", "a path ending in .fastnn", str(path), "the file is a safetensors file, not a Keras one")
+    folder = path.parent
+    for stray in folder.glob(f".{path.name}.*.part"):  # of a save that was killed
+        stray.unlink(missing_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    folder_handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(folder_handle)
+    finally:
+        os.close(folder_handle)
+
+
+def _checksum(array: NDArray[Any]) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).tobytes())
+
+
+def _write(filepath: FileName, tensors: Tensors, description: dict[str, Any], overwrite: bool) -> None:
+    """Write tensors and a description, each with its checksum."""
+    tensors = {name: np.ascontiguousarray(t) for name, t in tensors.items()}
+    description = {**description, "crc32": {name: _checksum(t) for name, t in tensors.items()}}
+    text = json.dumps(description, allow_nan=False)
+    metadata = {"format": FORMAT, "description": text, "crc32": str(zlib.crc32(text.encode()))}
+    write_atomically(filepath, format_safetensors(tensors, metadata), overwrite)
+
+
+def _corrupt(path: Path, reason: str) -> NoReturn:
+    checks.fail("load", f"a file written by fastnn, got '{path}'", reason, "restore it from a backup or save it again")
+
+
+def _strict_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key twice")
+    return result
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"the number {name}")
+
+
+def _parse_json(path: Path, text: str) -> dict[str, Any]:
+    try:
+        result = json.loads(text, object_pairs_hook=_strict_object, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        _corrupt(path, f"a description that is not strict JSON ({error})")
+    if not isinstance(result, dict):
+        _corrupt(path, "a description that is no object")
+    return result
+
+
+def _read(filepath: FileName) -> tuple[Tensors, dict[str, Any]]:
+    """Return tensors and description of a file, after verifying every checksum."""
+    path = Path(filepath)
+    content = path.read_bytes()
+    header_size = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or header_size > min(len(content) - 8, LARGEST_HEADER):
+        _corrupt(path, f"{len(content)} bytes that are not a safetensors file, or a part of one")
+    try:
+        tensors: Tensors = dict(parse_safetensors(content))
+        header = _parse_json(path, content[8 : 8 + header_size].decode())
+    except (SafetensorError, UnicodeDecodeError, KeyError) as error:
+        _corrupt(path, f"a damaged file ({error})")
+    metadata = header.get("__metadata__", {})
+    if metadata.get("format") != FORMAT:
+        _corrupt(path, f"a safetensors file of format {metadata.get('format', 'unknown')!r}")
+    text = metadata.get("description", "")
+    if str(zlib.crc32(text.encode())) != metadata.get("crc32"):
+        _corrupt(path, "a description whose checksum is wrong")
+    description = _parse_json(path, text)
+    if {name: _checksum(t) for name, t in tensors.items()} != description.get("crc32"):
+        _corrupt(path, "tensors whose checksums are wrong")
+    return tensors, description
+
+
+@contextmanager
+def _described(path: FileName) -> Iterator[None]:
+    """Turn what a wrong description makes fail into the one error."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        _corrupt(Path(path), f"a description that does not fit this version ({type(error).__name__}: {error})")
+
+
+# --- models ---
+
+
+def layer_data(layer: Layer) -> dict[str, Any]:
+    """Return a layer as plain data."""
+    return {"class": type(layer).__name__, "config": layer.get_config()}
+
+
+def _layer_from(data: Mapping[str, Any], custom_objects: Mapping[str, type[Layer]]) -> Layer:
+    table: dict[str, type[Layer]] = {name: getattr(layers, name) for name in layers.__all__ if name not in ("Input", "Layer")}
+    table |= custom_objects
+    name = data["class"]
+    if name not in table:
+        checks.fail(
+            "load_model",
+            "layers of classes it knows",
+            repr(name),
+            f"{checks.nearest(name, table)}; pass your own class as custom_objects={{{name!r}: {name}}}",
+        )
+    return table[name].from_config(data["config"])
+
+
+def _weights(model: Sequential) -> Tensors:
+    return {f"weights/{p.name}": p.value for p in model.parameters}
+
+
+def save_weights(model: Sequential, filepath: FileName, overwrite: bool = True) -> None:
+    """Write a model's parameters by name."""
+    _write(filepath, _weights(model), {"kind": "weights"}, overwrite)
+
+
+def _assign_weights(model: Sequential, tensors: Tensors, who: str) -> None:
+    stored = {name.removeprefix("weights/"): t for name, t in tensors.items() if name.startswith("weights/")}
+    names = [p.name for p in model.parameters]
+    missing, extra = [n for n in names if n not in stored], [n for n in stored if n not in names]
+    if missing or extra:
+        checks.fail(
+            who,
+            f"a file with the {len(names)} weights of '{model.name}'",
+            f"{len(stored)}: {len(missing)} missing {missing[:5]}, {len(extra)} unknown {extra[:5]}",
+            "build the same layers with the same names",
+        )
+    model.set_weights([stored[name] for name in names])
+
+
+def load_weights(model: Sequential, filepath: FileName) -> None:
+    """Set a model's parameters from a file, all or none."""
+    tensors, _ = _read(filepath)
+    _assign_weights(model, tensors, "load_weights")
+
+
+def _training_state(model: Sequential) -> tuple[Tensors, dict[str, Any]]:
+    """Return optimizer slots, counters, and what they belong to."""
+    tensors: Tensors = {}
+    counters = {layer.name: layer.counters for layer in model.layers if layer.counters}
+    for layer_name, arrays in counters.items():
+        tensors |= {f"counters/{layer_name}/{name}": a for name, a in arrays.items()}
+    state: dict[str, Any] = {"shuffle_seed": model.shuffle_seed, "epochs_shuffled": model.epochs_shuffled}
+    state["seeds"] = {layer.name: layer.seed for layer in model.layers if hasattr(layer, "seed")}
+    optimizer, loss = model.optimizer, model.loss
+    if optimizer is None or loss is None or type(optimizer).__module__.split(".")[0] != "fastnn":
+        return tensors, state
+    tensors |= {f"optimizer/{name}": slot for name, slot in optimizer.slots.items()}
+    tensors["optimizer/iterations"] = optimizer.iterations
+    state["optimizer"] = optimizers.serialize(optimizer)
+    if type(loss).__module__ == losses.__name__:
+        state["loss"] = losses.serialize(loss)
+        state["metrics"] = [m if isinstance(m, str) else metrics.serialize(m) for m in model.wanted_metrics]
+    return tensors, state
+
+
+def save_model(model: Sequential, filepath: FileName, overwrite: bool = True) -> None:
+    """Write a whole model; see `Sequential.save`."""
+    tensors, state = _training_state(model)
+    description = {"kind": "model", "model": model.get_config(), "training": state}
+    _write(filepath, _weights(model) | tensors, description, overwrite)
+
+
+def _restore_training(model: Sequential, tensors: Tensors, state: Mapping[str, Any]) -> None:
+    for layer in model.layers:
+        for name, array in layer.counters.items():
+            array[...] = tensors[f"counters/{layer.name}/{name}"]
+        if layer.name in state["seeds"]:
+            layer.seed = int(state["seeds"][layer.name])  # type: ignore[attr-defined]
+    model.shuffle_seed, model.epochs_shuffled = int(state["shuffle_seed"]), int(state["epochs_shuffled"])
+    if "optimizer" not in state or "loss" not in state:
+        return
+    wanted = [m if isinstance(m, str) else metrics.deserialize(m) for m in state["metrics"]]
+    optimizer = optimizers.deserialize(state["optimizer"])
+    model.compile(optimizer, losses.deserialize(state["loss"]), wanted)
+    optimizer.iterations[...] = tensors["optimizer/iterations"]
+    for name, slot in optimizer.slots.items():
+        stored = tensors[f"optimizer/{name}"]
+        if stored.shape != slot.shape:
+            checks.fail("load_model", f"optimizer slot '{name}' of shape {slot.shape}", stored.shape)
+        slot[...] = stored
+
+
+def load_model(
+    model_class: type[Sequential],
+    filepath: FileName,
+    custom_objects: Mapping[str, type[Layer]] | None = None,
+    compile: bool = True,
+) -> Sequential:
+    """Read a whole model; see `fastnn.models.load_model`."""
+    tensors, description = _read(filepath)
+    if description.get("kind") != "model":
+        checks.fail("load_model", "a file written by save", f"one of kind {description.get('kind')!r}", "use load_weights")
+    with _described(filepath), weight_budget(sum(t.size for t in tensors.values())):
+        config = description["model"]
+        model = model_class([_layer_from(item, custom_objects or {}) for item in config["layers"]], name=str(config["name"]))
+        if config["input_shape"] is not None and not model.built:
+            model.build(config["input_shape"])
+        if model.built:
+            _assign_weights(model, tensors, "load_model")
+        if compile:
+            _restore_training(model, tensors, description["training"])
+    return model
