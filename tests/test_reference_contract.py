@@ -1,0 +1,152 @@
+"""What holds for every function of the NumPy twin: dtypes, precision, empty batches, inputs left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fastnn import reference as ref
+from gradcheck import normal
+
+# float32 against float64 on numbers of size 1: some tens of roundings of 6e-8.
+SINGLE = {"rtol": 2e-5, "atol": 2e-5}
+
+
+class Inputs:
+    """Arrays of one dtype and batch size n: what a function reads is read-only, so that writing to it is an error."""
+
+    def __init__(self, n, dtype):
+        self.n, self.dtype = n, dtype
+        self.rows, self.kernel, self.bias = self.read(n, 3), self.read(3, 2), self.read(2)
+        self.image, self.filters, self.out = self.read(n, 4, 5, 2), self.read(3, 2, 2, 2), self.read(n, 2, 4, 2)
+        self.dy, self.truth = self.read(n, 2), self.read(n, 3, seed=1)
+        self.probs, self.gamma = self.read(n, 3, low=0.1, high=0.9), self.read(2, low=0.5, high=2)
+        self.a, self.b, self.c, self.w = (self.written(3, 2) for _ in range(4))
+
+    def read(self, *shape, seed=0, low=-np.inf, high=np.inf):
+        x = np.clip(normal(*shape, seed=seed), low, high).astype(self.dtype)
+        x.flags.writeable = False
+        return x
+
+    def written(self, *shape):
+        return np.full(shape, 0.5, self.dtype)
+
+
+CONV = {"strides": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+POOL = {"pool_size": (3, 2), "strides": (1, 1)}
+NORM = {"momentum": 0.9, "epsilon": 0.1}
+ELEMENT_LOSSES = ("squared_error", "absolute_error", "binary_crossentropy")
+
+
+def dense_calls(i):
+    dfilters = i.written(3, 2, 2, 2)
+    return {
+        "gemm": lambda: ref.gemm(i.rows, i.kernel, bias=i.bias, activation="elu", alpha=0.5),
+        "column_sums": lambda: ref.column_sums(i.rows),
+        "dense_forward": lambda: ref.dense_forward(i.rows, i.kernel, i.bias, "gelu"),
+        "dense_backward": lambda: (ref.dense_backward(i.rows, i.kernel, i.dy, i.a, i.b[0]), i.a, i.b),
+        "conv2d_forward": lambda: ref.conv2d_forward(i.image, i.filters, i.bias, activation="silu"),
+        "conv2d_backward_input": lambda: ref.conv2d_backward_input(i.out, i.filters, i.image.shape, **CONV),
+        "conv2d_backward_filter": lambda: (
+            ref.conv2d_backward_filter(i.image, i.out, dfilters, i.a[0], **CONV),
+            dfilters,
+            i.a,
+        ),
+    }
+
+
+def layer_calls(i):
+    shape, dy, index = i.image.shape, i.read(*i.image.shape, seed=1), ref.max_pool2d_forward(i.image, **POOL)[1]
+    counter = np.array([3], np.uint64)
+    return {
+        "max_pool2d_forward": lambda: ref.max_pool2d_forward(i.image, **POOL),
+        "max_pool2d_backward": lambda: ref.max_pool2d_backward(i.out, index, shape, **POOL),
+        "avg_pool2d_forward": lambda: ref.avg_pool2d_forward(i.image, **POOL),
+        "avg_pool2d_backward": lambda: ref.avg_pool2d_backward(i.out, shape, **POOL),
+        "global_average_pool2d_forward": lambda: ref.global_average_pool2d_forward(i.image),
+        "global_average_pool2d_backward": lambda: ref.global_average_pool2d_backward(i.dy, shape),
+        "activation_forward": lambda: [ref.activation_forward(i.rows, kind, 0.3) for kind in ref.ACTIVATIONS],
+        "activation_backward": lambda: [
+            ref.activation_backward(i.truth, i.rows, i.probs, kind, 0.3) for kind in ref.ACTIVATIONS
+        ],
+        "softmax_forward": lambda: ref.softmax_forward(i.rows),
+        "softmax_backward": lambda: ref.softmax_backward(i.truth, i.probs),
+        "batch_norm_forward": lambda: (
+            ref.batch_norm_forward(i.image, i.gamma, i.bias, i.a[0], i.b[0], **NORM),
+            i.a,
+            i.b,
+        ),
+        "batch_norm_inference": lambda: ref.batch_norm_inference(i.image, None, i.bias, i.bias, i.gamma, epsilon=0.1),
+        "batch_norm_backward": lambda: (
+            ref.batch_norm_backward(i.image, dy, i.gamma, i.bias, i.gamma, i.a[0], i.b[0]),
+            i.a,
+            i.b,
+        ),
+        "dropout_forward": lambda: ref.dropout_forward(i.rows, 0.3, 1, 2, counter.copy()),
+        "dropout_backward": lambda: ref.dropout_backward(i.rows, 0.3, 1, 2, counter),
+    }
+
+
+def training_calls(i):
+    state, weights, labels = np.zeros(2), i.probs[:, 0], np.zeros(i.n, np.int32)
+    lr, position, decay = np.array([0.1], i.dtype), np.array([0]), {"epsilon": 0.1, "weight_decay": 0.1}
+    a, b, c, w, g = i.a, i.b, i.c, i.w, i.kernel
+    return {
+        "softmax_cross_entropy": lambda: ref.softmax_cross_entropy(i.rows, labels, weights, scale=0.3),
+        "cross_entropy": lambda: ref.cross_entropy(i.probs, i.truth, weights, scale=0.3),
+        "elementwise_loss": lambda: [
+            ref.elementwise_loss(kind, i.probs, i.truth, weights, scale=0.3) for kind in ELEMENT_LOSSES
+        ],
+        "sigmoid_cross_entropy": lambda: ref.sigmoid_cross_entropy(i.rows, i.truth, weights, scale=0.3),
+        "mean_update": lambda: ref.mean_update(i.rows, state),
+        "count_matches": lambda: ref.count_matches("categorical", i.rows, i.truth, state),
+        "sgd_step": lambda: (ref.sgd_step(w, g, lr, weight_decay=0.1), w),
+        "momentum_step": lambda: (ref.momentum_step(w, g, a, lr, momentum=0.9, nesterov=True), w, a),
+        "adagrad_step": lambda: (ref.adagrad_step(w, g, a, lr, **decay), w, a),
+        "rmsprop_step": lambda: (ref.rmsprop_step(w, g, a, b, c, lr, rho=0.9, momentum=0.9, **decay), w, a, b, c),
+        "adam_step": lambda: (
+            ref.adam_step(w, g, a, b, c, lr, np.array([3]), beta_1=0.9, beta_2=0.99, **decay),
+            w, a, b, c,
+        ),
+        "gather_rows": lambda: ref.gather_rows(i.rows, np.arange(i.n), position, i.n, scale=0.1),
+        "advance": lambda: ref.advance(np.array([3]), 2),
+        "permute": lambda: ref.permute(i.image, (0, 3, 1, 2)),
+        "fill": lambda: (ref.fill(a, 0.1), a),
+    }  # fmt: skip
+
+
+def calls(n, dtype):
+    """Return name -> call of every function of the twin."""
+    i = Inputs(n, dtype)
+    return dense_calls(i) | layer_calls(i) | training_calls(i)
+
+
+def floats(result):
+    """Return the floating arrays in a nest of tuples and lists."""
+    if isinstance(result, tuple | list):
+        return [x for part in result for x in floats(part)]
+    return [result] if isinstance(result, np.ndarray) and result.dtype.kind == "f" else []
+
+
+FUNCTIONS = [name for name in ref.__all__ if callable(getattr(ref, name))]
+
+
+def test_every_function_has_a_call():
+    assert sorted(calls(2, np.float32)) == FUNCTIONS
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_float32_stays_float32_and_is_close_to_float64(name):
+    single, double = (floats(calls(4, dtype)[name]()) for dtype in (np.float32, np.float64))
+    assert {x.dtype for x in single} <= {np.dtype(np.float32)}
+    assert {x.dtype for x in double} <= {np.dtype(np.float64)}
+    for x32, x64 in zip(single, double, strict=True):
+        assert x32.flags.c_contiguous
+        np.testing.assert_allclose(x32, x64, **SINGLE)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_empty_batch(name):
+    full, empty = (floats(calls(n, np.float32)[name]()) for n in (1, 0))
+    for x1, x0 in zip(full, empty, strict=True):
+        assert x0.shape in (x1.shape, (0, *x1.shape[1:]))
+        assert np.isfinite(x0).all()
