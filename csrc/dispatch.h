@@ -8,9 +8,9 @@
 
 namespace fastnn {
 
-const Kernels& kernels();                     // the table in use: the best this CPU runs, until use() says otherwise
-std::vector<std::string> compiled_isas();     // all that were compiled in, plainest first
-std::vector<std::string> available_isas();    // those this CPU and its operating system run
-bool use(const std::string& isa);             // false, and nothing changed, if that name is not available
+const Kernels& kernels();                   // the table in use: the best this CPU runs, until use() says otherwise
+std::vector<std::string> compiled_isas();   // all that were compiled in, plainest first
+std::vector<std::string> available_isas();  // those this CPU and its operating system run
+bool use(const std::string& isa);           // false, and nothing changed, if that name is not available
 
 }  // namespace fastnn

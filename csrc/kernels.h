@@ -372,8 +372,8 @@ struct AdagradStep {  // a += g^2; w -= lr g / sqrt(a + epsilon)
   float epsilon, weight_decay;
 };
 
-// v = rho v + (1 - rho) g^2; centered (mean not null): mean = rho mean + (1 - rho) g, d = v - mean^2 + epsilon, else d = v + epsilon;
-// u = lr g / sqrt(d); with momentum (velocity not null) velocity = momentum velocity + u, u = velocity; w -= u.
+// v = rho v + (1 - rho) g^2; centered (mean not null): mean = rho mean + (1 - rho) g, d = v - mean^2 + epsilon, else d = v +
+// epsilon; u = lr g / sqrt(d); with momentum (velocity not null) velocity = momentum velocity + u, u = velocity; w -= u.
 struct RmspropStep {
   float* w;
   const float* g;
@@ -385,8 +385,8 @@ struct RmspropStep {
   float rho, momentum, epsilon, weight_decay;
 };
 
-// t = iterations[0] + 1; m += (g - m) (1 - beta_1); v += (g^2 - v) (1 - beta_2); amsgrad (vhat not null): vhat = max(vhat, v), v = vhat;
-// w -= lr sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon). The factor is computed in double.
+// t = iterations[0] + 1; m += (g - m) (1 - beta_1); v += (g^2 - v) (1 - beta_2); amsgrad (vhat not null): vhat = max(vhat, v), v =
+// vhat; w -= lr sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon). The factor is computed in double.
 struct AdamStep {
   float* w;
   const float* g;

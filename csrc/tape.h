@@ -30,15 +30,15 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  void* allocate(std::size_t bytes);              // aligned; throws std::bad_alloc
-  void release(void* block, std::size_t bytes);   // gives a block back to later allocations
+  void* allocate(std::size_t bytes);             // aligned; throws std::bad_alloc
+  void release(void* block, std::size_t bytes);  // gives a block back to later allocations
   bool contains(const void* pointer) const;
-  std::size_t bytes() const { return total_; }    // memory held
+  std::size_t bytes() const { return total_; }  // memory held
 
  private:
   void* take(std::map<char*, std::size_t>::iterator hole, std::size_t bytes);
 
-  std::map<char*, std::size_t> holes_;   // free memory by address
+  std::map<char*, std::size_t> holes_;  // free memory by address
   std::map<char*, std::size_t> chunks_;
   std::size_t total_ = 0;
 };

@@ -9,8 +9,17 @@ using Pair = std::array<index_t, 2>;
 // Shapes from x (N, H, W, C) and y (N, P, Q, C); pads = (top, left). Every window must meet the image.
 Pool2dShape pool_shape(const py::array& x, const py::array& y, Pair size, Pair strides, Pair pads) {
   require(x.ndim() == 4 && y.ndim() == 4, "arrays of rank 4");
-  const Pool2dShape s = {.N = x.shape(0), .H = x.shape(1), .W = x.shape(2), .C = x.shape(3), .R = size[0], .S = size[1],
-                         .P = y.shape(1), .Q = y.shape(2), .stride_h = strides[0], .stride_w = strides[1], .pad_top = pads[0],
+  const Pool2dShape s = {.N = x.shape(0),
+                         .H = x.shape(1),
+                         .W = x.shape(2),
+                         .C = x.shape(3),
+                         .R = size[0],
+                         .S = size[1],
+                         .P = y.shape(1),
+                         .Q = y.shape(2),
+                         .stride_h = strides[0],
+                         .stride_w = strides[1],
+                         .pad_top = pads[0],
                          .pad_left = pads[1]};
   require(y.shape(0) == s.N && y.shape(3) == s.C, "y of x's batch size and channels");
   require(s.R >= 1 && s.S >= 1 && s.stride_h >= 1 && s.stride_w >= 1, "window and strides >= 1");

@@ -39,9 +39,22 @@ using Pair = std::array<index_t, 2>;
 Conv2dShape conv_shape(const std::vector<index_t>& x, const std::vector<index_t>& w, const std::vector<index_t>& y, Pair strides,
                        Pair pads, Pair dilation, index_t groups) {
   require(x.size() == 4 && w.size() == 4 && y.size() == 4, "arrays of rank 4");
-  const Conv2dShape s = {.N = x[0], .H = x[1], .W = x[2], .C = x[3], .K = w[3], .R = w[0], .S = w[1], .P = y[1], .Q = y[2],
-                         .stride_h = strides[0], .stride_w = strides[1], .pad_top = pads[0], .pad_left = pads[1],
-                         .dilation_h = dilation[0], .dilation_w = dilation[1], .groups = groups};
+  const Conv2dShape s = {.N = x[0],
+                         .H = x[1],
+                         .W = x[2],
+                         .C = x[3],
+                         .K = w[3],
+                         .R = w[0],
+                         .S = w[1],
+                         .P = y[1],
+                         .Q = y[2],
+                         .stride_h = strides[0],
+                         .stride_w = strides[1],
+                         .pad_top = pads[0],
+                         .pad_left = pads[1],
+                         .dilation_h = dilation[0],
+                         .dilation_w = dilation[1],
+                         .groups = groups};
   require(y[0] == x[0] && y[3] == w[3], "y of x's batch size and w's channels");
   require(groups >= 1 && s.C == w[2] * groups && s.K % groups == 0, "channels that groups divide");
   require(s.stride_h >= 1 && s.stride_w >= 1 && s.dilation_h >= 1 && s.dilation_w >= 1, "strides and dilation >= 1");

@@ -13,8 +13,8 @@ void activation_forward(const py::array& x, const py::array& y, const std::strin
          ActivationForward{in<float>(x, y.size(), "x"), out<float>(y, -1, "y"), y.size(), activation_from(kind), alpha});
 }
 
-void activation_backward(const py::array& dy, const MaybeArray& x, const MaybeArray& y, const py::array& dx, const std::string& kind,
-                         float alpha) {
+void activation_backward(const py::array& dy, const MaybeArray& x, const MaybeArray& y, const py::array& dx,
+                         const std::string& kind, float alpha) {
   const index_t n = dy.size();
   const Activation activation = activation_from(kind);
   require(activation <= Activation::tanh ? y.has_value() : x.has_value(), "the array that the derivative is taken from");
@@ -38,9 +38,9 @@ void softmax_backward(const py::array& dy, const py::array& y, const py::array& 
 }
 
 // x (rows, channels).
-void batch_norm_forward(const py::array& x, const MaybeArray& gamma, const MaybeArray& beta, const py::array& y, const py::array& mean,
-                        const py::array& rstd, const py::array& moving_mean, const py::array& moving_variance, float momentum,
-                        float epsilon) {
+void batch_norm_forward(const py::array& x, const MaybeArray& gamma, const MaybeArray& beta, const py::array& y,
+                        const py::array& mean, const py::array& rstd, const py::array& moving_mean,
+                        const py::array& moving_variance, float momentum, float epsilon) {
   const index_t rows = dim(x, 0, "x"), channels = dim(x, 1, "x");
   require(rows >= 1, "at least one row");
   launch("batch_norm_forward", &Kernels::batch_norm_forward, &Kernels::batch_norm_forward_scratch,
@@ -77,8 +77,9 @@ void batch_norm_inference(const py::array& x, const MaybeArray& gamma, const May
                             .epsilon = epsilon});
 }
 
-void batch_norm_backward(const py::array& x, const py::array& dy, const MaybeArray& gamma, const py::array& mean, const py::array& rstd,
-                         const MaybeArray& dx, const py::array& dgamma, const py::array& dbeta, bool fixed_statistics) {
+void batch_norm_backward(const py::array& x, const py::array& dy, const MaybeArray& gamma, const py::array& mean,
+                         const py::array& rstd, const MaybeArray& dx, const py::array& dgamma, const py::array& dbeta,
+                         bool fixed_statistics) {
   const index_t rows = dim(x, 0, "x"), channels = dim(x, 1, "x");
   require(rows >= 1, "at least one row");
   launch("batch_norm_backward", &Kernels::batch_norm_backward, &Kernels::batch_norm_backward_scratch,

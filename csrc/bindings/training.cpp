@@ -58,7 +58,8 @@ void mean_update(const py::array& values, const py::array& state) {
          MeanUpdate{in<float>(values, -1, "values"), out<double>(state, 2, "state"), values.size()});
 }
 
-void count_matches(const std::string& kind, const py::array& y_pred, const py::array& y_true, const py::array& state, float threshold) {
+void count_matches(const std::string& kind, const py::array& y_pred, const py::array& y_true, const py::array& state,
+                   float threshold) {
   const index_t rows = dim(y_pred, 0, "y_pred"), cols = dim(y_pred, 1, "y_pred");
   const Match match = kind == "sparse" ? Match::sparse : kind == "categorical" ? Match::categorical : Match::binary;
   const Truth truth = truth_from(y_true, rows, cols);
@@ -82,7 +83,8 @@ void momentum_step(const py::array& w, const py::array& g, const py::array& v, c
                       weight_decay, nesterov});
 }
 
-void adagrad_step(const py::array& w, const py::array& g, const py::array& a, const py::array& lr, float epsilon, float weight_decay) {
+void adagrad_step(const py::array& w, const py::array& g, const py::array& a, const py::array& lr, float epsilon,
+                  float weight_decay) {
   const index_t n = w.size();
   launch("adagrad_step", &Kernels::adagrad_step,
          AdagradStep{out<float>(w, n, "w"), in<float>(g, n, "g"), out<float>(a, n, "a"), n, in<float>(lr, 1, "lr"), epsilon,
@@ -101,16 +103,23 @@ void adam_step(const py::array& w, const py::array& g, const py::array& m, const
                const py::array& lr, const py::array& iterations, double beta_1, double beta_2, float epsilon, float weight_decay) {
   const index_t n = w.size();
   launch("adam_step", &Kernels::adam_step,
-         AdamStep{out<float>(w, n, "w"), in<float>(g, n, "g"), out<float>(m, n, "m"), out<float>(v, n, "v"), out<float>(vhat, n, "vhat"),
-                  n, in<float>(lr, 1, "lr"), in<index_t>(iterations, 1, "iterations"), beta_1, beta_2, epsilon, weight_decay});
+         AdamStep{out<float>(w, n, "w"), in<float>(g, n, "g"), out<float>(m, n, "m"), out<float>(v, n, "v"),
+                  out<float>(vhat, n, "vhat"), n, in<float>(lr, 1, "lr"), in<index_t>(iterations, 1, "iterations"), beta_1, beta_2,
+                  epsilon, weight_decay});
 }
 
 // source, order: uint64 cells holding addresses (see GatherRows); whoever fills them answers for the bounds.
 void gather_rows(const py::array& source, const py::array& order, const py::array& position, const std::string& kind,
                  const py::array& result, float scale) {
   const index_t rows = dim(result, 0, "out"), row_size = rows ? result.size() / rows : 0;
-  GatherRows args = {in<std::uint64_t>(source, 1, "source"), in<std::uint64_t>(order, 1, "order"), in<index_t>(position, 1, "position"),
-                     Source::float32, nullptr, rows, row_size, scale};
+  GatherRows args = {in<std::uint64_t>(source, 1, "source"),
+                     in<std::uint64_t>(order, 1, "order"),
+                     in<index_t>(position, 1, "position"),
+                     Source::float32,
+                     nullptr,
+                     rows,
+                     row_size,
+                     scale};
   if (kind == "int32") {
     args.kind = Source::int32;
     args.out = out<std::int32_t>(result, -1, "out");

@@ -31,16 +31,19 @@ inline index_t pixel_block(const Conv2dShape& s) {
 
 // The left matrix is x itself.
 inline bool is_pointwise(const Conv2dShape& s) {
-  return s.R == 1 && s.S == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 && s.P == s.H && s.Q == s.W;
+  return s.R == 1 && s.S == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 && s.P == s.H &&
+         s.Q == s.W;
 }
 
 inline double flops_per_pixel(const Conv2dShape& s) { return 2.0 * taps(s) * s.K; }
 
 inline void copy_or_zero(float* __restrict to, const float* __restrict from, index_t n) {
   if (from) {
-    FASTNN_SIMD for (index_t i = 0; i < n; ++i) to[i] = from[i];
+    FASTNN_SIMD
+    for (index_t i = 0; i < n; ++i) to[i] = from[i];
   } else {
-    FASTNN_SIMD for (index_t i = 0; i < n; ++i) to[i] = 0.0f;
+    FASTNN_SIMD
+    for (index_t i = 0; i < n; ++i) to[i] = 0.0f;
   }
 }
 
@@ -89,9 +92,7 @@ inline void pack_filter(float* to, const float* w, const Conv2dShape& s) {
   }
 }
 
-index_t conv2d_forward_scratch(const Conv2dForward& a) {
-  return packed_filter_size(a.s) + a.slots * pixel_block(a.s) * taps(a.s);
-}
+index_t conv2d_forward_scratch(const Conv2dForward& a) { return packed_filter_size(a.s) + a.slots * pixel_block(a.s) * taps(a.s); }
 
 void conv2d_forward(const Conv2dForward& a) {
   const Conv2dShape& s = a.s;
@@ -99,31 +100,44 @@ void conv2d_forward(const Conv2dForward& a) {
   float* packed = a.scratch;
   float* gathered = a.scratch + packed_filter_size(s);
   pack_filter(packed, a.w, s);
-  parallel_for(ceil_div(pixels, block), block * flops_per_pixel(s) / kFlopsPerCycle, a.slots, [&](index_t begin, index_t end, int slot) {
-    float* left = gathered + slot * block * width;
-    for (index_t item = begin; item < end; ++item) {
-      const index_t first = item * block, count = min_of(block, pixels - first);
-      for (index_t group = 0; group < s.groups; ++group) {
-        const Panels b = filter_panels(packed, s, group);
-        const Epilogue epilogue = {a.bias ? a.bias + group * outputs : nullptr, a.activation, a.alpha};
-        float* out = a.y + first * s.K + group * outputs;
-        if (is_pointwise(s)) {
-          multiply_rows(a.x + first * s.C + group * width, s.C, 1, b, out, s.K, count, false, epilogue);
-        } else {
-          gather_pixels(left, a.x, s, first, count, group);
-          multiply_rows(left, width, 1, b, out, s.K, count, false, epilogue);
-        }
-      }
-    }
-  });
+  parallel_for(ceil_div(pixels, block), block * flops_per_pixel(s) / kFlopsPerCycle, a.slots,
+               [&](index_t begin, index_t end, int slot) {
+                 float* left = gathered + slot * block * width;
+                 for (index_t item = begin; item < end; ++item) {
+                   const index_t first = item * block, count = min_of(block, pixels - first);
+                   for (index_t group = 0; group < s.groups; ++group) {
+                     const Panels b = filter_panels(packed, s, group);
+                     const Epilogue epilogue = {a.bias ? a.bias + group * outputs : nullptr, a.activation, a.alpha};
+                     float* out = a.y + first * s.K + group * outputs;
+                     if (is_pointwise(s)) {
+                       multiply_rows(a.x + first * s.C + group * width, s.C, 1, b, out, s.K, count, false, epilogue);
+                     } else {
+                       gather_pixels(left, a.x, s, first, count, group);
+                       multiply_rows(left, width, 1, b, out, s.K, count, false, epilogue);
+                     }
+                   }
+                 }
+               });
 }
 
 // The convolution that computes dx from dy when the stride is 1.
 inline Conv2dShape flipped_shape(const Conv2dShape& s) {
-  return {.N = s.N, .H = s.P, .W = s.Q, .C = s.K, .K = s.C, .R = s.R, .S = s.S, .P = s.H, .Q = s.W,
-          .stride_h = 1, .stride_w = 1,
-          .pad_top = s.dilation_h * (s.R - 1) - s.pad_top, .pad_left = s.dilation_w * (s.S - 1) - s.pad_left,
-          .dilation_h = s.dilation_h, .dilation_w = s.dilation_w, .groups = 1};
+  return {.N = s.N,
+          .H = s.P,
+          .W = s.Q,
+          .C = s.K,
+          .K = s.C,
+          .R = s.R,
+          .S = s.S,
+          .P = s.H,
+          .Q = s.W,
+          .stride_h = 1,
+          .stride_w = 1,
+          .pad_top = s.dilation_h * (s.R - 1) - s.pad_top,
+          .pad_left = s.dilation_w * (s.S - 1) - s.pad_left,
+          .dilation_h = s.dilation_h,
+          .dilation_w = s.dilation_w,
+          .groups = 1};
 }
 
 inline bool flips(const Conv2dShape& s) { return s.stride_h == 1 && s.stride_w == 1 && s.groups == 1; }
@@ -151,7 +165,8 @@ inline void scatter_pixels(float* dx, const float* columns, const Conv2dShape& s
       if (h < 0 || h >= s.H || w < 0 || w >= s.W) continue;
       float* __restrict to = dx + (h * s.W + w) * s.C + group * channels;
       const float* __restrict from = columns + tap * channels;
-      FASTNN_SIMD for (index_t c = 0; c < channels; ++c) to[c] += from[c];
+      FASTNN_SIMD
+      for (index_t c = 0; c < channels; ++c) to[c] += from[c];
     }
   }
 }
@@ -188,8 +203,15 @@ inline void scatter_images(const Conv2dBackwardInput& a, float* packed, float* c
 index_t conv2d_backward_input_scratch(const Conv2dBackwardInput& a) {
   const Conv2dShape& s = a.s;
   if (!flips(s)) return packed_transpose_size(s) + a.slots * pixel_block(s) * taps(s);
-  const Conv2dForward forward = {.s = flipped_shape(s), .x = nullptr, .w = nullptr, .bias = nullptr, .y = nullptr,
-                                 .activation = Activation::linear, .alpha = 0.0f, .scratch = nullptr, .slots = a.slots};
+  const Conv2dForward forward = {.s = flipped_shape(s),
+                                 .x = nullptr,
+                                 .w = nullptr,
+                                 .bias = nullptr,
+                                 .y = nullptr,
+                                 .activation = Activation::linear,
+                                 .alpha = 0.0f,
+                                 .scratch = nullptr,
+                                 .slots = a.slots};
   return s.R * s.S * s.C * s.K + conv2d_forward_scratch(forward);
 }
 
@@ -197,8 +219,15 @@ void conv2d_backward_input(const Conv2dBackwardInput& a) {
   const Conv2dShape& s = a.s;
   if (!flips(s)) return scatter_images(a, a.scratch, a.scratch + packed_transpose_size(s));
   flip_filter(a.scratch, a.w, s);
-  conv2d_forward({.s = flipped_shape(s), .x = a.dy, .w = a.scratch, .bias = nullptr, .y = a.dx,
-                  .activation = Activation::linear, .alpha = 0.0f, .scratch = a.scratch + s.R * s.S * s.C * s.K, .slots = a.slots});
+  conv2d_forward({.s = flipped_shape(s),
+                  .x = a.dy,
+                  .w = a.scratch,
+                  .bias = nullptr,
+                  .y = a.dx,
+                  .activation = Activation::linear,
+                  .alpha = 0.0f,
+                  .scratch = a.scratch + s.R * s.S * s.C * s.K,
+                  .slots = a.slots});
 }
 
 // Output rows (counted over N P) per chunk.
@@ -235,7 +264,8 @@ void conv2d_backward_filter(const Conv2dBackwardFilter& a) {
     copy_or_zero(dw + begin, a.scratch + begin, end - begin);
     for (index_t chunk = 1; chunk < chunks; ++chunk) {
       const float* __restrict sum = a.scratch + chunk * size;
-      FASTNN_SIMD for (index_t i = begin; i < end; ++i) dw[i] += sum[i];
+      FASTNN_SIMD
+      for (index_t i = begin; i < end; ++i) dw[i] += sum[i];
     }
   });
 }

@@ -19,8 +19,8 @@ using fastnn::ColumnSums;
 using fastnn::Gemm;
 
 constexpr index_t kPanel = kMaxVectors * kLanes;
-constexpr index_t kBlockK = 512;              // k of a block: a packed panel of it is 64 kB with AVX-512
-constexpr index_t kBlockN = 12 * kPanel;      // columns of a block: packed, 768 kB, inside the second-level cache
+constexpr index_t kBlockK = 512;          // k of a block: a packed panel of it is 64 kB with AVX-512
+constexpr index_t kBlockN = 12 * kPanel;  // columns of a block: packed, 768 kB, inside the second-level cache
 constexpr double kFlopsPerCycle = 2.0 * kLanes;
 
 // What is done to a finished tile: bias and relu in registers, any other activation on the stored rows.
@@ -40,10 +40,10 @@ struct Tile {
   float* c;
   index_t ldc;
   index_t k;
-  bool load_c;            // start from c instead of 0
-  const float* bias;      // of the panel's first column, or null
+  bool load_c;        // start from c instead of 0
+  const float* bias;  // of the panel's first column, or null
   bool relu;
-  int last;               // columns used of the last vector, 1..kLanes
+  int last;  // columns used of the last vector, 1..kLanes
 };
 
 using TileFunction = void (*)(const Tile&);
@@ -53,47 +53,61 @@ template <int Rows, int Vectors, bool Partial, bool PartialLoad>
 void compute_tile(const Tile& t) {
   vfloat acc[Rows][Vectors] = {};
   if (t.load_c) {
-    FASTNN_UNROLL for (int i = 0; i < Rows; ++i) {
-      FASTNN_UNROLL for (int j = 0; j < Vectors; ++j) {
+    FASTNN_UNROLL
+    for (int i = 0; i < Rows; ++i) {
+      FASTNN_UNROLL
+      for (int j = 0; j < Vectors; ++j) {
         const float* from = t.c + i * t.ldc + j * kLanes;
         acc[i][j] = Partial && j == Vectors - 1 ? load_partial(from, t.last) : load(from);
       }
     }
   }
-  // Rows of a in groups of three: one moving pointer serves three rows at the offsets 0, s, 2 s, which the address unit adds for free.
+  // Rows of a in groups of three: one moving pointer serves three rows at the offsets 0, s, 2 s, which the address unit adds for
+  // free.
   constexpr int kGroups = (Rows + 2) / 3;
   const float* a[kGroups];
-  FASTNN_UNROLL for (int g = 0; g < kGroups; ++g) a[g] = t.a + 3 * g * t.a_row;
+  FASTNN_UNROLL
+  for (int g = 0; g < kGroups; ++g) a[g] = t.a + 3 * g * t.a_row;
   const index_t s = t.a_row;
   const index_t a_col = t.a_col;
   const float* b = t.b;
   for (index_t p = 0; p < t.k; ++p) {
     vfloat row[Vectors];
-    FASTNN_UNROLL for (int j = 0; j < Vectors; ++j) {
+    FASTNN_UNROLL
+    for (int j = 0; j < Vectors; ++j) {
       row[j] = PartialLoad && j == Vectors - 1 ? load_partial(b + j * kLanes, t.last) : load(b + j * kLanes);
     }
-    FASTNN_UNROLL for (int i = 0; i < Rows; ++i) {
+    FASTNN_UNROLL
+    for (int i = 0; i < Rows; ++i) {
       const float value = a[i / 3][(i % 3) * s];
-      FASTNN_UNROLL for (int j = 0; j < Vectors; ++j) acc[i][j] += value * row[j];
+      FASTNN_UNROLL
+      for (int j = 0; j < Vectors; ++j) acc[i][j] += value * row[j];
     }
-    FASTNN_UNROLL for (int g = 0; g < kGroups; ++g) a[g] += a_col;
+    FASTNN_UNROLL
+    for (int g = 0; g < kGroups; ++g) a[g] += a_col;
     b += t.b_row;
   }
   if (t.bias) {
-    FASTNN_UNROLL for (int j = 0; j < Vectors; ++j) {
+    FASTNN_UNROLL
+    for (int j = 0; j < Vectors; ++j) {
       const bool part = Partial && j == Vectors - 1;
       const vfloat bias = part ? load_partial(t.bias + j * kLanes, t.last) : load(t.bias + j * kLanes);
-      FASTNN_UNROLL for (int i = 0; i < Rows; ++i) acc[i][j] += bias;
+      FASTNN_UNROLL
+      for (int i = 0; i < Rows; ++i) acc[i][j] += bias;
     }
   }
   if (t.relu) {
     const vfloat zero = {};
-    FASTNN_UNROLL for (int i = 0; i < Rows; ++i) {
-      FASTNN_UNROLL for (int j = 0; j < Vectors; ++j) acc[i][j] = acc[i][j] < zero ? zero : acc[i][j];
+    FASTNN_UNROLL
+    for (int i = 0; i < Rows; ++i) {
+      FASTNN_UNROLL
+      for (int j = 0; j < Vectors; ++j) acc[i][j] = acc[i][j] < zero ? zero : acc[i][j];
     }
   }
-  FASTNN_UNROLL for (int i = 0; i < Rows; ++i) {
-    FASTNN_UNROLL for (int j = 0; j < Vectors; ++j) {
+  FASTNN_UNROLL
+  for (int i = 0; i < Rows; ++i) {
+    FASTNN_UNROLL
+    for (int j = 0; j < Vectors; ++j) {
       float* to = t.c + i * t.ldc + j * kLanes;
       if (Partial && j == Vectors - 1) {
         store_partial(to, acc[i][j], t.last);
@@ -183,7 +197,8 @@ inline void pack_panel(float* to, const float* b, index_t b_row, index_t b_col, 
       float* row = to + p * kPanel;
       const float* from = b + p * b_row;
       if (columns == kPanel) {
-        FASTNN_UNROLL for (int j = 0; j < kMaxVectors; ++j) store(row + j * kLanes, load(from + j * kLanes));
+        FASTNN_UNROLL
+        for (int j = 0; j < kMaxVectors; ++j) store(row + j * kLanes, load(from + j * kLanes));
       } else {
         for (index_t j = 0; j < columns; ++j) row[j] = from[j];
         for (index_t j = columns; j < kPanel; ++j) row[j] = 0.0f;
@@ -343,9 +358,7 @@ void gemm(const Gemm& g) {
 constexpr index_t kSumChunks = 32, kSumRows = 64;
 constexpr index_t sum_chunk_rows(index_t rows) { return max_of(kSumRows, ceil_div(rows, kSumChunks)); }
 
-index_t column_sums_scratch(const ColumnSums& a) {
-  return max_of(1, ceil_div(a.rows, sum_chunk_rows(a.rows))) * a.cols;
-}
+index_t column_sums_scratch(const ColumnSums& a) { return max_of(1, ceil_div(a.rows, sum_chunk_rows(a.rows))) * a.cols; }
 
 void column_sums(const ColumnSums& a) {
   const index_t step = sum_chunk_rows(a.rows), chunks = max_of(1, ceil_div(a.rows, step)), cols = a.cols;
@@ -355,14 +368,16 @@ void column_sums(const ColumnSums& a) {
       for (index_t j = 0; j < cols; ++j) sum[j] = 0.0f;
       for (index_t i = chunk * step; i < min_of(a.rows, (chunk + 1) * step); ++i) {
         const float* __restrict row = a.x + i * cols;
-        FASTNN_SIMD for (index_t j = 0; j < cols; ++j) sum[j] += row[j];
+        FASTNN_SIMD
+        for (index_t j = 0; j < cols; ++j) sum[j] += row[j];
       }
     }
   });
   for (index_t j = 0; j < cols; ++j) a.y[j] = 0.0f;
   for (index_t chunk = 0; chunk < chunks; ++chunk) {
     const float* __restrict sum = a.scratch + chunk * cols;
-    FASTNN_SIMD for (index_t j = 0; j < cols; ++j) a.y[j] += sum[j];
+    FASTNN_SIMD
+    for (index_t j = 0; j < cols; ++j) a.y[j] += sum[j];
   }
 }
 

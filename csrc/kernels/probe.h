@@ -14,12 +14,15 @@ constexpr int kProbeChains = kMaxRows * kMaxVectors;  // as many as a register t
 inline float multiply_add_chains(index_t rounds) {
   vfloat chain[kProbeChains], factor = {}, term = {};
   for (int i = 0; i < kLanes; ++i) factor[i] = 0.999f, term[i] = 0.001f;
-  FASTNN_UNROLL for (int i = 0; i < kProbeChains; ++i) chain[i] = term;
+  FASTNN_UNROLL
+  for (int i = 0; i < kProbeChains; ++i) chain[i] = term;
   for (index_t r = 0; r < rounds; ++r) {
-    FASTNN_UNROLL for (int i = 0; i < kProbeChains; ++i) chain[i] = chain[i] * factor + term;
+    FASTNN_UNROLL
+    for (int i = 0; i < kProbeChains; ++i) chain[i] = chain[i] * factor + term;
   }
   vfloat sum = {};
-  FASTNN_UNROLL for (int i = 0; i < kProbeChains; ++i) sum += chain[i];
+  FASTNN_UNROLL
+  for (int i = 0; i < kProbeChains; ++i) sum += chain[i];
   return sum[0];
 }
 
@@ -38,7 +41,8 @@ void triad_probe(const TriadProbe& a) {
     const float* __restrict z = a.z;
     const index_t first = a.n * begin / a.threads, last = a.n * end / a.threads;
     for (index_t r = 0; r < a.rounds; ++r) {
-      FASTNN_SIMD for (index_t i = first; i < last; ++i) y[i] = x[i] + 0.5f * z[i];
+      FASTNN_SIMD
+      for (index_t i = first; i < last; ++i) y[i] = x[i] + 0.5f * z[i];
       asm volatile("" : : "r"(y) : "memory");  // every round is done
     }
   });

@@ -19,44 +19,74 @@ constexpr int kNumbersPerBlock = 8;  // of 16 bits
 constexpr int kBlocks = 16;
 constexpr int kNumbers = kBlocks * kNumbersPerBlock;
 
-// A 32-bit word of several blocks, one in the low half of each lane; the high halves hold rubbish.
-constexpr int kPairLanes = kLanes / 2;
-typedef std::uint64_t vpair __attribute__((vector_size(kLanes * 4)));
+// One 32-bit word of kLanes blocks.
+typedef std::uint32_t vword __attribute__((vector_size(kLanes * 4)));
 
-// The 64-bit products of the low halves. A compiler makes three times as many instructions of a plain multiplication.
-inline vpair multiply_low(vpair a, std::uint32_t factor) {
+inline vword load_words(const std::uint32_t* p) { return (vword)load(reinterpret_cast<const float*>(p)); }
+inline void store_words(std::uint32_t* p, vword v) { store(reinterpret_cast<float*>(p), (vfloat)v); }
+
+struct Product {
+  vword low, high;
+};
+
+// The halves of the 64-bit products. The instruction multiplies the even words, so the odd ones are shifted down first and the
+// two results merged; of the plain loop a compiler makes more than twice the work.
 #if defined(__AVX512F__)
-  return (vpair)_mm512_maskz_mul_epu32(0xff, (__m512i)a, _mm512_set1_epi64(factor));
-#elif defined(__AVX2__)
-  return (vpair)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(factor));
-#else
-  vpair product;
-  for (int i = 0; i < kPairLanes; ++i) product[i] = (a[i] & 0xffffffffu) * factor;
-  return product;
-#endif
+inline Product multiply(vword a, std::uint32_t factor) {
+  const __m512i f = _mm512_set1_epi64(factor);
+  const __m512i even = _mm512_maskz_mul_epu32(0xff, (__m512i)a, f);
+  const __m512i odd = _mm512_maskz_mul_epu32(0xff, _mm512_maskz_srli_epi64(0xff, (__m512i)a, 32), f);
+  return {(vword)_mm512_mask_shuffle_epi32(even, 0xaaaa, odd, _MM_PERM_CCAA),
+          (vword)_mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB)};
 }
+#elif defined(__AVX2__)
+inline Product multiply(vword a, std::uint32_t factor) {
+  const __m256i f = _mm256_set1_epi64x(factor);
+  const __m256i even = _mm256_mul_epu32((__m256i)a, f);
+  const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64((__m256i)a, 32), f);
+  return {(vword)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa),
+          (vword)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa)};
+}
+#else
+inline Product multiply(vword a, std::uint32_t factor) {
+  Product p;
+  FASTNN_SIMD
+  for (int i = 0; i < kLanes; ++i) {
+    const std::uint64_t product = std::uint64_t{a[i]} * factor;
+    p.low[i] = static_cast<std::uint32_t>(product);
+    p.high[i] = static_cast<std::uint32_t>(product >> 32);
+  }
+  return p;
+}
+#endif
 
-// words[4 b + w] is word w of block first + b, for kPairLanes blocks.
+// words[4 b + w] is word w of block first + b, for kLanes blocks.
 inline void philox_blocks(const PhiloxStream& s, std::uint64_t first, std::uint32_t* words) {
-  vpair c0, c2 = vpair{} + s.stream, c3 = vpair{} + s.step;
-  FASTNN_UNROLL
-  for (int b = 0; b < kPairLanes; ++b) c0[b] = first + static_cast<std::uint64_t>(b);
-  vpair c1 = c0 >> 32;
+  std::uint32_t c[4][kLanes];
+  FASTNN_SIMD
+  for (int b = 0; b < kLanes; ++b) {
+    const std::uint64_t block = first + static_cast<std::uint64_t>(b);
+    c[0][b] = static_cast<std::uint32_t>(block);
+    c[1][b] = static_cast<std::uint32_t>(block >> 32);
+  }
+  vword c0 = load_words(c[0]), c1 = load_words(c[1]), c2 = vword{} + s.stream, c3 = vword{} + s.step;
   std::uint32_t key0 = static_cast<std::uint32_t>(s.seed), key1 = static_cast<std::uint32_t>(s.seed >> 32);
   for (int round = 0; round < 10; ++round) {
-    const vpair p0 = multiply_low(c0, 0xD2511F53u), p1 = multiply_low(c2, 0xCD9E8D57u);
-    c0 = (p1 >> 32) ^ c1 ^ key0;
-    c1 = p1;
-    c2 = (p0 >> 32) ^ c3 ^ key1;
-    c3 = p0;
+    const Product p0 = multiply(c0, 0xD2511F53u), p1 = multiply(c2, 0xCD9E8D57u);
+    c0 = p1.high ^ c1 ^ key0;
+    c1 = p1.low;
+    c2 = p0.high ^ c3 ^ key1;
+    c3 = p0.low;
     key0 += 0x9E3779B9u;
     key1 += 0xBB67AE85u;
   }
-  for (int b = 0; b < kPairLanes; ++b) {
-    words[4 * b] = static_cast<std::uint32_t>(c0[b]);
-    words[4 * b + 1] = static_cast<std::uint32_t>(c1[b]);
-    words[4 * b + 2] = static_cast<std::uint32_t>(c2[b]);
-    words[4 * b + 3] = static_cast<std::uint32_t>(c3[b]);
+  store_words(c[0], c0);
+  store_words(c[1], c1);
+  store_words(c[2], c2);
+  store_words(c[3], c3);
+  FASTNN_SIMD
+  for (int b = 0; b < kLanes; ++b) {
+    for (int w = 0; w < 4; ++w) words[4 * b + w] = c[w][b];
   }
 }
 
@@ -64,7 +94,7 @@ inline void philox_blocks(const PhiloxStream& s, std::uint64_t first, std::uint3
 struct Numbers {
   std::uint32_t words[kNumbers / 2];
   Numbers(const PhiloxStream& s, std::uint64_t first) {
-    for (int b = 0; b < kBlocks; b += kPairLanes) philox_blocks(s, first + static_cast<std::uint64_t>(b), words + 4 * b);
+    for (int b = 0; b < kBlocks; b += kLanes) philox_blocks(s, first + static_cast<std::uint64_t>(b), words + 4 * b);
   }
   std::int32_t operator[](int i) const {
     typedef std::uint16_t half __attribute__((may_alias));

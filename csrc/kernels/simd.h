@@ -74,9 +74,7 @@ template <class Body>
 void parallel_for(index_t n, double cycles, int slots, const Body& body) {
   fastnn::parallel_ranges(
       n, cycles, slots,
-      [](void* context, index_t begin, index_t end, int slot) {
-        (*static_cast<const Body*>(context))(begin, end, slot);
-      },
+      [](void* context, index_t begin, index_t end, int slot) { (*static_cast<const Body*>(context))(begin, end, slot); },
       const_cast<Body*>(&body));
 }
 

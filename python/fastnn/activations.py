@@ -75,9 +75,7 @@ gelu_tanh = Activation("gelu_tanh")
 silu = Activation("silu")
 softmax = Activation("softmax")
 
-_BY_NAME = {
-    a.name: a for a in (linear, relu, leaky_relu, elu, sigmoid, tanh, softplus, gelu, gelu_tanh, silu, softmax)
-}
+_BY_NAME = {a.name: a for a in (linear, relu, leaky_relu, elu, sigmoid, tanh, softplus, gelu, gelu_tanh, silu, softmax)}
 _BY_NAME["swish"] = silu
 
 

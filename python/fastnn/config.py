@@ -132,7 +132,13 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-OPTIONAL_PACKAGES = {"matplotlib": "plot", "pooch": "data", "sklearn": "test", "pytest_benchmark": "bench", "threadpoolctl": "bench"}
+OPTIONAL_PACKAGES = {
+    "matplotlib": "plot",
+    "pooch": "data",
+    "sklearn": "test",
+    "pytest_benchmark": "bench",
+    "threadpoolctl": "bench",
+}
 
 
 def show_config() -> str:

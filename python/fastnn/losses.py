@@ -61,12 +61,17 @@ class Loss:
         """Check the truth against the shape of the predictions and return it as the kernels take it; called once per fit."""
         y = checks.float32(type(self).__name__, "y_true", y_true)
         if np.isnan(y).any():
-            checks.fail(type(self).__name__, "y_true without NaN", f"{int(np.isnan(y).sum())} NaN", "drop or fill those samples")
+            checks.fail(
+                type(self).__name__, "y_true without NaN", f"{int(np.isnan(y).sum())} NaN", "drop or fill those samples"
+            )
         if y.ndim == len(output_shape) - 1 and output_shape[-1] == 1:
             y = y[..., None]
         if y.ndim != len(output_shape) or any(o not in (None, s) for o, s in zip(output_shape[1:], y.shape[1:])):
             checks.fail(
-                type(self).__name__, f"y_true of shape {shape_text(output_shape)}, that of the predictions", y.shape, self.shape_advice(y)
+                type(self).__name__,
+                f"y_true of shape {shape_text(output_shape)}, that of the predictions",
+                y.shape,
+                self.shape_advice(y),
             )
         return y
 
@@ -206,7 +211,9 @@ class BinaryCrossentropy(Loss):
     recordable: ClassVar[bool] = True
     fuses: ClassVar[str | None] = "sigmoid"
 
-    def __init__(self, from_logits: bool = False, reduction: str = "sum_over_batch_size", name: str | None = None) -> None:
+    def __init__(
+        self, from_logits: bool = False, reduction: str = "sum_over_batch_size", name: str | None = None
+    ) -> None:
         super().__init__(reduction, name)
         self.from_logits = checks.boolean(type(self).__name__, "from_logits", from_logits)
 
@@ -214,7 +221,10 @@ class BinaryCrossentropy(Loss):
         y = super().prepare(y_true, output_shape)
         if y.size and not (y.min() >= 0 and y.max() <= 1):
             checks.fail(
-                "BinaryCrossentropy", "y_true within [0, 1]", f"values from {y.min():g} to {y.max():g}", "use labels 0 and 1"
+                "BinaryCrossentropy",
+                "y_true within [0, 1]",
+                f"values from {y.min():g} to {y.max():g}",
+                "use labels 0 and 1",
             )
         return y
 
@@ -226,7 +236,9 @@ class BinaryCrossentropy(Loss):
     ) -> tuple[Float32, Float32 | None]:
         if self.from_logits:
             return self.evaluate_fused(y_true, y_pred, weights, scale, need_gradient)[1:]
-        return ops.elementwise_loss("binary_crossentropy", y_pred, y_true, weights, scale=scale, need_gradient=need_gradient)
+        return ops.elementwise_loss(
+            "binary_crossentropy", y_pred, y_true, weights, scale=scale, need_gradient=need_gradient
+        )
 
     def evaluate_fused(
         self, y_true: NDArray[Any], logits: Float32, weights: Float32 | None, scale: float, need_gradient: bool = True
@@ -265,7 +277,9 @@ class CategoricalCrossentropy(Loss):
     recordable: ClassVar[bool] = True
     fuses: ClassVar[str | None] = "softmax"
 
-    def __init__(self, from_logits: bool = False, reduction: str = "sum_over_batch_size", name: str | None = None) -> None:
+    def __init__(
+        self, from_logits: bool = False, reduction: str = "sum_over_batch_size", name: str | None = None
+    ) -> None:
         super().__init__(reduction, name)
         self.from_logits = checks.boolean(type(self).__name__, "from_logits", from_logits)
 
@@ -321,13 +335,19 @@ def class_labels(who: str, y_true: Any, output_shape: Shape) -> NDArray[np.int32
     if y.ndim == len(output_shape) and y.shape[-1] == 1:
         y = y[..., 0]
     if y.ndim != len(output_shape) - 1:
-        fix = "one-hot targets go with categorical_crossentropy, or give y.argmax(-1)" if y.ndim == len(output_shape) else ""
+        fix = (
+            "one-hot targets go with categorical_crossentropy, or give y.argmax(-1)"
+            if y.ndim == len(output_shape)
+            else ""
+        )
         checks.fail(who, f"integer labels of shape {shape_text(output_shape[:-1])}", f"shape {y.shape}", fix)
     if y.dtype.kind == "f":
         if np.isnan(y).any():
             checks.fail(who, "labels without NaN", f"{int(np.isnan(y).sum())} NaN", "drop those samples")
         if (y != np.floor(y)).any():
-            checks.fail(who, "integer labels", f"fractions such as {y[y != np.floor(y)].flat[0]:g}", "is this a regression?")
+            checks.fail(
+                who, "integer labels", f"fractions such as {y[y != np.floor(y)].flat[0]:g}", "is this a regression?"
+            )
     if y.size and (y.min() < 0 or (classes is not None and y.max() >= classes)):
         checks.fail(
             who,
@@ -364,7 +384,10 @@ def get(identifier: str | Loss) -> Loss:
         return identifier
     if not isinstance(identifier, str):
         checks.fail_type(
-            "loss", "a name or a Loss", checks.describe(identifier), "for a function of your own subclass fastnn.losses.Loss"
+            "loss",
+            "a name or a Loss",
+            checks.describe(identifier),
+            "for a function of your own subclass fastnn.losses.Loss",
         )
     key = identifier if identifier in _BY_NAME else snake_case(identifier)
     return _BY_NAME[checks.one_of("loss", "name", key, sorted(_BY_NAME))]()

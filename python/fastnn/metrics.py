@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from fastnn import checks, ops
 from fastnn.checks import Float32
-from fastnn.names import snake_case
 from fastnn.losses import MeanAbsoluteError as AbsoluteLoss
 from fastnn.losses import MeanSquaredError as SquaredLoss
+from fastnn.names import snake_case
 
 
 class Metric:
@@ -93,8 +93,11 @@ def _labels(who: str, y_true: Any, rows: int) -> NDArray[np.int32]:
     if not (isinstance(y_true, np.ndarray) and y_true.dtype == np.int32):
         y_true = np.ascontiguousarray(checks.array(who, "y_true", y_true), np.int32)
     if y_true.size != rows:
-        checks.fail(who, f"{rows} integer labels", f"shape {y_true.shape}", "one-hot targets go with CategoricalAccuracy")
-    return y_true.reshape(-1)
+        checks.fail(
+            who, f"{rows} integer labels", f"shape {y_true.shape}", "one-hot targets go with CategoricalAccuracy"
+        )
+    labels: NDArray[np.int32] = y_true.reshape(-1)
+    return labels
 
 
 def _targets(who: str, y_true: Any, pred: Float32) -> Float32:
@@ -184,7 +187,9 @@ class MeanSquaredError(Metric):
 
     def update_state(self, y_true: Any, y_pred: Any) -> None:
         pred = _pairs(self.name, y_pred)
-        losses, _ = ops.elementwise_loss(self.kind, pred, _targets(self.name, y_true, pred), scale=1.0, need_gradient=False)
+        losses, _ = ops.elementwise_loss(
+            self.kind, pred, _targets(self.name, y_true, pred), scale=1.0, need_gradient=False
+        )
         ops.mean_update(losses, self.state)
 
 
@@ -218,7 +223,10 @@ def get(identifier: str | Metric, *, labels: bool = False, columns: int | None =
         return identifier
     if not isinstance(identifier, str):
         checks.fail_type(
-            "metric", "a name or a Metric", checks.describe(identifier), "for a function of your own subclass fastnn.metrics.Metric"
+            "metric",
+            "a name or a Metric",
+            checks.describe(identifier),
+            "for a function of your own subclass fastnn.metrics.Metric",
         )
     if identifier in ACCURACY:
         cls = SparseCategoricalAccuracy if labels else BinaryAccuracy if columns == 1 else CategoricalAccuracy
@@ -236,4 +244,6 @@ def serialize(metric: Metric) -> dict[str, Any]:
 
 def deserialize(data: dict[str, Any]) -> Metric:
     """Return a new metric from what `serialize` returned."""
-    return _BY_NAME[checks.one_of("metric", "class", snake_case(str(data["class"])), sorted(_BY_NAME))](**data["config"])
+    return _BY_NAME[checks.one_of("metric", "class", snake_case(str(data["class"])), sorted(_BY_NAME))](
+        **data["config"]
+    )

@@ -15,6 +15,7 @@ from fastnn.parameter import Parameter, ParameterStore
 from fastnn.summary import summary_text
 from fastnn.training.trainer import Trainer
 
+
 class Sequential(Trainer):
     """A stack of layers: each takes the output of the one before.
 
@@ -68,7 +69,9 @@ class Sequential(Trainer):
             fix = "make an object of the class: Dense(10)" if isinstance(layer, type) else "see fastnn.layers"
             checks.fail_type(f"Sequential '{self.name}'", "layers", checks.describe(layer), fix)
         if any(layer is other or layer.name == other.name for other in self.layers):
-            checks.fail(f"Sequential '{self.name}'", "layers of different names", f"two named '{layer.name}'", "give name=")
+            checks.fail(
+                f"Sequential '{self.name}'", "layers of different names", f"two named '{layer.name}'", "give name="
+            )
         if not self.layers and self.input_shape is None:
             self.input_shape = layer.given_shape or (layer.input_shape if layer.built else None)
         self.layers.append(layer)
@@ -94,7 +97,9 @@ class Sequential(Trainer):
         """
         shape = self.input_shape if input_shape is None else tuple(input_shape)
         if shape is None:
-            checks.fail(f"Sequential '{self.name}'", "an input shape", "none", "give build((None, ...)) or an Input layer")
+            checks.fail(
+                f"Sequential '{self.name}'", "an input shape", "none", "give build((None, ...)) or an Input layer"
+            )
         if not self.layers:
             checks.fail(f"Sequential '{self.name}'", "at least one layer", "none", "add layers first")
         self.input_shape = shape = (None, *shape[1:])
@@ -166,12 +171,12 @@ class Sequential(Trainer):
 
     def forward(self, x: Any, training: bool = False) -> Float32:
         """Return the output for a batch; with training=True remember what `backward` needs."""
-        x = ops.as_float32(f"Sequential '{self.name}'", "input", x)
+        y = ops.as_float32(f"Sequential '{self.name}'", "input", x)
         if not self.built:
-            self.build((None, *x.shape[1:]))
+            self.build((None, *y.shape[1:]))
         for layer in self.layers:
-            x = layer.forward(x, training)
-        return x
+            y = layer.forward(y, training)
+        return y
 
     def backward(self, dy: Float32, input_gradient: bool = True) -> Float32 | None:
         """Write the gradients of all parameters, given that of the output; return that of the input.

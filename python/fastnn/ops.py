@@ -159,9 +159,7 @@ def conv_output_size(size: int, window: int, stride: int, padding: Pair, dilatio
 
 
 def _conv_output(who: str, shape: Sequence[int], window: Pair, strides: Pair, padding: Padding, dilation: Pair) -> Pair:
-    sizes = [
-        conv_output_size(shape[1 + i], window[i], strides[i], padding[i], dilation[i]) for i in (0, 1)
-    ]
+    sizes = [conv_output_size(shape[1 + i], window[i], strides[i], padding[i], dilation[i]) for i in (0, 1)]
     if min(sizes) < 1:
         checks.fail(
             who,
@@ -294,7 +292,9 @@ def avg_pool2d_backward(
 ) -> Float32:
     """Return dx: every dy spread evenly over its window."""
     dy = as_float32("avg_pool2d_backward", "dy", dy)
-    _same_shape("avg_pool2d_backward", "dy", dy, _pool_output("avg_pool2d_backward", x_shape, pool_size, strides, padding))
+    _same_shape(
+        "avg_pool2d_backward", "dy", dy, _pool_output("avg_pool2d_backward", x_shape, pool_size, strides, padding)
+    )
     dx = empty(x_shape)
     _core.avg_pool2d_backward(dy, dx, pool_size, strides, _pads(padding))
     return dx
@@ -333,9 +333,7 @@ def activation_forward(x: Float32, kind: str, alpha: float = 0.0) -> Float32:
 
 
 @twin
-def activation_backward(
-    dy: Float32, x: Float32 | None, y: Float32 | None, kind: str, alpha: float = 0.0
-) -> Float32:
+def activation_backward(dy: Float32, x: Float32 | None, y: Float32 | None, kind: str, alpha: float = 0.0) -> Float32:
     """Return dy f'(x); of x and y only the one that the kind needs (`reference.FROM_OUTPUT`) must be given."""
     dy = as_float32("activation_backward", "dy", dy)
     dx = empty(dy.shape)
@@ -379,7 +377,9 @@ def batch_norm_forward(
     y, mean, rstd = empty(x.shape), empty(x.shape[-1:]), empty(x.shape[-1:])
     if x.size == 0:
         checks.fail("batch_norm_forward", "at least one sample in training", f"x of shape {x.shape}")
-    _core.batch_norm_forward(_rows(x), gamma, beta, _rows(y), mean, rstd, moving_mean, moving_variance, momentum, epsilon)
+    _core.batch_norm_forward(
+        _rows(x), gamma, beta, _rows(y), mean, rstd, moving_mean, moving_variance, momentum, epsilon
+    )
     return y, mean, rstd
 
 
@@ -538,7 +538,14 @@ def sgd_step(w: Float32, g: Float32, lr: Float32, *, weight_decay: float = 0.0) 
 
 @twin
 def momentum_step(
-    w: Float32, g: Float32, v: Float32, lr: Float32, *, momentum: float, nesterov: bool = False, weight_decay: float = 0.0
+    w: Float32,
+    g: Float32,
+    v: Float32,
+    lr: Float32,
+    *,
+    momentum: float,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
 ) -> None:
     """Do v = momentum v - lr g; w += v, or momentum v - lr g with nesterov."""
     _core.momentum_step(w, g, v, lr, momentum, nesterov, weight_decay)
@@ -600,7 +607,11 @@ def gather_rows(
     start = int(position[0])
     if start < 0 or start + rows > count:
         checks.fail(who, f"rows inside of the {count} there are", f"{start} to {start + rows}")
-    if order is not None and rows and not 0 <= order[start : start + rows].min() <= order[start : start + rows].max() < len(source):
+    if (
+        order is not None
+        and rows
+        and not 0 <= order[start : start + rows].min() <= order[start : start + rows].max() < len(source)
+    ):
         checks.fail(who, f"order within 0..{len(source) - 1}", "a number outside")
     source_cell = np.array([source.ctypes.data], np.uint64)
     order_cell = np.array([0 if order is None else order.ctypes.data], np.uint64)

@@ -147,7 +147,9 @@ def layer_data(layer: Layer) -> dict[str, Any]:
 
 
 def _layer_from(data: Mapping[str, Any], custom_objects: Mapping[str, type[Layer]]) -> Layer:
-    table: dict[str, type[Layer]] = {name: getattr(layers, name) for name in layers.__all__ if name not in ("Input", "Layer")}
+    table: dict[str, type[Layer]] = {
+        name: getattr(layers, name) for name in layers.__all__ if name not in ("Input", "Layer")
+    }
     table |= custom_objects
     name = data["class"]
     if name not in table:
@@ -245,10 +247,14 @@ def load_model(
     """Read a whole model; see `fastnn.models.load_model`."""
     tensors, description = _read(filepath)
     if description.get("kind") != "model":
-        checks.fail("load_model", "a file written by save", f"one of kind {description.get('kind')!r}", "use load_weights")
+        checks.fail(
+            "load_model", "a file written by save", f"one of kind {description.get('kind')!r}", "use load_weights"
+        )
     with _described(filepath), weight_budget(sum(t.size for t in tensors.values())):
         config = description["model"]
-        model = model_class([_layer_from(item, custom_objects or {}) for item in config["layers"]], name=str(config["name"]))
+        model = model_class(
+            [_layer_from(item, custom_objects or {}) for item in config["layers"]], name=str(config["name"])
+        )
         if config["input_shape"] is not None and not model.built:
             model.build(config["input_shape"])
         if model.built:

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from fastnn import activations, checks
 from fastnn.checks import Float32
-from fastnn.names import Shape
 from fastnn.layers.core import ActivatedLayer
+from fastnn.names import Shape
 
 
 class Activation(ActivatedLayer):

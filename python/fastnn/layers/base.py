@@ -141,12 +141,12 @@ class Layer:
 
     def check_input(self, x: Any) -> Float32:
         """Return x as float32 after building or checking the layer for its shape."""
-        x = ops.as_float32(self.who, "input", x)
+        array = ops.as_float32(self.who, "input", x)
         if not self.built:
-            self.build_for((None, *x.shape[1:]))
-        elif x.shape[1:] != self.input_shape[1:]:  # type: ignore[index]
-            self.check_shape(x.shape)
-        return x
+            self.build_for((None, *array.shape[1:]))
+        elif self.input_shape is None or array.shape[1:] != self.input_shape[1:]:
+            self.check_shape(array.shape)
+        return array
 
     def expected_shape(self) -> Shape | None:
         """Return the shape this layer takes, None for a free entry; None if any shape will do."""
@@ -181,7 +181,7 @@ class Layer:
     ) -> Parameter:
         """Make a parameter of this layer, named "<layer>/<name>"."""
         spend_weights(self.who, math.prod(shape))
-        value = initializers.get(initializer)(tuple(shape))
+        value = initializer_of(initializer)(tuple(shape))
         parameter = Parameter(f"{self.name}/{name}", value, trainable=trainable)
         self.parameters.append(parameter)
         return parameter
@@ -234,6 +234,16 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{self.who}>"
+
+
+def initializer_of(identifier: Any) -> initializers.Initializer:
+    """Return the initializer with that name, or the object itself."""
+    found = initializers.get(identifier)
+    if not isinstance(found, initializers.Initializer):
+        checks.fail_type(
+            "initializer", "a name or an Initializer", checks.describe(identifier), "such as 'glorot_uniform'"
+        )
+    return found
 
 
 def assign_all(who: str, parameters: Sequence[Parameter], values: Sequence[Any]) -> None:

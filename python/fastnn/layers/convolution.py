@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 from fastnn import activations, checks, initializers, ops
 from fastnn.checks import Float32
 from fastnn.layers import geometry
-from fastnn.names import Shape, shape_text
+from fastnn.layers.base import initializer_of
 from fastnn.layers.core import ActivatedLayer, data_format_of
+from fastnn.names import Shape, shape_text
 from fastnn.parameter import Parameter
 
 
@@ -73,8 +74,8 @@ class Conv2D(ActivatedLayer):
         self.dilation_rate = checks.pair(self.who, "dilation_rate", dilation_rate)
         self.groups = checks.integer(self.who, "groups", groups, 1)
         self.use_bias = checks.boolean(self.who, "use_bias", use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_initializer = initializer_of(kernel_initializer)
+        self.bias_initializer = initializer_of(bias_initializer)
         if self.filters % self.groups:
             checks.fail(self.who, f"filters divisible by groups = {self.groups}", self.filters)
         self.kernel: Parameter
@@ -96,11 +97,19 @@ class Conv2D(ActivatedLayer):
     def shape_advice(self, shape: Sequence[int | None]) -> str:
         if len(shape) == 3:
             return "give the images a channel axis: x[..., None]"
-        return f"it was built for {geometry.channels(self.input_shape, self.data_format)} channels" if self.input_shape else ""
+        return (
+            f"it was built for {geometry.channels(self.input_shape, self.data_format)} channels"
+            if self.input_shape
+            else ""
+        )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         sizes = geometry.output_sizes(
-            self.padding, geometry.spatial(input_shape, self.data_format), self.kernel_size, self.strides, self.dilation_rate
+            self.padding,
+            geometry.spatial(input_shape, self.data_format),
+            self.kernel_size,
+            self.strides,
+            self.dilation_rate,
         )
         if any(s is not None and s < 1 for s in sizes):
             checks.fail(
@@ -113,7 +122,9 @@ class Conv2D(ActivatedLayer):
 
     def _options(self, shape: Sequence[int]) -> dict[str, Any]:
         """Return the geometry of the convolution of images of this channels-last shape."""
-        padding = geometry.explicit_padding(self.padding, shape[1:3], self.kernel_size, self.strides, self.dilation_rate)
+        padding = geometry.explicit_padding(
+            self.padding, shape[1:3], self.kernel_size, self.strides, self.dilation_rate
+        )
         return {"strides": self.strides, "padding": padding, "dilation": self.dilation_rate, "groups": self.groups}
 
     def forward(self, x: Any, training: bool = False) -> Float32:

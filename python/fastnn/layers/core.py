@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn import activations, checks, initializers, ops
 from fastnn.checks import Float32
-from fastnn.layers.base import Layer
+from fastnn.layers.base import Layer, initializer_of
 from fastnn.names import Shape, shape_text, unique_name
 from fastnn.parameter import Parameter
 
@@ -25,7 +25,9 @@ class InputSpec:
         return f"<Input '{self.name}' {shape_text(self.shape)}>"
 
 
-def Input(shape: Sequence[int], batch_size: int | None = None, dtype: str | None = None, name: str | None = None) -> InputSpec:
+def Input(
+    shape: Sequence[int], batch_size: int | None = None, dtype: str | None = None, name: str | None = None
+) -> InputSpec:
     """Declare the shape of a model's input.
 
     Args:
@@ -105,8 +107,8 @@ class Dense(ActivatedLayer):
         super().__init__(activation, **base)
         self.units = checks.integer(self.who, "units", units, 1)
         self.use_bias = checks.boolean(self.who, "use_bias", use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_initializer = initializer_of(kernel_initializer)
+        self.bias_initializer = initializer_of(bias_initializer)
         self.kernel: Parameter
         self.bias: Parameter | None = None
 
@@ -125,7 +127,9 @@ class Dense(ActivatedLayer):
 
     def check_shape(self, shape: Sequence[int | None]) -> None:
         if len(shape) < 2:
-            checks.fail(self.who, "input of shape (N, D)", self._got(shape), "give every sample an axis: x.reshape(-1, 1)")
+            checks.fail(
+                self.who, "input of shape (N, D)", self._got(shape), "give every sample an axis: x.reshape(-1, 1)"
+            )
         super().check_shape(shape)
 
     def shape_advice(self, shape: Sequence[int | None]) -> str:
@@ -209,14 +213,17 @@ class Reshape(Layer):
         known = int(np.prod([s for s in self.target_shape if s != -1]))
         target = tuple(size // known if s == -1 else s for s in self.target_shape)
         if int(np.prod(target)) != size:
-            checks.fail(self.who, f"samples of {known} values", f"shape {shape_text(input_shape)}", f"{size} values each")
+            checks.fail(
+                self.who, f"samples of {known} values", f"shape {shape_text(input_shape)}", f"{size} values each"
+            )
         return (None, *target)
 
     def forward(self, x: Any, training: bool = False) -> Float32:
         x = self.check_input(x)
         if training:
             self._saved = x.shape
-        return x.reshape(x.shape[0], *(s for s in self.compute_output_shape(x.shape)[1:] if s is not None))
+        y: Float32 = x.reshape(x.shape[0], *(s for s in self.compute_output_shape(x.shape)[1:] if s is not None))
+        return y
 
     def backward(self, dy: Float32) -> Float32:
         return dy.reshape(self.saved())
@@ -260,7 +267,8 @@ class Flatten(Layer):
             x = ops.permute(x, (0, *range(2, x.ndim), 1))
         if training:
             self._saved = x.shape
-        return x.reshape(x.shape[0], int(np.prod(x.shape[1:])))
+        y: Float32 = x.reshape(x.shape[0], int(np.prod(x.shape[1:])))
+        return y
 
     def backward(self, dy: Float32) -> Float32:
         dx = dy.reshape(self.saved())

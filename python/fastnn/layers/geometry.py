@@ -8,7 +8,7 @@ from typing import Any
 from fastnn import checks, ops
 from fastnn.checks import Float32
 from fastnn.names import Shape
-from fastnn.ops import Pair, Padding
+from fastnn.ops import Padding, Pair
 
 TO_LAST = (0, 2, 3, 1)
 TO_FIRST = (0, 3, 1, 2)
@@ -24,7 +24,9 @@ def padding_of(who: str, padding: Any) -> str | Padding:
     return (rows, rows), (columns, columns)
 
 
-def explicit_padding(padding: str | Padding, sizes: Sequence[int], window: Pair, strides: Pair, dilation: Pair = (1, 1)) -> Padding:
+def explicit_padding(
+    padding: str | Padding, sizes: Sequence[int], window: Pair, strides: Pair, dilation: Pair = (1, 1)
+) -> Padding:
     """Return ((top, bottom), (left, right)); "same" gives ceil(size / stride) outputs, the odd pixel of padding behind."""
     if padding == "valid":
         return ops.NO_PADDING

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from fastnn import checks, initializers, ops
 from fastnn.checks import Float32
-from fastnn.layers.base import Layer
+from fastnn.layers.base import Layer, initializer_of
 from fastnn.names import Shape, shape_text
 from fastnn.parameter import Parameter
 
@@ -65,10 +65,10 @@ class BatchNormalization(Layer):
         self.epsilon = checks.number(self.who, "epsilon", epsilon, above=0.0)
         self.center = checks.boolean(self.who, "center", center)
         self.scale = checks.boolean(self.who, "scale", scale)
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
-        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.beta_initializer = initializer_of(beta_initializer)
+        self.gamma_initializer = initializer_of(gamma_initializer)
+        self.moving_mean_initializer = initializer_of(moving_mean_initializer)
+        self.moving_variance_initializer = initializer_of(moving_variance_initializer)
         self.gamma: Parameter | None = None
         self.beta: Parameter | None = None
         self.moving_mean: Parameter
@@ -118,7 +118,9 @@ class BatchNormalization(Layer):
         if learns:
             if x.size == 0:
                 checks.fail(self.who, "at least one sample in training", f"input of shape {x.shape}")
-            y, mean, rstd = ops.batch_norm_forward(x, gamma, beta, *moving, momentum=self.momentum, epsilon=self.epsilon)
+            y, mean, rstd = ops.batch_norm_forward(
+                x, gamma, beta, *moving, momentum=self.momentum, epsilon=self.epsilon
+            )
         else:
             y, mean, rstd = ops.batch_norm_inference(x, gamma, beta, *moving, epsilon=self.epsilon)
         if training:

@@ -9,8 +9,8 @@ from fastnn import checks, ops
 from fastnn.checks import Float32
 from fastnn.layers import geometry
 from fastnn.layers.base import Layer
-from fastnn.names import Shape, shape_text
 from fastnn.layers.core import data_format_of
+from fastnn.names import Shape, shape_text
 
 
 class Pooling2D(Layer):

@@ -52,10 +52,10 @@ class Dropout(Layer):
         return None
 
     def forward(self, x: Any, training: bool = False) -> Float32:
-        x = self.check_input(x)
+        x_checked = self.check_input(x)
         if not training:
-            return x
-        y, used = ops.dropout_forward(x, self.rate, self.seed, 0, self.counter)
+            return x_checked
+        y, used = ops.dropout_forward(x_checked, self.rate, self.seed, 0, self.counter)
         self._saved = used
         return y
 

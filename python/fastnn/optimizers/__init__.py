@@ -31,4 +31,6 @@ def serialize(optimizer: Optimizer) -> dict[str, Any]:
 
 def deserialize(data: dict[str, Any]) -> Optimizer:
     """Return a new optimizer from what `serialize` returned."""
-    return _BY_NAME[checks.one_of("optimizer", "class", str(data["class"]).lower(), sorted(_BY_NAME))].from_config(data["config"])
+    return _BY_NAME[checks.one_of("optimizer", "class", str(data["class"]).lower(), sorted(_BY_NAME))].from_config(
+        data["config"]
+    )

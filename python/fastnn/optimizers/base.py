@@ -98,7 +98,9 @@ class Optimizer:
         store = parameters if isinstance(parameters, ParameterStore) else ParameterStore(list(parameters))
         if self.store is store:
             return
-        same = self.store is not None and [p.shape for p in self.store.parameters] == [p.shape for p in store.parameters]
+        same = self.store is not None and [p.shape for p in self.store.parameters] == [
+            p.shape for p in store.parameters
+        ]
         self.store = store
         if not same:
             self.iterations[0] = 0

@@ -16,7 +16,9 @@ def inputs(who: str, x: Any) -> NDArray[Any]:
     """Return samples as a contiguous uint8 or float32 array (N, ...); other real dtypes become float32."""
     source = checks.array(who, "x", x)
     if source.ndim < 2:
-        checks.fail(who, "x of shape (samples, ...)", f"shape {source.shape}", "give one feature an axis: x.reshape(-1, 1)")
+        checks.fail(
+            who, "x of shape (samples, ...)", f"shape {source.shape}", "give one feature an axis: x.reshape(-1, 1)"
+        )
     if source.dtype.kind in "b" or source.dtype == np.uint8:
         return np.require(source, np.uint8, ["C", "A"])
     return checks.float32(who, "x", source)
@@ -74,9 +76,11 @@ def split(
     at = int(n * (1.0 - share))
     if at == 0 or at == n:
         checks.fail(who, "validation_split that leaves samples on both sides", f"{share} of {n} samples")
-    part = (lambda a, s: None if a is None else a[s]), slice(0, at), slice(at, None)
-    take, first, last = part
-    return (x[first], take(y, first), take(weights, first)), (x[last], take(y, last), take(weights, last))
+
+    def part(where: slice) -> tuple[Any, Any, Any]:
+        return x[where], y[where], None if weights is None else weights[where]
+
+    return part(slice(0, at)), part(slice(at, None))
 
 
 class Feed:

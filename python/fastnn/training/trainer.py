@@ -14,7 +14,7 @@ from fastnn.checks import Float32
 from fastnn.layers.base import Layer
 from fastnn.layers.core import ActivatedLayer
 from fastnn.names import Shape
-from fastnn.parameter import Parameter, ParameterStore
+from fastnn.parameter import ParameterStore
 from fastnn.recordable import is_recordable
 from fastnn.training import data
 from fastnn.training.callbacks import Callback, CallbackList
@@ -24,7 +24,11 @@ from fastnn.training.step import Step, Steps
 
 Logs = dict[str, float]
 
-IGNORED_ARGUMENTS = ("jit_compile", "steps_per_execution", "auto_scale_loss")  # of Keras's compile: nothing to choose here
+IGNORED_ARGUMENTS = (
+    "jit_compile",
+    "steps_per_execution",
+    "auto_scale_loss",
+)  # of Keras's compile: nothing to choose here
 
 
 class Trainer:
@@ -32,8 +36,6 @@ class Trainer:
 
     name: str
     layers: list[Layer]
-    store: ParameterStore
-    output_shape: Shape
     built: bool
 
     def __init__(self) -> None:
@@ -63,6 +65,16 @@ class Trainer:
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Make the parameters."""
+
+    @property
+    def store(self) -> ParameterStore:
+        """The flat values and gradients of all parameters that have a gradient."""
+        raise TypeError(checks.message(self.name, "a model class with a store", type(self).__name__))
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of the output, None for the batch size."""
+        raise TypeError(checks.message(self.name, "a model class with an output_shape", type(self).__name__))
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Shape:
         """Return the output's shape for an input's."""
@@ -99,7 +111,9 @@ class Trainer:
             ValueError: for unknown names; TypeError for unknown arguments.
         """
         checks.unknown_arguments(
-            "compile", set(other) - set(IGNORED_ARGUMENTS), ("optimizer", "loss", "metrics", "run_eagerly", *IGNORED_ARGUMENTS)
+            "compile",
+            set(other) - set(IGNORED_ARGUMENTS),
+            ("optimizer", "loss", "metrics", "run_eagerly", *IGNORED_ARGUMENTS),
         )
         if isinstance(metrics, str) or not isinstance(metrics, (Sequence, type(None))):
             checks.fail_type("compile", "metrics as a list", checks.describe(metrics), "write metrics=['accuracy']")
@@ -161,7 +175,12 @@ class Trainer:
         """Return the last layer if the loss takes over its activation: softmax or sigmoid, for a stable gradient."""
         last = self.layers[-1]
         loss = self.loss
-        if loss is None or loss.fuses is None or getattr(loss, "from_logits", False) or not isinstance(last, ActivatedLayer):
+        if (
+            loss is None
+            or loss.fuses is None
+            or getattr(loss, "from_logits", False)
+            or not isinstance(last, ActivatedLayer)
+        ):
             return None
         return last if last.activation.kind == loss.fuses else None
 
@@ -223,7 +242,15 @@ class Trainer:
         if mode == "train":
             parts.append(self.optimizer)
         record = config.backend() == "native" and not self.run_eagerly and all(map(is_recordable, parts))
-        key = (mode, rows, self._feed.key(), id(self.store), config.fingerprint(), record, *(p.step_key() for p in parts))
+        key = (
+            mode,
+            rows,
+            self._feed.key(),
+            id(self.store),
+            config.fingerprint(),
+            record,
+            *(p.step_key() for p in parts),
+        )
         return self._steps.get(key, body, record)
 
     def _tell_if_eager(self, verbose: int | str) -> None:
@@ -232,9 +259,13 @@ class Trainer:
         slow = [type(p).__name__ for p in parts if not is_recordable(p)]
         if slow and verbose and not self._told_eager and not self.run_eagerly:
             self._told_eager = True
-            warnings.warn(f"fit: {', '.join(slow)} is written in Python, so every step runs through Python", stacklevel=3)
+            warnings.warn(
+                f"fit: {', '.join(slow)} is written in Python, so every step runs through Python", stacklevel=3
+            )
 
-    def _batches(self, mode: str, n: int, batch_size: int, body: Callable[[int], None]) -> Iterable[tuple[int, Step, int]]:
+    def _batches(
+        self, mode: str, n: int, batch_size: int, body: Callable[[int], None]
+    ) -> Iterable[tuple[int, Step, int]]:
         """Yield (batches before, step, count) for the whole batches, then for the smaller last one."""
         whole, rest = divmod(n, batch_size)
         if whole:
@@ -291,7 +322,9 @@ class Trainer:
         """
         if "nb_epoch" in unknown:
             checks.fail_type("fit", "the argument epochs", "nb_epoch", "nb_epoch is Keras 1's name for it")
-        checks.unknown_arguments("fit", unknown, [a for a in self.fit.__annotations__ if a not in ("return", "unknown")])
+        checks.unknown_arguments(
+            "fit", unknown, [a for a in self.fit.__annotations__ if a not in ("return", "unknown")]
+        )
         batch_size = 32 if batch_size is None else checks.integer("fit", "batch_size", batch_size, 1)
         checks.integer("fit", "epochs", epochs, 0)
         checks.integer("fit", "initial_epoch", initial_epoch, 0)
@@ -339,7 +372,9 @@ class Trainer:
         truth, weights = self._truth("fit", samples, y, sample_weight, class_weight)
         return samples, truth, weights
 
-    def _truth(self, who: str, x: NDArray[Any], y: Any, sample_weight: Any, class_weight: Any = None) -> tuple[Any, Any]:
+    def _truth(
+        self, who: str, x: NDArray[Any], y: Any, sample_weight: Any, class_weight: Any = None
+    ) -> tuple[Any, Any]:
         if y is None:
             checks.fail(who, "targets y", "None")
         assert self.loss is not None
@@ -395,7 +430,9 @@ class Trainer:
         callbacks.on_test_end(logs)
         return {f"val_{name}": value for name, value in logs.items()}
 
-    def _test(self, arrays: tuple[Any, Any, Any], batch_size: int, callbacks: CallbackList, bar: ProgressBar | None) -> Logs:
+    def _test(
+        self, arrays: tuple[Any, Any, Any], batch_size: int, callbacks: CallbackList, bar: ProgressBar | None
+    ) -> Logs:
         """Return loss and metrics over arrays."""
         self.refresh()
         self.reset_metrics()
@@ -443,7 +480,9 @@ class Trainer:
         self._ready("evaluate", samples)
         arrays = samples, *self._truth("evaluate", samples, y, sample_weight)
         bar = ProgressBar(-(-len(samples) // batch_size), batch_size, None, None, verbose)
-        every_callback = CallbackList(callbacks, model=self, verbose=verbose, epochs=1, steps=-(-len(samples) // batch_size))
+        every_callback = CallbackList(
+            callbacks, model=self, verbose=verbose, epochs=1, steps=-(-len(samples) // batch_size)
+        )
         every_callback.on_test_begin()
         try:
             logs = self._test(arrays, batch_size, every_callback, bar)
@@ -480,7 +519,9 @@ class Trainer:
         if len(samples) == 0:
             return self.forward(samples)
         bar = ProgressBar(-(-len(samples) // batch_size), batch_size, None, None, verbose)
-        every_callback = CallbackList(callbacks, model=self, verbose=verbose, epochs=1, steps=-(-len(samples) // batch_size))
+        every_callback = CallbackList(
+            callbacks, model=self, verbose=verbose, epochs=1, steps=-(-len(samples) // batch_size)
+        )
         every_callback.on_predict_begin()
         try:
             self._feed.load(samples)
