@@ -11,6 +11,7 @@ namespace fastnn {
 namespace {
 
 constexpr std::size_t kChunk = std::size_t{1} << 20;
+constexpr double kWatchSeconds = 0.02;  // between two looks for an interruption
 
 std::size_t rounded(std::size_t bytes) { return (std::max<std::size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -80,15 +81,60 @@ bool Arena::contains(const void* pointer) const {
   return p < chunk->first + chunk->second;
 }
 
-index_t Tape::run(index_t steps, double seconds) const {
-  const FlushDenormals flush;
-  const auto start = Clock::now();
-  for (index_t done = 0; done < steps;) {
-    for (const Record& record : records_) play(record);
-    ++done;
-    if (seconds_since(start) >= seconds) return done;
+void Tape::save_guarded() {
+  saved_.clear();
+  for (const Guarded& g : guarded_) saved_.insert(saved_.end(), g.pointer, g.pointer + g.bytes);
+}
+
+void Tape::restore_guarded() {
+  const std::byte* from = saved_.data();
+  for (const Guarded& g : guarded_) {
+    std::copy(from, from + g.bytes, g.pointer);
+    from += g.bytes;
   }
-  return steps;
+}
+
+// One step; false if it was taken back. Short steps are not looked after while they run.
+bool Tape::step(const std::function<bool()>& interrupted) {
+  const auto start = Clock::now();
+  const bool long_step = last_step_ > kWatchSeconds;
+  double asked = 0;
+  if (long_step) save_guarded();
+  for (std::size_t i = 0; i < records_.size(); ++i) {
+    play(records_[i]);
+    if (!long_step || i + 1 >= commit_) continue;
+    const double now = seconds_since(start);
+    if (now - asked < kWatchSeconds) continue;
+    asked = now;
+    if (interrupted()) {
+      restore_guarded();
+      return false;
+    }
+  }
+  last_step_ = seconds_since(start);
+  return true;
+}
+
+index_t Tape::run(index_t steps, double seconds, const std::function<bool()>& interrupted) {
+  struct Run {
+    Tape& tape;
+    index_t steps;
+    double seconds;
+    const std::function<bool()>& interrupted;
+    index_t done;
+  } run = {*this, steps, seconds, interrupted, 0};
+  with_team(
+      [](void* context) {
+        Run& r = *static_cast<Run*>(context);
+        const FlushDenormals flush;
+        const auto start = Clock::now();
+        while (r.done < r.steps && r.tape.step(r.interrupted)) {
+          ++r.done;
+          if (seconds_since(start) >= r.seconds) break;
+        }
+      },
+      &run);
+  return run.done;
 }
 
 std::vector<std::pair<std::string, double>> Tape::profile() const {

@@ -8,6 +8,7 @@
 
 #include <any>
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -54,8 +55,15 @@ class Tape {
     records_.push_back({name, &call<Args>, reinterpret_cast<void (*)()>(kernel), offset});
   }
 
-  // Replays whole steps until `steps` are done or `seconds` have passed; returns how many were done (at least one if steps > 0).
-  index_t run(index_t steps, double seconds) const;
+  // What has been recorded so far can be undone: restoring the guarded memory takes the step back. What follows cannot.
+  void commit() { commit_ = records_.size(); }
+
+  // Memory that a step changes before its commit.
+  void guard(void* pointer, std::size_t bytes) { guarded_.push_back({static_cast<std::byte*>(pointer), bytes}); }
+
+  // Replays whole steps until `steps` are done or `seconds` have passed; returns how many were done, at least one unless
+  // `interrupted`, asked every now and then, says so in the middle of a step before its commit: that step is then taken back.
+  index_t run(index_t steps, double seconds, const std::function<bool()>& interrupted);
 
   // Replays one step and returns (name, seconds) of every record.
   std::vector<std::pair<std::string, double>> profile() const;
@@ -79,11 +87,24 @@ class Tape {
     reinterpret_cast<void (*)(const Args&)>(kernel)(*reinterpret_cast<const Args*>(args));
   }
 
+  struct Guarded {
+    std::byte* pointer;
+    std::size_t bytes;
+  };
+
+  void save_guarded();
+  void restore_guarded();
+  bool step(const std::function<bool()>& interrupted);
+
   void play(const Record& record) const { record.call(record.kernel, arguments_.data() + record.offset); }
 
   std::vector<Record> records_;
   std::vector<std::byte> arguments_;
   std::vector<std::any> owners_;
+  std::vector<Guarded> guarded_;
+  std::vector<std::byte> saved_;
+  std::size_t commit_ = 0;
+  double last_step_ = 1.0;  // seconds
   std::shared_ptr<Arena> arena_ = std::make_shared<Arena>();
 };
 

@@ -28,10 +28,26 @@ void start(Tape& tape) {
   set_recorder(&tape);
 }
 
-index_t run(const Tape& tape, index_t steps, double seconds) {
+index_t run(Tape& tape, index_t steps, double seconds) {
   require(recorder() == nullptr, "no tape recording on this thread");
-  const py::gil_scoped_release release;
-  return tape.run(steps, seconds);
+  bool raised = false;
+  const auto interrupted = [&raised] {
+    const py::gil_scoped_acquire acquire;
+    return raised = PyErr_CheckSignals() != 0;
+  };
+  index_t done = 0;
+  {
+    const py::gil_scoped_release release;
+    done = tape.run(steps, seconds, interrupted);
+  }
+  if (raised) throw py::error_already_set();
+  return done;
+}
+
+// The array must outlive the tape.
+void guard(Tape& tape, const py::array& a) {
+  tape.keep(a);
+  tape.guard(const_cast<void*>(a.data()), static_cast<std::size_t>(a.nbytes()));
 }
 
 }  // namespace
@@ -80,6 +96,8 @@ void bind_tape(py::module_& m) {
       .def(py::init<>())
       .def("start", &start)
       .def("stop", [](Tape&) { set_recorder(nullptr); })
+      .def("commit", &Tape::commit)
+      .def("guard", &guard)
       .def("run", &run)
       .def("profile",
            [](const Tape& tape) {

@@ -43,18 +43,24 @@ struct ExactCopy {
   }
 };
 
-// Rows of X to rows of Y by copy(x, y, n). Shuffled rows come from anywhere in memory, so the start of the next one is asked
-// for ahead; rows in order are one run.
+constexpr index_t kRowsAhead = 4, kBytesAhead = 1024;  // what is asked for of rows that will be needed soon
+
+// Rows of X to rows of Y by copy(x, y, n). Rows in order are one run; shuffled ones come from anywhere in memory, where the
+// processor cannot guess them in time.
 template <class X, class Y, class Copy>
 void gather(const GatherRows& a, const Copy& copy) {
   const X* source = reinterpret_cast<const X*>(a.source[0]);
   const index_t* order = reinterpret_cast<const index_t*>(a.order[0]);
   const index_t first = a.position[0], size = a.row_size;
+  const index_t ahead = min_of(size * static_cast<index_t>(sizeof(X)), kBytesAhead);
   Y* out = static_cast<Y*>(a.out);
   parallel_for(a.rows, 20 + static_cast<double>(size), [=](index_t begin, index_t end) {
     if (!order) return copy(source + (first + begin) * size, out + begin * size, (end - begin) * size);
     for (index_t i = begin; i < end; ++i) {
-      if (i + 1 < end) __builtin_prefetch(source + order[first + i + 1] * size);
+      if (i + kRowsAhead < end) {
+        const char* next = reinterpret_cast<const char*>(source + order[first + i + kRowsAhead] * size);
+        for (index_t byte = 0; byte < ahead; byte += 64) __builtin_prefetch(next + byte);
+      }
       copy(source + order[first + i] * size, out + i * size, size);
     }
   });
@@ -120,29 +126,60 @@ struct Axes {
     int found = -1;
     for (int i = 0; i < rank; ++i) {
       if (axis[i].x_step == 1) return i;
-      if (found < 0 || axis[i].size > axis[found].size) found = i;
+      if (found < 0 || axis[i].size >= axis[found].size) found = i;
     }
     return found;
   }
 };
+
+typedef float vquad __attribute__((vector_size(16)));
+typedef float vquad_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
+
+// y[i y_step + j] = x[j x_step + i] for 4 x 4 elements.
+inline void transpose_quad(const float* x, index_t x_step, float* y, index_t y_step) {
+  vquad row[4];
+  FASTNN_UNROLL
+  for (int j = 0; j < 4; ++j) row[j] = *reinterpret_cast<const vquad_unaligned*>(x + j * x_step);
+  const vquad a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5), b = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
+  const vquad c = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7), d = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+  *reinterpret_cast<vquad_unaligned*>(y) = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+  *reinterpret_cast<vquad_unaligned*>(y + y_step) = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+  *reinterpret_cast<vquad_unaligned*>(y + 2 * y_step) = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+  *reinterpret_cast<vquad_unaligned*>(y + 3 * y_step) = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+}
+
+// y[i y_step + j] = x[i x_row + j x_step], element by element.
+inline void copy_strided(const float* x, index_t x_row, index_t x_step, float* y, index_t y_step, index_t rows, index_t columns) {
+  for (index_t i = 0; i < rows; ++i) {
+    for (index_t j = 0; j < columns; ++j) y[i * y_step + j] = x[i * x_row + j * x_step];
+  }
+}
+
+// The same where x_row is 1.
+inline void transpose(const float* x, index_t x_step, float* y, index_t y_step, index_t rows, index_t columns) {
+  const index_t quad_rows = rows / 4 * 4, quad_columns = columns / 4 * 4;
+  for (index_t i = 0; i < quad_rows; i += 4) {
+    for (index_t j = 0; j < quad_columns; j += 4) transpose_quad(x + j * x_step + i, x_step, y + i * y_step + j, y_step);
+  }
+  copy_strided(x + quad_columns * x_step, 1, x_step, y + quad_columns, y_step, quad_rows, columns - quad_columns);
+  copy_strided(x + quad_rows, 1, x_step, y + quad_rows * y_step, y_step, rows - quad_rows, columns);
+}
 
 constexpr index_t kPermuteTile = 32;  // rows and columns copied at a time: both sides of a transpose stay in the L1 cache
 
 // y[i rows.y_step + j] = x[i rows.x_step + j columns.x_step]; the columns are contiguous in y.
 inline void copy_plane(const float* x, float* y, const Axis& rows, const Axis& columns) {
   if (columns.x_step == 1) {
-    for (index_t i = 0; i < rows.size; ++i) {
-      const float* __restrict from = x + i * rows.x_step;
-      float* __restrict to = y + i * rows.y_step;
-      FASTNN_SIMD
-      for (index_t j = 0; j < columns.size; ++j) to[j] = from[j];
-    }
+    for (index_t i = 0; i < rows.size; ++i) ExactCopy{}(x + i * rows.x_step, y + i * rows.y_step, columns.size);
     return;
   }
-  for (index_t start = 0; start < columns.size; start += kPermuteTile) {
-    const index_t stop = min_of(start + kPermuteTile, columns.size);
-    for (index_t i = 0; i < rows.size; ++i) {
-      for (index_t j = start; j < stop; ++j) y[i * rows.y_step + j] = x[i * rows.x_step + j * columns.x_step];
+  for (index_t first = 0; first < columns.size; first += kPermuteTile) {
+    const index_t count = min_of(kPermuteTile, columns.size - first);
+    const float* from = x + first * columns.x_step;
+    if (rows.x_step == 1) {
+      transpose(from, columns.x_step, y + first, rows.y_step, rows.size, count);
+    } else {
+      copy_strided(from, rows.x_step, columns.x_step, y + first, rows.y_step, rows.size, count);
     }
   }
 }

@@ -13,7 +13,7 @@ using fastnn::Match;
 // The target row of a classification: one-hot from a label, or as given. Beyond its last column it is 0.
 struct LabelTarget {
   std::int32_t label;
-  Chunk chunk(index_t j, index_t) const {
+  FASTNN_INLINE Chunk chunk(index_t j, index_t) const {
     const std::int32_t at = label - static_cast<std::int32_t>(j);
     Chunk t;
     FASTNN_SIMD
@@ -24,7 +24,7 @@ struct LabelTarget {
 
 struct RowTarget {
   const float* row;
-  Chunk chunk(index_t j, index_t cols) const { return load_chunk(row + j, cols - j, 0.0f); }
+  FASTNN_INLINE Chunk chunk(index_t j, index_t cols) const { return load_chunk(row + j, cols - j, 0.0f); }
 };
 
 // body(i, target) for each row, with the target that the struct names.
@@ -41,14 +41,15 @@ inline void for_each_target(const Args& a, double cycles, const Body& body) {
   });
 }
 
-inline float weight_of(const float* weights, index_t i) { return weights ? weights[i] : 1.0f; }
+FASTNN_INLINE float weight_of(const float* weights, index_t i) { return weights ? weights[i] : 1.0f; }
 
-// -sum of t log p for logits x, and the sum of t. log p = (x - top) - log_sum; a column with t = 0 does not count, whatever x is.
+// -sum of t log p for logits x, and the sum of t. log p = (x - top) - log_sum; a column with t = 0 does not count,
+// whatever x is.
 struct Entropy {
   float loss, target_sum;
 };
 
-inline Entropy row_entropy(const float* x, index_t cols, float top, float log_sum, const RowTarget& target) {
+FASTNN_INLINE Entropy row_entropy(const float* x, index_t cols, float top, float log_sum, const RowTarget& target) {
   Chunk loss = {}, sum = {};
   for (index_t j = 0; j < cols; j += kChunk) {
     const Chunk z = load_chunk(x + j, cols - j, 0.0f), t = target.chunk(j, cols);
@@ -62,7 +63,7 @@ inline Entropy row_entropy(const float* x, index_t cols, float top, float log_su
   return {total(loss), total(sum)};
 }
 
-inline Entropy row_entropy(const float* x, index_t, float top, float log_sum, const LabelTarget& target) {
+FASTNN_INLINE Entropy row_entropy(const float* x, index_t, float top, float log_sum, const LabelTarget& target) {
   return {log_sum - (x[target.label] - top), 1.0f};
 }
 
@@ -70,7 +71,7 @@ inline Entropy row_entropy(const float* x, index_t, float top, float log_sum, co
 struct ChunkOutput {
   float norm, factor, target_sum;
 
-  void write(const Chunk& exps, const Chunk& t, float* probs, float* dlogits, index_t count) const {
+  FASTNN_INLINE void write(const Chunk& exps, const Chunk& t, float* probs, float* dlogits, index_t count) const {
     Chunk p, d;
     FASTNN_SIMD
     for (int i = 0; i < kChunk; ++i) {
@@ -115,14 +116,14 @@ void softmax_cross_entropy(const fastnn::SoftmaxCrossEntropy& a) {
 
 // Probabilities are kept this far from 0 and 1.
 constexpr float kClip = 1e-7f;
-inline float clipped(float p) {
+FASTNN_INLINE float clipped(float p) {
   const float q = select(p < kClip, kClip, p);
   return select(q > 1.0f - kClip, 1.0f - kClip, q);
 }
-inline bool is_clipped(float p) { return (p < kClip) | (p > 1.0f - kClip); }
+FASTNN_INLINE bool is_clipped(float p) { return (p < kClip) | (p > 1.0f - kClip); }
 
 // sum of t log q.
-inline float row_log_likelihood(const float* p, index_t cols, const RowTarget& target) {
+FASTNN_INLINE float row_log_likelihood(const float* p, index_t cols, const RowTarget& target) {
   Chunk sum = {};
   for (index_t j = 0; j < cols; j += kChunk) {
     const Chunk q = load_chunk(p + j, cols - j, 1.0f), t = target.chunk(j, cols);
@@ -132,7 +133,7 @@ inline float row_log_likelihood(const float* p, index_t cols, const RowTarget& t
   return total(sum);
 }
 
-inline float row_log_likelihood(const float* p, index_t, const LabelTarget& target) {
+FASTNN_INLINE float row_log_likelihood(const float* p, index_t, const LabelTarget& target) {
   return log_f(clipped(p[target.label]));
 }
 
@@ -163,7 +164,7 @@ struct Terms {
 
 struct SquaredError {
   static constexpr double kCycles = 1.0;
-  static Terms terms(float p, float t) {
+  static FASTNN_INLINE Terms terms(float p, float t) {
     const float d = p - t;
     return {d * d, 2.0f * d, 0.0f};
   }
@@ -171,7 +172,7 @@ struct SquaredError {
 
 struct AbsoluteError {
   static constexpr double kCycles = 1.0;
-  static Terms terms(float p, float t) {
+  static FASTNN_INLINE Terms terms(float p, float t) {
     const float d = p - t;
     const float sign = __builtin_copysignf(1.0f, d);
     return {__builtin_fabsf(d), select(__builtin_fabsf(d) > 0.0f, sign, d), 0.0f};
@@ -180,7 +181,7 @@ struct AbsoluteError {
 
 struct BinaryCrossEntropy {
   static constexpr double kCycles = 6.0;
-  static Terms terms(float p, float t) {
+  static FASTNN_INLINE Terms terms(float p, float t) {
     const float q = clipped(p);
     const float loss = mul_add(-t, log_f(q), (t - 1.0f) * log1p_f(-q));
     return {loss, select(is_clipped(p), 0.0f, (q - t) / (q * (1.0f - q))), 0.0f};
@@ -189,7 +190,7 @@ struct BinaryCrossEntropy {
 
 struct SigmoidCrossEntropy {
   static constexpr double kCycles = 6.0;
-  static Terms terms(float p, float t) {
+  static FASTNN_INLINE Terms terms(float p, float t) {
     const float above = select(p > 0.0f, p, 0.0f);
     const float sigmoid = sigmoid_f(p);
     return {mul_add(-p, t, above) + log1p_f(exp_f(-__builtin_fabsf(p))), sigmoid - t, sigmoid};
@@ -316,10 +317,11 @@ inline index_t count_argmax(const fastnn::CountMatches& a, index_t begin, index_
 }
 
 inline index_t count_binary(const fastnn::CountMatches& a, index_t begin, index_t end) {
-  index_t count = 0;
-  _Pragma("omp simd reduction(+ : count)")
-  for (index_t i = begin; i < end; ++i) count += (a.pred[i] > a.threshold) == (a.targets[i] > a.threshold);
-  return count;
+  const float *pred = a.pred, *target = a.targets, threshold = a.threshold;
+  index_t different = 0;
+  _Pragma("omp simd reduction(+ : different)")
+  for (index_t i = begin; i < end; ++i) different += (pred[i] > threshold) != (target[i] > threshold);
+  return end - begin - different;
 }
 
 // Counts are whole numbers: their sum is the same however the rows are shared out.
@@ -327,7 +329,8 @@ void count_matches(const fastnn::CountMatches& a) {
   constexpr int kSlots = 64;
   index_t counts[kSlots] = {};
   parallel_for(a.rows, row_cycles(a.cols, 1.0), kSlots, [&a, &counts](index_t begin, index_t end, int slot) {
-    counts[slot] = a.kind == Match::binary ? count_binary(a, begin * a.cols, end * a.cols) : count_argmax(a, begin, end);
+    const bool binary = a.kind == Match::binary;
+    counts[slot] = binary ? count_binary(a, begin * a.cols, end * a.cols) : count_argmax(a, begin, end);
   });
   index_t count = 0;
   for (int slot = 0; slot < kSlots; ++slot) count += counts[slot];

@@ -9,10 +9,10 @@ using fastnn::BatchNormBackward;
 using fastnn::BatchNormForward;
 using fastnn::BatchNormInference;
 
-constexpr index_t kNormRows = 128;      // rows of a chunk: short float sums, later combined in double
-constexpr index_t kNormColumns = 64;    // columns that a sum works on at a time; a multiple of kLanes
-constexpr index_t kApplyColumns = 512;  // columns whose coefficients are kept on the stack while they are applied
-constexpr int kNormVectors = 4;         // vectors of partial sums in registers
+constexpr index_t kNormRows = 128;       // rows of a chunk: short float sums, later combined in double
+constexpr index_t kNormColumns = 64;     // columns that a sum works on at a time; a multiple of kLanes
+constexpr index_t kApplyFold = 512;      // columns that rows are folded to when coefficients are applied
+constexpr index_t kApplyColumns = 1024;  // columns whose coefficients are on the stack at a time
 
 // Dense rows of few channels read as fewer, longer rows, so that vectors are full whatever the number of channels. The last
 // row may be short. Depends on the shape alone.
@@ -30,8 +30,9 @@ struct FoldedRows {
 
 // out[i] = of(channel of column first + i), i < count. Folded columns start at channel 0 and repeat.
 template <class Of>
-inline void spread_channels(index_t first, index_t count, index_t channels, float* out, const Of& of) {
+inline void spread_channels(index_t first, index_t count, index_t channels, float* __restrict out, const Of& of) {
   const index_t distinct = min_of(count, channels);
+  FASTNN_SIMD
   for (index_t i = 0; i < distinct; ++i) out[i] = of(first + i);
   for (index_t i = distinct; i < count; ++i) out[i] = out[i - channels];
 }
@@ -57,15 +58,14 @@ struct ShiftedTerm {  // x - shift
   }
 };
 
-struct SquareTerm {  // (x - shift - mean)^2
+struct SquareTerm {  // (x - center)^2
   static constexpr int kSums = 1;
   const float* x;
-  const float* shift;
-  const float* mean;
+  const float* center;
 
   template <class F>
   inline void add(index_t at, index_t column, F* totals) const {
-    const F d = read_as<F>(x + at) - read_as<F>(shift + column) - read_as<F>(mean + column);
+    const F d = read_as<F>(x + at) - read_as<F>(center + column);
     totals[0] += d * d;
   }
 };
@@ -84,7 +84,7 @@ struct GradientTerm {  // dy and dy (x - mean)
   }
 };
 
-// Up to kNormColumns columns of one chunk of rows. The chunk's rows are those of `rows` that are followed by another row.
+// Up to kNormColumns columns of one chunk of rows.
 struct NormBlock {
   const FoldedRows& view;
   index_t row_begin, row_end, column, count;
@@ -111,12 +111,11 @@ inline void sum_vectors(const NormBlock& b, index_t row_end, index_t first, cons
 // last row of the array has no next one and goes column by column.
 template <class Term>
 void sum_block(const NormBlock& b, const Term& term, float (*totals)[kNormColumns]) {
-  const index_t row_end = min_of(b.row_end, b.view.rows - 1);
+  const index_t row_end = min_of(b.row_end, b.view.rows - 1), columns = round_up(b.count, kLanes);
   index_t first = 0;
-  for (; first + kNormVectors * kLanes <= b.count; first += kNormVectors * kLanes) {
-    sum_vectors<kNormVectors>(b, row_end, first, term, totals);
-  }
-  for (; first < b.count; first += kLanes) sum_vectors<1>(b, row_end, first, term, totals);
+  for (; first + 4 * kLanes <= columns; first += 4 * kLanes) sum_vectors<4>(b, row_end, first, term, totals);
+  for (; first + 2 * kLanes <= columns; first += 2 * kLanes) sum_vectors<2>(b, row_end, first, term, totals);
+  for (; first < columns; first += kLanes) sum_vectors<1>(b, row_end, first, term, totals);
   if (row_end == b.row_end) return;
   const index_t count = min_of(b.count, b.view.last_width - b.column);
   for (index_t i = 0; i < count; ++i) {
@@ -172,24 +171,28 @@ struct NormPlan {
   }
 };
 
-// Per chunk and channel: the sum of x - x[0], then the sum of squares around the chunk's own mean. Starting from the first
+// About the mean of a chunk of `rows` values, from the sum of their differences to x0.
+inline float chunk_center(float x0, float sum, index_t rows) { return x0 + sum / static_cast<float>(rows); }
+
+// Per chunk and channel: the sum of x - x[0], then the sum of squares around the chunk's own center. Starting from the first
 // row keeps all digits of the deviations when the mean is much larger than they are; x is read from memory once.
 void chunk_statistics(const NormPlan& plan, const float* x, float* sums, float* squares) {
   plan.for_each_block(0.4, [&](index_t chunk, const NormBlock& b) {
-    const index_t channels = plan.channels;
-    float shift[kNormColumns] = {}, mean[kNormColumns] = {}, totals[1][kNormColumns];
-    spread_channels(b.column, b.count, channels, shift, [=](index_t c) { return x[c]; });
-    sum_block(b, ShiftedTerm{x, shift}, totals);
+    const index_t channels = plan.channels, rows = plan.rows_of(chunk);
+    alignas(64) float center[kNormColumns] = {}, totals[1][kNormColumns];
     float* chunk_sums = sums + chunk * channels;
+    spread_channels(b.column, b.count, channels, center, [=](index_t c) { return x[c]; });
+    sum_block(b, ShiftedTerm{x, center}, totals);
     fold_columns(totals[0], b.count, channels, chunk_sums + b.column);
-    const float rows = static_cast<float>(plan.rows_of(chunk));
-    spread_channels(b.column, b.count, channels, mean, [=](index_t c) { return chunk_sums[c] / rows; });
-    sum_block(b, SquareTerm{x, shift, mean}, totals);
+    spread_channels(b.column, b.count, channels, center, [=](index_t c) { return chunk_center(x[c], chunk_sums[c], rows); });
+    sum_block(b, SquareTerm{x, center}, totals);
     fold_columns(totals[0], b.count, channels, squares + chunk * channels + b.column);
   });
 }
 
-// Joins the chunks in order: mean = sum / rows, variance = (squares in the chunks + those of the chunks' means) / rows.
+// Joins the chunks in order. With m the mean of a chunk,
+//   sum (x - mean)^2 = sum (x - center)^2 + rows ((m - mean)^2 - (m - center)^2);
+// m, mean and center are counted from x[0] here.
 void join_statistics(const NormPlan& plan, const float* x, const float* sums, const float* squares, float* mean, float* variance,
                      index_t first, index_t count) {
   double average[kNormColumns] = {}, square[kNormColumns] = {};
@@ -198,43 +201,58 @@ void join_statistics(const NormPlan& plan, const float* x, const float* sums, co
     FASTNN_SIMD
     for (index_t i = 0; i < count; ++i) average[i] += chunk_sums[i];
   }
-  const double rows = static_cast<double>(plan.rows);
-  for (index_t i = 0; i < count; ++i) average[i] /= rows;
+  const double all_rows = static_cast<double>(plan.rows);
+  for (index_t i = 0; i < count; ++i) average[i] /= all_rows;
   for (index_t chunk = 0; chunk < plan.chunks; ++chunk) {
+    const index_t rows = plan.rows_of(chunk);
+    const double weight = static_cast<double>(rows), inverse = 1 / weight;
     const float* chunk_sums = sums + chunk * plan.channels + first;
     const float* chunk_squares = squares + chunk * plan.channels + first;
-    const double weight = static_cast<double>(plan.rows_of(chunk)), inverse = 1 / weight;
     FASTNN_SIMD
     for (index_t i = 0; i < count; ++i) {
-      const double d = chunk_sums[i] * inverse - average[i];
-      square[i] += chunk_squares[i] + weight * (d * d);
+      const float x0 = x[first + i];
+      const double m = chunk_sums[i] * inverse, center = static_cast<double>(chunk_center(x0, chunk_sums[i], rows)) - x0;
+      square[i] += chunk_squares[i] + weight * ((m - average[i]) * (m - average[i]) - (m - center) * (m - center));
     }
   }
   for (index_t i = 0; i < count; ++i) {
     mean[i] = static_cast<float>(x[first + i] + average[i]);
-    variance[i] = static_cast<float>(square[i] / rows);
+    variance[i] = static_cast<float>(square[i] < 0 ? 0 : square[i] / all_rows);
   }
 }
 
 inline float reciprocal_deviation(float variance, float epsilon) { return 1.0f / __builtin_sqrtf(variance + epsilon); }
 
-// body(at, n, table) for runs of n elements that start at offset `at`; table[k][i] is coefficient k of element i's channel,
-// of(c) the `Count` coefficients of channel c.
+// What is applied to the elements of one channel.
 template <int Count>
 struct Coefficients {
   float value[Count];
 };
 
+// table[k][i] = coefficient k of the channel of column + i, i < count; of(c) gives those of channel c.
+template <int Count, class Of>
+inline void fill_table(index_t column, index_t count, index_t channels, const Of& of, float (*__restrict table)[kApplyColumns]) {
+  const index_t distinct = min_of(count, channels);
+  FASTNN_SIMD
+  for (index_t i = 0; i < distinct; ++i) {
+    const Coefficients<Count> of_channel = of(column + i);
+    FASTNN_UNROLL
+    for (int k = 0; k < Count; ++k) table[k][i] = of_channel.value[k];
+  }
+  for (int k = 0; k < Count; ++k) {
+    for (index_t i = distinct; i < count; ++i) table[k][i] = table[k][i - channels];
+  }
+}
+
+// body(at, n, table) for runs of n elements that start at offset `at`; table[k][i] is coefficient k for element i.
 template <int Count, class Of, class Body>
 void apply_by_channel(index_t rows, index_t channels, double cycles, const Of& of, const Body& body) {
-  const FoldedRows view(rows, channels, kApplyColumns);
+  const FoldedRows view(rows, channels, kApplyFold);
   parallel_for(view.rows, cycles * static_cast<double>(view.width), [&](index_t begin, index_t end) {
-    float table[Count][kApplyColumns];
+    alignas(64) float table[Count][kApplyColumns];
     for (index_t column = 0; column < view.width; column += kApplyColumns) {
       const index_t count = min_of(kApplyColumns, view.width - column);
-      for (int k = 0; k < Count; ++k) {
-        spread_channels(column, count, channels, table[k], [&of, k](index_t c) { return of(c).value[k]; });
-      }
+      fill_table<Count>(column, count, channels, of, table);
       for (index_t row = begin; row < end; ++row) {
         body(row * view.width + column, min_of(count, view.width_of(row) - column), table);
       }
@@ -245,10 +263,10 @@ void apply_by_channel(index_t rows, index_t channels, double cycles, const Of& o
 // y = (x - mean) scale + offset, of(c) = {mean, scale, offset}.
 template <class Of>
 void normalize(const float* x, float* y, index_t rows, index_t channels, const Of& of) {
-  apply_by_channel<3>(rows, channels, 0.5, of, [=](index_t at, index_t n, const float (*table)[kApplyColumns]) {
+  apply_by_channel<3>(rows, channels, 0.5, of, [=](index_t at, index_t n, const float(*table)[kApplyColumns]) {
     const float* __restrict from = x + at;
     float* __restrict to = y + at;
-    const float *__restrict mean = table[0], *__restrict scale = table[1], *__restrict offset = table[2];
+    const float* __restrict mean = table[0], * __restrict scale = table[1], * __restrict offset = table[2];
     FASTNN_SIMD
     for (index_t i = 0; i < n; ++i) to[i] = (from[i] - mean[i]) * scale[i] + offset[i];
   });
@@ -293,7 +311,7 @@ void batch_norm_inference(const BatchNormInference& a) {
 // Per chunk and channel: the sum of dy and that of dy (x - mean).
 void chunk_gradients(const NormPlan& plan, const BatchNormBackward& a, float* dy_sums, float* product_sums) {
   plan.for_each_block(0.4, [&](index_t chunk, const NormBlock& b) {
-    float mean[kNormColumns] = {}, totals[2][kNormColumns];
+    alignas(64) float mean[kNormColumns] = {}, totals[2][kNormColumns];
     spread_channels(b.column, b.count, plan.channels, mean, [&a](index_t c) { return a.mean[c]; });
     sum_block(b, GradientTerm{a.x, a.dy, mean}, totals);
     const index_t out = chunk * plan.channels + b.column;
@@ -323,7 +341,7 @@ void join_gradients(const NormPlan& plan, const BatchNormBackward& a, const floa
 // dx = scale dy
 void scale_gradient(const BatchNormBackward& a) {
   const auto of = [&a](index_t c) { return Coefficients<1>{a.gamma ? a.gamma[c] * a.rstd[c] : a.rstd[c]}; };
-  apply_by_channel<1>(a.rows, a.channels, 0.4, of, [&a](index_t at, index_t n, const float (*table)[kApplyColumns]) {
+  apply_by_channel<1>(a.rows, a.channels, 0.4, of, [&a](index_t at, index_t n, const float(*table)[kApplyColumns]) {
     const float* __restrict dy = a.dy + at;
     float* __restrict dx = a.dx + at;
     const float* __restrict scale = table[0];
@@ -339,12 +357,12 @@ void center_gradient(const BatchNormBackward& a) {
     const float scale = a.gamma ? a.gamma[c] * a.rstd[c] : a.rstd[c];
     return Coefficients<4>{a.mean[c], scale, a.dbeta[c] * inverse, a.dgamma[c] * inverse * a.rstd[c]};
   };
-  apply_by_channel<4>(a.rows, a.channels, 0.6, of, [&a](index_t at, index_t n, const float (*table)[kApplyColumns]) {
+  apply_by_channel<4>(a.rows, a.channels, 0.6, of, [&a](index_t at, index_t n, const float(*table)[kApplyColumns]) {
     const float* __restrict x = a.x + at;
     const float* __restrict dy = a.dy + at;
     float* __restrict dx = a.dx + at;
-    const float *__restrict mean = table[0], *__restrict scale = table[1];
-    const float *__restrict dy_mean = table[2], *__restrict slope = table[3];
+    const float* __restrict mean = table[0], * __restrict scale = table[1];
+    const float* __restrict dy_mean = table[2], * __restrict slope = table[3];
     FASTNN_SIMD
     for (index_t i = 0; i < n; ++i) dx[i] = scale[i] * (dy[i] - dy_mean[i] - (x[i] - mean[i]) * slope[i]);
   });
@@ -360,9 +378,7 @@ void batch_norm_backward(const BatchNormBackward& a) {
   float* dy_sums = a.scratch;
   float* product_sums = dy_sums + plan.chunks * a.channels;
   chunk_gradients(plan, a, dy_sums, product_sums);
-  plan.for_each_channel_range([&](index_t first, index_t count) {
-    join_gradients(plan, a, dy_sums, product_sums, first, count);
-  });
+  plan.for_each_channel_range([&](index_t first, index_t count) { join_gradients(plan, a, dy_sums, product_sums, first, count); });
   if (!a.dx) return;
   a.fixed_statistics ? scale_gradient(a) : center_gradient(a);
 }

@@ -44,23 +44,16 @@ inline void store_indices(std::int32_t* p, vindex v, int count) {
   }
 }
 
-struct WholeChannels {
-  static constexpr bool value = true;
-};
-struct PartChannels {
-  static constexpr bool value = false;
-};
-
-// body(c, count, whole or part) for the vectors of channels of a pixel. Elements [0, room) from its channel 0 may be read and
-// written. A thread writes its pixels in the order of memory, so a last vector may spill into the next pixel, which is written
-// afterwards: there are partial vectors only at the end of what a thread owns, however few the channels.
+// body<whole>(c, count) for the vectors of channels of a pixel. Elements [0, room) from its channel 0 may be read and written.
+// A thread writes its pixels in the order of memory, so a last vector may spill into the next pixel, which is written afterwards:
+// there are partial vectors only at the end of what a thread owns, however few the channels.
 template <class Body>
 inline void for_each_vector(index_t channels, index_t room, const Body& body) {
   for (index_t c = 0; c < channels; c += kLanes) {
     if (c + kLanes <= room) {
-      body(c, kLanes, WholeChannels{});
+      body.template operator()<true>(c, kLanes);
     } else {
-      body(c, static_cast<int>(min_of(kLanes, channels - c)), PartChannels{});
+      body.template operator()<false>(c, static_cast<int>(min_of(kLanes, channels - c)));
     }
   }
 }
@@ -79,12 +72,11 @@ inline PoolSpan window_span(index_t out, index_t stride, index_t pad, index_t si
 inline PoolSpan window_rows(const Pool2dShape& s, index_t p) { return window_span(p, s.stride_h, s.pad_top, s.R, s.H); }
 inline PoolSpan window_columns(const Pool2dShape& s, index_t q) { return window_span(q, s.stride_w, s.pad_left, s.S, s.W); }
 
-// The outputs whose windows are complete in one direction.
-inline PoolSpan complete_windows(index_t outs, index_t stride, index_t pad, index_t size, index_t limit) {
-  const index_t begin = ceil_div(pad, stride), slack = limit + pad - size;
-  return {begin, slack < 0 ? begin : min_of(slack / stride + 1, outs)};
+// The outputs of a row whose windows are complete in width.
+inline PoolSpan complete_columns(const Pool2dShape& s) {
+  const index_t begin = ceil_div(s.pad_left, s.stride_w), slack = s.W + s.pad_left - s.S;
+  return {begin, slack < 0 ? begin : min_of(slack / s.stride_w + 1, s.Q)};
 }
-inline PoolSpan complete_columns(const Pool2dShape& s) { return complete_windows(s.Q, s.stride_w, s.pad_left, s.S, s.W); }
 
 inline double pool_row_cycles(const Pool2dShape& s) {
   return static_cast<double>(s.Q * (ceil_div(s.C, kLanes) * s.R * s.S * 2 + 5));
@@ -97,42 +89,42 @@ struct PoolWindow {
   index_t last() const { return first + ((rows - 1) * width + columns - 1) * channels; }
 };
 
-// `count` windows of a row, stride pixels apart, whole vectors everywhere. R = S = 0: size known at run time.
-template <int R, int S, class Op>
-inline void pool_run(const Op& op, PoolWindow w, index_t stride, index_t out, index_t count) {
+// `count` windows of a row, stride pixels apart, whole vectors everywhere. Size x Size windows, or 0: size known at run time.
+template <int Size, class Op>
+inline void pool_run(Op op, PoolWindow w, index_t stride, index_t out, index_t count) {
   for (index_t i = 0; i < count; ++i) {
-    for (index_t c = 0; c < w.channels; c += kLanes) op.template window<R, S, true>(w, c, kLanes, out + c);
+    for (index_t c = 0; c < w.channels; c += kLanes) op.template window<Size, true>(w, c, kLanes, out + c);
     w.first += stride * w.channels;
     w.pixel += stride;
     out += w.channels;
   }
 }
 
-// One row of output pixels. op.window<R, S, whole>(window, channel, count, out) does one vector; y ends at y_end for this thread.
+// One row of output pixels. op.window<size, whole>(window, channel, count, out) does one vector; y ends at y_end for this thread.
 template <class Op>
 inline void pool_forward_row(const Pool2dShape& s, const Op& op, index_t row, index_t y_end) {
   const PoolSpan h = window_rows(s, row % s.P), complete = complete_columns(s);
   const index_t image = row / s.P * s.H * s.W, x_end = s.N * s.H * s.W * s.C, spill = round_up(s.C, kLanes) - s.C;
   const bool whole_row = (row + 1) * s.Q * s.C + spill <= y_end && (image + h.end * s.W) * s.C + spill <= x_end;
+  const index_t size = h.size() == s.S ? s.S : 0;
   for (index_t q = 0; q < s.Q; ++q) {
     const PoolSpan w = window_columns(s, q);
     const index_t pixel = h.begin * s.W + w.begin, out = (row * s.Q + q) * s.C;
     const PoolWindow window{(image + pixel) * s.C, pixel, h.size(), w.size(), s.W, s.C};
     if (whole_row && complete.contains(q)) {
       const index_t count = complete.end - q;
-      if (window.rows == 2 && window.columns == 2) {
-        pool_run<2, 2>(op, window, s.stride_w, out, count);
-      } else if (window.rows == 3 && window.columns == 3) {
-        pool_run<3, 3>(op, window, s.stride_w, out, count);
+      if (size == 2) {
+        pool_run<2>(op, window, s.stride_w, out, count);
+      } else if (size == 3) {
+        pool_run<3>(op, window, s.stride_w, out, count);
       } else {
-        pool_run<0, 0>(op, window, s.stride_w, out, count);
+        pool_run<0>(op, window, s.stride_w, out, count);
       }
       q = complete.end - 1;
       continue;
     }
-    for_each_vector(s.C, min_of(y_end - out, x_end - window.last()), [&](index_t c, int count, auto kind) {
-      op.template window<0, 0, decltype(kind)::value>(window, c, count, out + c);
-    });
+    for_each_vector(s.C, min_of(y_end - out, x_end - window.last()),
+                    [&]<bool whole>(index_t c, int count) { op.template window<0, whole>(window, c, count, out + c); });
   }
 }
 
@@ -150,9 +142,9 @@ struct MaxWindow {
   float* y;
   std::int32_t* index;
 
-  template <int R, int S, bool Whole>
+  template <int Size, bool Whole>
   inline void window(const PoolWindow& w, index_t c, int count, index_t out) const {
-    const index_t rows = R ? R : w.rows, columns = S ? S : w.columns;
+    const index_t rows = Size ? Size : w.rows, columns = Size ? Size : w.columns;
     vfloat best = load_channels<Whole>(x + w.first + c, count);
     vindex where = vindex{} + static_cast<std::int32_t>(w.pixel);
     for (index_t r = 0; r < rows; ++r) {
@@ -173,9 +165,9 @@ struct MeanWindow {
   const float* x;
   float* y;
 
-  template <int R, int S, bool Whole>
+  template <int Size, bool Whole>
   inline void window(const PoolWindow& w, index_t c, int count, index_t out) const {
-    const index_t rows = R ? R : w.rows, columns = S ? S : w.columns;
+    const index_t rows = Size ? Size : w.rows, columns = Size ? Size : w.columns;
     vfloat sum = {};
     for (index_t r = 0; r < rows; ++r) {
       for (index_t s = 0; s < columns; ++s) {
@@ -189,7 +181,8 @@ struct MeanWindow {
 void max_pool2d_forward(const MaxPool2dForward& a) { pool_forward(a.s, MaxWindow{a.x, a.y, a.index}); }
 void avg_pool2d_forward(const AvgPool2dForward& a) { pool_forward(a.s, MeanWindow{a.x, a.y}); }
 
-// What one window adds to one of its pixels: add<whole>(sum so far, lanes to use, offset in dy, count, pixel, 1 / pixels in the window).
+// What one window adds to one of its pixels: add<whole>(sum so far, lanes to use, offset in dy, count, pixel, 1 / pixels in the
+// window).
 struct MaxGradient {
   const float* dy;
   const std::int32_t* index;
@@ -227,7 +220,7 @@ struct Scatter {
 // One image row under `count` windows of full width, whole vectors everywhere; the windows do not overlap, what is between them
 // gets 0. S = 0: any size and stride.
 template <int S, class Op>
-inline void store_run(const Scatter& t, const Op& op, index_t at, index_t pixel, index_t count, float share, float* to) {
+inline void store_run(const Scatter& t, Op op, index_t at, index_t pixel, index_t count, float share, float* to) {
   const index_t channels = t.s.C, stride = S ? S : t.s.stride_w, size = S ? S : t.s.S;
   for (; count > 0; --count, at += channels) {
     for (index_t i = 0; i < stride; ++i, ++pixel, to += channels) {
@@ -242,7 +235,7 @@ inline void store_run(const Scatter& t, const Op& op, index_t at, index_t pixel,
 // goes through the columns of the windows, and `skip` windows at a time; columns from the right, so that every pixel still
 // gets its windows from left to right.
 template <class Op>
-inline void add_run(const Scatter& t, const Op& op, index_t at, index_t pixel, index_t count, float share, float* to) {
+inline void add_run(const Scatter& t, Op op, index_t at, index_t pixel, index_t count, float share, float* to) {
   const index_t channels = t.s.C, stride = t.s.stride_w, skip = ceil_div(kLanes, stride * channels);
   for (index_t i = t.s.S - 1; i >= 0; --i) {
     for (index_t first = 0; first < skip; ++first) {
@@ -292,8 +285,7 @@ inline void scatter_row(const Scatter& t, const Op& op, index_t row, index_t h) 
     for (index_t w = own.begin; w < own.end; ++w) {
       const bool inside = rows.contains(h) && columns.contains(w);
       const index_t to = begin + w * s.C;
-      for_each_vector(s.C, min_of(t.dx_end - to, t.dy_end - at), [&](index_t c, int count, auto kind) {
-        constexpr bool whole = decltype(kind)::value;
+      for_each_vector(s.C, min_of(t.dx_end - to, t.dy_end - at), [&]<bool whole>(index_t c, int count) {
         vfloat sum = {};
         if (Add) sum = load_channels<whole>(t.dx + to + c, count);
         if (inside) sum = op.template add<whole>(sum, t.lanes(c), at + c, count, h * s.W + w, share);
@@ -345,42 +337,54 @@ void avg_pool2d_backward(const AvgPool2dBackward& a) { pool_backward(a.s, MeanGr
 
 constexpr index_t kMeanPixels = 64;  // pixels in a partial sum
 
-// y = mean over the pixels of `Vectors` vectors of channels, `channels` apart.
-template <int Vectors, bool Whole>
-inline void mean_over_pixels(const float* x, index_t pixels, index_t channels, int count, float* y) {
+// y = mean over the pixels of `Vectors` vectors of channels, of which `count` channels are wanted. The other lanes of the first
+// `whole` pixels may be read.
+template <int Vectors>
+inline void mean_over_pixels(const float* x, index_t pixels, index_t whole, index_t channels, int count, float* y) {
   vfloat sums[Vectors] = {};
   for (index_t start = 0; start < pixels; start += kMeanPixels) {
     vfloat part[Vectors] = {};
     for (index_t i = start; i < min_of(start + kMeanPixels, pixels); ++i) {
+      const float* pixel = x + i * channels;
       FASTNN_UNROLL
-      for (int v = 0; v < Vectors; ++v) part[v] += load_channels<Whole>(x + i * channels + v * kLanes, count);
+      for (int v = 0; v < Vectors; ++v) part[v] += i < whole ? load(pixel + v * kLanes) : load_partial(pixel, count);
     }
     FASTNN_UNROLL
     for (int v = 0; v < Vectors; ++v) sums[v] += part[v];
   }
   FASTNN_UNROLL
-  for (int v = 0; v < Vectors; ++v) store_channels<Whole>(y + v * kLanes, sums[v] / static_cast<float>(pixels), count);
+  for (int v = 0; v < Vectors; ++v) {
+    const vfloat mean = sums[v] / static_cast<float>(pixels);
+    count < kLanes ? store_partial(y, mean, count) : store(y + v * kLanes, mean);
+  }
 }
 
 void spatial_mean_forward(const SpatialMeanForward& a) {
-  constexpr int kVectors = 4;
+  if (a.C == 0) return;
+  constexpr index_t kVectors = 4;
   const double cycles = static_cast<double>(ceil_div(a.C, kLanes) * a.pixels) * 2;
   parallel_for(a.N, cycles, [&a](index_t begin, index_t end) {
+    const index_t size = a.pixels * a.C, spill = round_up(a.C, kLanes) - a.C;
     for (index_t n = begin; n < end; ++n) {
-      const float* x = a.x + n * a.pixels * a.C;
+      const float* x = a.x + n * size;
       float* y = a.y + n * a.C;
+      const index_t readable = ((a.N - n) * size - spill) / a.C, whole = max_of(0, min_of(readable, a.pixels));
       index_t c = 0;
       for (; c + kVectors * kLanes <= a.C; c += kVectors * kLanes) {
-        mean_over_pixels<kVectors, true>(x + c, a.pixels, a.C, kLanes, y + c);
+        mean_over_pixels<kVectors>(x + c, a.pixels, a.pixels, a.C, kLanes, y + c);
       }
-      for (; c + kLanes <= a.C; c += kLanes) mean_over_pixels<1, true>(x + c, a.pixels, a.C, kLanes, y + c);
-      if (c < a.C) mean_over_pixels<1, false>(x + c, a.pixels, a.C, static_cast<int>(a.C - c), y + c);
+      for (; c < a.C; c += kLanes) {
+        const int count = static_cast<int>(min_of(kLanes, a.C - c));
+        mean_over_pixels<1>(x + c, a.pixels, whole, a.C, count, y + c);
+      }
     }
   });
 }
 
 void spatial_mean_backward(const SpatialMeanBackward& a) {
-  const index_t size = a.pixels * a.C, run = max_of(1, 1024 / max_of(a.C, 1)) * a.C;
+  const index_t size = a.pixels * a.C;
+  if (size == 0) return;
+  const index_t run = max_of(1, 1024 / a.C) * a.C;
   parallel_for(a.N, 0.5 * static_cast<double>(size), [=, &a](index_t begin, index_t end) {
     for (index_t n = begin; n < end; ++n) {
       float* dx = a.dx + n * size;

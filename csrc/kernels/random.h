@@ -1,7 +1,7 @@
 // random.h - Philox4x32-10 and dropout.
 //
-// Philox is the counter-based generator of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011):
-// a keyed mixing of a counter, so that any thread can make any number by itself.
+// Philox is the counter-based generator of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3"
+// (SC 2011): a keyed mixing of a counter, so that any thread can make any number by itself.
 #pragma once
 
 #include "math.h"
@@ -22,17 +22,17 @@ constexpr int kNumbers = kBlocks * kNumbersPerBlock;
 // One 32-bit word of kLanes blocks.
 typedef std::uint32_t vword __attribute__((vector_size(kLanes * 4)));
 
-inline vword load_words(const std::uint32_t* p) { return (vword)load(reinterpret_cast<const float*>(p)); }
-inline void store_words(std::uint32_t* p, vword v) { store(reinterpret_cast<float*>(p), (vfloat)v); }
+FASTNN_INLINE vword load_words(const std::uint32_t* p) { return (vword)load(reinterpret_cast<const float*>(p)); }
+FASTNN_INLINE void store_words(std::uint32_t* p, vword v) { store(reinterpret_cast<float*>(p), (vfloat)v); }
 
 struct Product {
   vword low, high;
 };
 
-// The halves of the 64-bit products. The instruction multiplies the even words, so the odd ones are shifted down first and the
-// two results merged; of the plain loop a compiler makes more than twice the work.
+// The halves of the 64-bit products. The instruction multiplies the even words, so the odd ones are shifted down first
+// and the two results merged; of the plain loop a compiler makes about twice the work.
 #if defined(__AVX512F__)
-inline Product multiply(vword a, std::uint32_t factor) {
+FASTNN_INLINE Product multiply(vword a, std::uint32_t factor) {
   const __m512i f = _mm512_set1_epi64(factor);
   const __m512i even = _mm512_maskz_mul_epu32(0xff, (__m512i)a, f);
   const __m512i odd = _mm512_maskz_mul_epu32(0xff, _mm512_maskz_srli_epi64(0xff, (__m512i)a, 32), f);
@@ -40,7 +40,7 @@ inline Product multiply(vword a, std::uint32_t factor) {
           (vword)_mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB)};
 }
 #elif defined(__AVX2__)
-inline Product multiply(vword a, std::uint32_t factor) {
+FASTNN_INLINE Product multiply(vword a, std::uint32_t factor) {
   const __m256i f = _mm256_set1_epi64x(factor);
   const __m256i even = _mm256_mul_epu32((__m256i)a, f);
   const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64((__m256i)a, 32), f);
@@ -48,7 +48,7 @@ inline Product multiply(vword a, std::uint32_t factor) {
           (vword)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa)};
 }
 #else
-inline Product multiply(vword a, std::uint32_t factor) {
+FASTNN_INLINE Product multiply(vword a, std::uint32_t factor) {
   Product p;
   FASTNN_SIMD
   for (int i = 0; i < kLanes; ++i) {
@@ -61,7 +61,7 @@ inline Product multiply(vword a, std::uint32_t factor) {
 #endif
 
 // words[4 b + w] is word w of block first + b, for kLanes blocks.
-inline void philox_blocks(const PhiloxStream& s, std::uint64_t first, std::uint32_t* words) {
+FASTNN_INLINE void philox_blocks(const PhiloxStream& s, std::uint64_t first, std::uint32_t* words) {
   std::uint32_t c[4][kLanes];
   FASTNN_SIMD
   for (int b = 0; b < kLanes; ++b) {
@@ -93,16 +93,17 @@ inline void philox_blocks(const PhiloxStream& s, std::uint64_t first, std::uint3
 // The numbers of kBlocks blocks, two in a word; the low half comes first, as it does in memory on all our processors.
 struct Numbers {
   std::uint32_t words[kNumbers / 2];
-  Numbers(const PhiloxStream& s, std::uint64_t first) {
+  FASTNN_INLINE Numbers(const PhiloxStream& s, std::uint64_t first) {
     for (int b = 0; b < kBlocks; b += kLanes) philox_blocks(s, first + static_cast<std::uint64_t>(b), words + 4 * b);
   }
-  std::int32_t operator[](int i) const {
+  FASTNN_INLINE std::int32_t operator[](int i) const {
     typedef std::uint16_t half __attribute__((may_alias));
     return reinterpret_cast<const half*>(words)[i];
   }
 };
 
-inline void drop_numbers(const Numbers& numbers, std::int32_t threshold, float kept, const float* x, float* y, int n) {
+FASTNN_INLINE void drop_numbers(const Numbers& numbers, std::int32_t threshold, float kept, const float* x, float* y,
+                                int n) {
   FASTNN_SIMD
   for (int i = 0; i < n; ++i) y[i] = select(numbers[i] >= threshold, x[i] / kept, 0.0f);
 }

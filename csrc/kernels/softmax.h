@@ -6,8 +6,9 @@
 
 namespace {
 
-// A row is worked on in chunks of 16 columns on every instruction set, and a sum over it is 16 partial sums that are combined in
-// one order: what comes out depends on the row alone, not on its neighbours, the threads or the width of a vector.
+// A row is worked on in chunks of 16 columns on every instruction set, and a sum over it is 16 partial sums that are
+// combined in one order: what comes out depends on the row alone, not on its neighbours, the threads or the width of a
+// vector.
 constexpr int kChunk = 16;
 
 struct Chunk {
@@ -15,7 +16,7 @@ struct Chunk {
 };
 
 // The chunk at p, of which `count` columns exist (16 or more: all); the others read as `fill`.
-inline Chunk load_chunk(const float* p, index_t count, float fill) {
+FASTNN_INLINE Chunk load_chunk(const float* p, index_t count, float fill) {
   Chunk c;
   int i = 0;
   for (; i < kChunk && i + kLanes <= count; i += kLanes) store(c.v + i, load(p + i));
@@ -29,35 +30,36 @@ inline Chunk load_chunk(const float* p, index_t count, float fill) {
 }
 
 // Writes the columns that exist.
-inline void store_chunk(float* p, const Chunk& c, index_t count) {
+FASTNN_INLINE void store_chunk(float* p, const Chunk& c, index_t count) {
   int i = 0;
   for (; i < kChunk && i + kLanes <= count; i += kLanes) store(p + i, load(c.v + i));
   if (i < kChunk && i < count) store_partial(p + i, load(c.v + i), static_cast<int>(count) - i);
 }
 
-inline float larger(float a, float b) { return a > b ? a : b; }
+FASTNN_INLINE float larger(float a, float b) { return a > b ? a : b; }
 
 // The sum of the 16, added in one order everywhere: columns 8 apart, then 4, 2 and 1 apart.
-inline float total(const Chunk& c) {
+FASTNN_INLINE float total(const Chunk& c) {
   typedef float vquad __attribute__((vector_size(16), may_alias));
   const vquad* q = reinterpret_cast<const vquad*>(c.v);
   const vquad s = (q[0] + q[2]) + (q[1] + q[3]);
   return (s[0] + s[2]) + (s[1] + s[3]);
 }
 
-inline float largest(const Chunk& c) {
+FASTNN_INLINE float largest(const Chunk& c) {
   float top = c.v[0];
   _Pragma("omp simd reduction(max : top)")
   for (int i = 0; i < kChunk; ++i) top = larger(c.v[i], top);
   return top;
 }
 
-// Where the last chunk of a row starts. It has 1 to 16 columns and is kept in a local variable from pass to pass, so that a
-// row of at most 16 columns is read and written once.
-inline index_t last_chunk(index_t cols) { return (cols - 1) / kChunk * kChunk; }
+// Where the last chunk of a row starts. It has 1 to 16 columns and is kept in a local variable from pass to pass, so
+// that a row of at most 16 columns is read and written once.
+FASTNN_INLINE index_t last_chunk(index_t cols) { return (cols - 1) / kChunk * kChunk; }
 
-// The largest value of a row whose last chunk, padded with -infinity, is `last`. A NaN need not win: its exp is a NaN too.
-inline float row_max(const float* x, index_t start_of_last, const Chunk& last) {
+// The largest value of a row whose last chunk, padded with -infinity, is `last`. A NaN need not win: its exp is a NaN
+// too.
+FASTNN_INLINE float row_max(const float* x, index_t start_of_last, const Chunk& last) {
   Chunk top;
   FASTNN_SIMD
   for (int i = 0; i < kChunk; ++i) top.v[i] = larger(last.v[i], -kInfinity);
@@ -69,7 +71,7 @@ inline float row_max(const float* x, index_t start_of_last, const Chunk& last) {
 }
 
 // e = exp(x - top) and its sum; the last chunk is replaced in place and not written to e. e may be x, or null.
-inline float exp_row(const float* x, float* e, index_t start_of_last, float top, Chunk& last) {
+FASTNN_INLINE float exp_row(const float* x, float* e, index_t start_of_last, float top, Chunk& last) {
   Chunk sum;
   FASTNN_SIMD
   for (int i = 0; i < kChunk; ++i) sum.v[i] = last.v[i] = exp_f(last.v[i] - top);
@@ -120,7 +122,9 @@ inline void softmax_row_backward(const float* dy, const float* y, float* dx, ind
 }
 
 // Estimated cycles of a row: its reductions, and what a column costs.
-inline double row_cycles(index_t cols, double per_column) { return 40.0 + per_column * static_cast<double>(cols); }
+FASTNN_INLINE double row_cycles(index_t cols, double per_column) {
+  return 40.0 + per_column * static_cast<double>(cols);
+}
 
 void softmax_forward(const fastnn::SoftmaxForward& a) {
   parallel_for(a.rows, row_cycles(a.cols, 2.0), [&a](index_t begin, index_t end) {

@@ -35,7 +35,7 @@ def _entropy(targets: Array, log_p: Array) -> Array:
     """-sum over j of t_ij log p_ij, where 0 log 0 = 0."""
     terms = np.multiply(targets, log_p, out=np.zeros_like(log_p), where=targets != 0)
     total: Array = terms.sum(axis=1)
-    return -total
+    return 0.0 - total  # -total would make -0.0 of no loss
 
 
 def softmax_cross_entropy(

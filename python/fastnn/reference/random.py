@@ -17,8 +17,8 @@ _LEVELS = 65536  # a decision takes 16 bits
 
 
 def philox4x32(counter: Array, key: tuple[int, int]) -> Array:
-    """Philox4x32-10 (Salmon et al. 2011): four 32-bit words in the last axis of counter give four random ones."""
-    c0, c1, c2, c3 = np.moveaxis(counter.astype(np.uint64), -1, 0)  # 64 bits wide, for the products
+    """Philox4x32-10 (Salmon et al. 2011): each row of four 32-bit words of counter (blocks, 4) gives four random ones."""
+    c0, c1, c2, c3 = counter.astype(np.uint64).T  # 64 bits wide, for the products
     k0, k1 = key
     for _ in range(10):
         product0 = c0 * _MULTIPLIERS[0]
@@ -26,7 +26,7 @@ def philox4x32(counter: Array, key: tuple[int, int]) -> Array:
         c0, c1 = (product1 >> 32) ^ c1 ^ k0, product1 & _LOW
         c2, c3 = (product0 >> 32) ^ c3 ^ k1, product0 & _LOW
         k0, k1 = (k0 + _KEY_STEPS[0]) & _LOW, (k1 + _KEY_STEPS[1]) & _LOW
-    return np.stack([c0, c1, c2, c3], axis=-1).astype(np.uint32)
+    return np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32)
 
 
 def _threshold(rate: float) -> int:

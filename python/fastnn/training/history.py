@@ -33,6 +33,9 @@ class History(Callback):
         self.epoch: list[int] = []
         self.interrupted = False
 
+    def set_model(self, model: Any) -> None:
+        """Do not keep the model: it keeps its history, and the two together would outlive their last user."""
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.epoch = []
 
@@ -40,8 +43,6 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
-        if self.model is not None:
-            self.model.history = self
 
 
 class CSVLogger(Callback):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+from numpy.typing import NDArray
 
 from fastnn import ops
 
@@ -32,16 +34,29 @@ def uninterrupted() -> Iterator[None]:
         previous(*pending[0])
 
 
+def _done() -> None:
+    """Nothing is left to do from Python."""
+
+
 class Step:
-    """One kind of step of a model, for one batch size.
+    """One kind of step of a model, for one batch size: first computed, then committed.
+
+    Ctrl-C while it computes takes the step back; once it commits it is finished. So a model is always as after a whole number of
+    steps.
 
     Args:
-        body: does the step through `fastnn.ops`.
-        record: whether body does nothing else, so that its kernel calls may be replayed.
+        compute: does the first part through `fastnn.ops`; changes only gradients and `guarded`.
+        commit: does the second part: updates the parameters, moves on.
+        guarded: the arrays that compute changes: moving statistics, counters, metrics.
+        record: whether both do nothing else, so that their kernel calls may be replayed.
     """
 
-    def __init__(self, body: Callable[[], None], record: bool) -> None:
-        self._body = body
+    def __init__(
+        self, compute: Callable[[], None], commit: Callable[[], None], guarded: Sequence[NDArray[Any]], record: bool
+    ) -> None:
+        self._compute = compute
+        self._commit = commit
+        self._guarded = list(guarded)
         self._record = record
         self.tape: ops.Tape | None = None
 
@@ -49,15 +64,29 @@ class Step:
         """Do up to `steps` steps, as many as fit in about RUN_SECONDS, at least one. Return how many were done."""
         if self.tape is not None:
             return self.tape.run(steps, RUN_SECONDS)
-        with uninterrupted():
-            if self._record:
-                tape = ops.Tape()
-                with tape:
-                    self._body()
-                self.tape = tape
-            else:
-                self._body()
+        if self._record:
+            tape = ops.Tape()
+            with tape:
+                self._once(tape.commit)
+            tape.guard(self._guarded)
+            self.tape = tape
+            self._compute = self._commit = _done  # they hold the model, which holds this step
+        else:
+            self._once(lambda: None)
         return 1
+
+    def _once(self, mark_commit: Callable[[], None]) -> None:
+        """Do the step from Python."""
+        before = [a.copy() for a in self._guarded]
+        try:
+            self._compute()
+        except BaseException:
+            for array, value in zip(self._guarded, before):
+                array[...] = value
+            raise
+        mark_commit()
+        with uninterrupted():
+            self._commit()
 
 
 class Steps:
@@ -66,13 +95,13 @@ class Steps:
     def __init__(self) -> None:
         self._steps: dict[Any, Step] = {}
 
-    def get(self, key: Any, body: Callable[[], None], record: bool) -> Step:
+    def get(self, key: Any, new: Callable[[], Step]) -> Step:
         """Return the step recorded under this key, or a new one."""
         step = self._steps.get(key)
         if step is None:
             while len(self._steps) >= KEPT_STEPS:
                 del self._steps[next(iter(self._steps))]
-            step = self._steps[key] = Step(body, record)
+            step = self._steps[key] = new()
         return step
 
     def clear(self) -> None:

@@ -1,277 +1,24 @@
-"""The loop: compile, fit, evaluate, predict, for any model with layers, forward and backward."""
+"""The loop: fit, evaluate, predict, for any model with layers, forward and backward."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import checks, config, losses, metrics, ops, optimizers
+from fastnn import checks
 from fastnn.checks import Float32
-from fastnn.layers.base import Layer
-from fastnn.layers.core import ActivatedLayer
-from fastnn.names import Shape
-from fastnn.parameter import ParameterStore
-from fastnn.recordable import is_recordable
 from fastnn.training import data
 from fastnn.training.callbacks import Callback, CallbackList
+from fastnn.training.compiled import Compiled, Logs
 from fastnn.training.history import History
 from fastnn.training.progress import ProgressBar
-from fastnn.training.step import Step, Steps
-
-Logs = dict[str, float]
-
-IGNORED_ARGUMENTS = (
-    "jit_compile",
-    "steps_per_execution",
-    "auto_scale_loss",
-)  # of Keras's compile: nothing to choose here
 
 
-class Trainer:
-    """What a model needs to be trained. `fastnn.models.Sequential` adds layers, forward and backward."""
-
-    name: str
-    layers: list[Layer]
-    built: bool
-
-    def __init__(self) -> None:
-        self.optimizer: optimizers.Optimizer | None = None
-        self.loss: losses.Loss | None = None
-        self.run_eagerly = False
-        self.stop_training = False
-        self.history: History | None = None
-        self.metrics: list[metrics.Metric] = []
-        self._wanted_metrics: list[str | metrics.Metric] = []
-        self._loss_tracker = metrics.Mean("loss")
-        self._feed = data.Feed()
-        self._steps = Steps()
-        self._told_eager = False
-        self.shuffle_seed = config.next_seed()
-        self.epochs_shuffled = 0
-
-    # --- what the model gives ---
-
-    def forward(self, x: Any, training: bool = False) -> Float32:
-        """Return the model's output for a batch."""
-        raise TypeError(checks.message(self.name, "a model class with a forward method", type(self).__name__))
-
-    def backward(self, dy: Float32, input_gradient: bool = True) -> Float32 | None:
-        """Write all gradients, given that of the output."""
-        raise TypeError(checks.message(self.name, "a model class with a backward method", type(self).__name__))
-
-    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
-        """Make the parameters."""
-
-    @property
-    def store(self) -> ParameterStore:
-        """The flat values and gradients of all parameters that have a gradient."""
-        raise TypeError(checks.message(self.name, "a model class with a store", type(self).__name__))
-
-    @property
-    def output_shape(self) -> Shape:
-        """Shape of the output, None for the batch size."""
-        raise TypeError(checks.message(self.name, "a model class with an output_shape", type(self).__name__))
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Shape:
-        """Return the output's shape for an input's."""
-        raise TypeError(checks.message(self.name, "a model class with compute_output_shape", type(self).__name__))
-
-    def refresh(self) -> None:
-        """Bring the flat store up to date before use."""
-
-    def forget(self) -> None:
-        """Let every layer go of what forward kept."""
-        for layer in self.layers:
-            layer.forget()
-
-    # --- compile ---
-
-    def compile(
-        self,
-        optimizer: str | optimizers.Optimizer = "rmsprop",
-        loss: str | losses.Loss | None = None,
-        metrics: Sequence[Any] | None = None,
-        run_eagerly: bool = False,
-        **other: Any,
-    ) -> None:
-        """Choose how to train.
-
-        Args:
-            optimizer: name or Optimizer.
-            loss: name or Loss.
-            metrics: names or Metrics; "accuracy" becomes the one that fits the loss.
-            run_eagerly: call every layer from Python in every step instead of replaying a recording; for debugging.
-            **other: jit_compile, steps_per_execution and auto_scale_loss are accepted and have no meaning here.
-
-        Raises:
-            ValueError: for unknown names; TypeError for unknown arguments.
-        """
-        checks.unknown_arguments(
-            "compile",
-            set(other) - set(IGNORED_ARGUMENTS),
-            ("optimizer", "loss", "metrics", "run_eagerly", *IGNORED_ARGUMENTS),
-        )
-        if isinstance(metrics, str) or not isinstance(metrics, (Sequence, type(None))):
-            checks.fail_type("compile", "metrics as a list", checks.describe(metrics), "write metrics=['accuracy']")
-        self.optimizer = optimizers.get(optimizer)
-        self.loss = None if loss is None else losses.get(loss)
-        self._wanted_metrics = list(metrics or [])
-        self.metrics = []
-        self.run_eagerly = checks.boolean("compile", "run_eagerly", run_eagerly)
-        self._steps.clear()
-        self._find_metrics(check_only=not self.built)
-        if self.built:
-            self.optimizer.build(self.store)
-
-    def _find_metrics(self, check_only: bool = False) -> None:
-        labels = isinstance(self.loss, losses.SparseCategoricalCrossentropy)
-        columns = None if check_only else self.output_shape[-1]
-        found = [metrics.get(m, labels=labels, columns=columns) for m in self._wanted_metrics]
-        if not check_only:
-            self.metrics = found
-
-    def _ready(self, who: str, x: NDArray[Any]) -> None:
-        """Check that there is something to train, and build it for x if that has not been done."""
-        if self.optimizer is None or self.loss is None:
-            checks.fail(
-                who, "a compiled model with a loss", "none", "call model.compile(optimizer='sgd', loss='mse') first"
-            )
-        self._built_for(x)
-        if self.metrics == [] and self._wanted_metrics:
-            self._find_metrics()
-        self.optimizer.build(self.store)
-
-    def _built_for(self, x: NDArray[Any]) -> None:
-        if not self.built:
-            self.build((None, *x.shape[1:]))
-        self.layers[0].check_shape(x.shape)
-        self.refresh()
-
-    @property
-    def wanted_metrics(self) -> list[str | metrics.Metric]:
-        """The metrics as `compile` was given them."""
-        return self._wanted_metrics
-
-    @property
-    def metrics_names(self) -> list[str]:
-        """The keys of logs: "loss" and the metrics."""
-        return ["loss", *(m.name for m in self.metrics)]
-
-    def reset_metrics(self) -> None:
-        """Forget what loss and metrics have seen."""
-        for metric in (self._loss_tracker, *self.metrics):
-            metric.reset_state()
-
-    def _logs(self, prefix: str = "") -> Logs:
-        return {prefix + m.name: m.result() for m in (self._loss_tracker, *self.metrics)}
-
-    # --- steps ---
-
-    def _fusing_layer(self) -> ActivatedLayer | None:
-        """Return the last layer if the loss takes over its activation: softmax or sigmoid, for a stable gradient."""
-        last = self.layers[-1]
-        loss = self.loss
-        if (
-            loss is None
-            or loss.fuses is None
-            or getattr(loss, "from_logits", False)
-            or not isinstance(last, ActivatedLayer)
-        ):
-            return None
-        return last if last.activation.kind == loss.fuses else None
-
-    def _score(self, rows: int, training: bool) -> Float32 | None:
-        """Run the next batch forward, add it to loss and metrics, return the gradient of the output (training only)."""
-        assert self.loss is not None  # _ready has seen to it
-        x, y, weights = (self._feed.batch(name, rows) for name in ("x", "y", "weights"))
-        fusing = self._fusing_layer()
-        out = self.forward(x, training)
-        flat = out.reshape(-1, out.shape[-1])
-        y = y.reshape(-1) if y.dtype == np.int32 else y.reshape(flat.shape)
-        weights = None if weights is None else weights.reshape(-1)
-        scale = self.loss.scale(len(flat))
-        if fusing is not None:
-            y_pred, row_losses, dy = self.loss.evaluate_fused(y, flat, weights, scale, training)
-        else:
-            y_pred = flat
-            row_losses, dy = self.loss.evaluate(y, flat, weights, scale, training)
-        self._loss_tracker.update_state(row_losses)
-        for metric in self.metrics:
-            metric.update_state(y, y_pred)
-        return None if dy is None else dy.reshape(out.shape)
-
-    def _scored(self, rows: int, training: bool) -> Float32 | None:
-        """Do `_score` with the last activation left to the loss where it takes it over; in training go on backward."""
-        fusing = self._fusing_layer()
-        if fusing is not None:
-            fusing.skip_activation = True
-        try:
-            dy = self._score(rows, training)
-            if dy is not None:
-                self.backward(dy, input_gradient=False)
-        finally:
-            if fusing is not None:
-                fusing.skip_activation = False
-        return dy
-
-    def _train_step(self, rows: int) -> None:
-        assert self.optimizer is not None
-        self._scored(rows, True)
-        active = {id(p) for layer in self.layers for p in layer.trainable_weights}
-        self.optimizer.step(lambda p: id(p) in active)
-        ops.advance(self._feed.position, rows)
-        self.forget()
-
-    def _test_step(self, rows: int) -> None:
-        self._scored(rows, False)
-        ops.advance(self._feed.position, rows)
-
-    def _predict_step(self, rows: int) -> None:
-        self._feed.store(self.forward(self._feed.batch("x", rows)))
-        ops.advance(self._feed.position, rows)
-
-    def _step(self, mode: str, rows: int, body: Callable[[], None]) -> Step:
-        """Return the step for batches of this many rows, recorded under all that it captures."""
-        parts: list[Any] = list(self.layers)
-        if mode != "predict":
-            parts += [self.loss, *self.metrics]
-        if mode == "train":
-            parts.append(self.optimizer)
-        record = config.backend() == "native" and not self.run_eagerly and all(map(is_recordable, parts))
-        key = (
-            mode,
-            rows,
-            self._feed.key(),
-            id(self.store),
-            config.fingerprint(),
-            record,
-            *(p.step_key() for p in parts),
-        )
-        return self._steps.get(key, body, record)
-
-    def _tell_if_eager(self, verbose: int | str) -> None:
-        """Say once that a part written in Python makes every step go through Python."""
-        parts = [*self.layers, self.loss, *self.metrics, self.optimizer]
-        slow = [type(p).__name__ for p in parts if not is_recordable(p)]
-        if slow and verbose and not self._told_eager and not self.run_eagerly:
-            self._told_eager = True
-            warnings.warn(
-                f"fit: {', '.join(slow)} is written in Python, so every step runs through Python", stacklevel=3
-            )
-
-    def _batches(
-        self, mode: str, n: int, batch_size: int, body: Callable[[int], None]
-    ) -> Iterable[tuple[int, Step, int]]:
-        """Yield (batches before, step, count) for the whole batches, then for the smaller last one."""
-        whole, rest = divmod(n, batch_size)
-        if whole:
-            yield 0, self._step(mode, batch_size, lambda: body(batch_size)), whole
-        if rest:
-            yield whole, self._step(mode, rest, lambda: body(rest)), 1
+class Trainer(Compiled):
+    """The public training methods of a model."""
 
     # --- fit ---
 
@@ -411,7 +158,7 @@ class Trainer:
         self.reset_metrics()
         self._feed.load(x, y, weights, self._order(len(x)) if shuffle else None)
         one_by_one = callbacks.wants_batches("train")
-        for before, step, count in self._batches("train", len(x), batch_size, self._train_step):
+        for before, step, count in self._batches("train", len(x), batch_size):
             done = 0
             while done < count and not self.stop_training:
                 if one_by_one:
@@ -438,7 +185,7 @@ class Trainer:
         self.reset_metrics()
         self._feed.load(*arrays)
         one_by_one = callbacks.wants_batches("test")
-        for before, step, count in self._batches("test", len(arrays[0]), batch_size, self._test_step):
+        for before, step, count in self._batches("test", len(arrays[0]), batch_size):
             done = 0
             while done < count:
                 if one_by_one:
@@ -527,7 +274,7 @@ class Trainer:
             self._feed.load(samples)
             self._feed.collect(self.compute_output_shape(samples.shape))
             one_by_one = every_callback.wants_batches("predict")
-            for before, step, count in self._batches("predict", len(samples), batch_size, self._predict_step):
+            for before, step, count in self._batches("predict", len(samples), batch_size):
                 done = 0
                 while done < count:
                     if one_by_one:
@@ -553,21 +300,21 @@ class Trainer:
     ) -> Any:
         """Do one step on these samples; return their loss, or [loss, metrics...], before the step."""
         arrays = self._training_arrays(x, y, sample_weight, class_weight)
-        return self._on_batch("train", arrays, self._train_step, return_dict)
+        return self._on_batch("train", arrays, return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Return the loss, or [loss, metrics...], of these samples."""
         arrays = self._training_arrays(x, y, sample_weight, None)
-        return self._on_batch("test", arrays, self._test_step, return_dict)
+        return self._on_batch("test", arrays, return_dict)
 
     def predict_on_batch(self, x: Any) -> Float32:
         """Return the outputs for these samples."""
         return self.predict(x, batch_size=max(len(x), 1), verbose=0)
 
-    def _on_batch(self, mode: str, arrays: tuple[Any, Any, Any], body: Callable[[int], None], return_dict: bool) -> Any:
+    def _on_batch(self, mode: str, arrays: tuple[Any, Any, Any], return_dict: bool) -> Any:
         rows = len(arrays[0])
         self.reset_metrics()
         self._feed.load(*arrays)
-        self._step(mode, rows, lambda: body(rows)).run(1)
+        self._step(mode, rows).run(1)
         self._feed.clear()
         return self._result(self._logs(), return_dict)

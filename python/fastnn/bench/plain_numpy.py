@@ -1,0 +1,284 @@
+"""The plain NumPy programs that a course has you write: a class per layer, forward and backward, windows as columns.
+
+They are what fastnn is measured against, so they are not made slow: float32 throughout, no gradient of the network's input, no
+loop over samples. Images are (N, H, W, C), filters (R, S, C, K), windows move by one pixel in a convolution.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import Sequential, layers
+from fastnn.checks import Float32
+
+Labels = NDArray[np.integer[Any]]
+
+
+class PlainLayer(Protocol):
+    """A layer of the plain program; the first layer of a network is called with need_dx=False."""
+
+    params: list[Float32]
+    grads: list[Float32]
+
+    def forward(self, x: Float32) -> Float32:
+        """Return the output for a batch."""
+        ...
+
+    def backward(self, dout: Float32, need_dx: bool) -> Float32 | None:
+        """Set the gradients of the parameters; return that of the input."""
+        ...
+
+
+class Affine:
+    """y = x w + b, on flattened samples."""
+
+    def __init__(self, w: Float32, b: Float32) -> None:
+        self.params = [w, b]
+        self.grads = [np.zeros_like(w), np.zeros_like(b)]
+
+    def forward(self, x: Float32) -> Float32:
+        self.shape = x.shape
+        self.x = x.reshape(len(x), -1)
+        w, b = self.params
+        return self.x @ w + b
+
+    def backward(self, dout: Float32, need_dx: bool) -> Float32 | None:
+        self.grads = [self.x.T @ dout, dout.sum(axis=0)]
+        return (dout @ self.params[0].T).reshape(self.shape) if need_dx else None
+
+
+class Relu:
+    """y = max(x, 0)."""
+
+    def __init__(self) -> None:
+        self.params: list[Float32] = []
+        self.grads: list[Float32] = []
+
+    def forward(self, x: Float32) -> Float32:
+        self.mask = x > 0
+        return x * self.mask
+
+    def backward(self, dout: Float32, need_dx: bool) -> Float32 | None:
+        return dout * self.mask
+
+
+def im2col(x: Float32, r: int, s: int, stride: int) -> Float32:
+    """Return the windows of the images, (N, P, Q, r, s, C)."""
+    n, h, w, c = x.shape
+    p, q = (h - r) // stride + 1, (w - s) // stride + 1
+    columns = np.empty((n, p, q, r, s, c), x.dtype)
+    for i in range(r):
+        for j in range(s):
+            columns[:, :, :, i, j] = x[:, i : i + stride * p : stride, j : j + stride * q : stride]
+    return columns
+
+
+def col2im(columns: Float32, shape: tuple[int, ...], stride: int) -> Float32:
+    """Return images of that shape in which every window was added at its place."""
+    _, p, q, r, s, _ = columns.shape
+    x = np.zeros(shape, columns.dtype)
+    for i in range(r):
+        for j in range(s):
+            x[:, i : i + stride * p : stride, j : j + stride * q : stride] += columns[:, :, :, i, j]
+    return x
+
+
+class Convolution:
+    """y = the windows of x, as the rows of a matrix, times the filters, + b; `pad` zeros on every side."""
+
+    def __init__(self, w: Float32, b: Float32, pad: int) -> None:
+        self.params = [w, b]
+        self.grads = [np.zeros_like(w), np.zeros_like(b)]
+        self.pad = pad
+
+    def forward(self, x: Float32) -> Float32:
+        w, b = self.params
+        r, s, _, k = w.shape
+        padded = np.pad(x, ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0)))
+        self.shape = padded.shape
+        columns = im2col(padded, r, s, 1)
+        self.windows = columns.shape
+        self.columns = columns.reshape(-1, r * s * x.shape[3])
+        return (self.columns @ w.reshape(-1, k) + b).reshape(*columns.shape[:3], k)
+
+    def backward(self, dout: Float32, need_dx: bool) -> Float32 | None:
+        w = self.params[0]
+        rows = dout.reshape(-1, w.shape[3])
+        self.grads = [(self.columns.T @ rows).reshape(w.shape), rows.sum(axis=0)]
+        if not need_dx:
+            return None
+        dcolumns = rows @ w.reshape(-1, w.shape[3]).T
+        dx = col2im(dcolumns.reshape(self.windows), self.shape, 1)
+        return dx[:, self.pad : dx.shape[1] - self.pad, self.pad : dx.shape[2] - self.pad]
+
+
+class MaxPooling:
+    """y = the largest value of every window of size x size pixels; windows do not overlap."""
+
+    def __init__(self, size: int) -> None:
+        self.params: list[Float32] = []
+        self.grads: list[Float32] = []
+        self.size = size
+
+    def forward(self, x: Float32) -> Float32:
+        self.shape = x.shape
+        columns = im2col(x, self.size, self.size, self.size)
+        n, p, q, r, s, c = columns.shape
+        self.windows = columns.shape
+        columns = columns.reshape(n, p, q, r * s, c)
+        self.winner = columns.argmax(axis=3)[:, :, :, None]
+        return np.take_along_axis(columns, self.winner, axis=3)[:, :, :, 0]
+
+    def backward(self, dout: Float32, need_dx: bool) -> Float32 | None:
+        n, p, q, r, s, c = self.windows
+        dcolumns = np.zeros((n, p, q, r * s, c), dout.dtype)
+        np.put_along_axis(dcolumns, self.winner, dout[:, :, :, None], axis=3)
+        return col2im(dcolumns.reshape(self.windows), self.shape, self.size)
+
+
+class Dropout:
+    """y = x / (1 - rate) for a random share 1 - rate of the values, else 0."""
+
+    def __init__(self, rate: float) -> None:
+        self.params: list[Float32] = []
+        self.grads: list[Float32] = []
+        self.rate = rate
+        self.rng = np.random.default_rng(0)
+
+    def forward(self, x: Float32) -> Float32:
+        keep = self.rng.random(x.shape, np.float32) >= self.rate
+        self.mask = keep * np.float32(1.0 / (1.0 - self.rate))
+        return x * self.mask
+
+    def backward(self, dout: Float32, need_dx: bool) -> Float32 | None:
+        return dout * self.mask
+
+
+class Flatten:
+    """y = x as one row per sample."""
+
+    def __init__(self) -> None:
+        self.params: list[Float32] = []
+        self.grads: list[Float32] = []
+
+    def forward(self, x: Float32) -> Float32:
+        self.shape = x.shape
+        return x.reshape(len(x), -1)
+
+    def backward(self, dout: Float32, need_dx: bool) -> Float32 | None:
+        return dout.reshape(self.shape)
+
+
+def softmax_cross_entropy(logits: Float32, labels: Labels) -> tuple[float, Float32]:
+    """Return the mean of -log softmax(logits)[label], and its gradient."""
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    rows = np.arange(len(labels))
+    loss = -np.log(p[rows, labels] + 1e-7).mean()
+    p[rows, labels] -= 1
+    p /= len(labels)
+    return float(loss), p
+
+
+class Sgd:
+    """w -= lr g."""
+
+    def __init__(self, lr: float = 0.01) -> None:
+        self.lr = lr
+
+    def update(self, params: list[Float32], grads: list[Float32]) -> None:
+        """Change the parameters in place."""
+        for w, g in zip(params, grads):
+            w -= self.lr * g
+
+
+class Adam:
+    """m += (g - m) (1 - beta_1); v += (g^2 - v) (1 - beta_2); w -= lr_t m / (sqrt(v) + 1e-7)."""
+
+    def __init__(self, lr: float = 0.001, beta_1: float = 0.9, beta_2: float = 0.999) -> None:
+        self.lr, self.beta_1, self.beta_2 = lr, beta_1, beta_2
+        self.t = 0
+        self.m: list[Float32] = []
+        self.v: list[Float32] = []
+
+    def update(self, params: list[Float32], grads: list[Float32]) -> None:
+        """Change the parameters in place."""
+        if not self.m:
+            self.m = [np.zeros_like(w) for w in params]
+            self.v = [np.zeros_like(w) for w in params]
+        self.t += 1
+        lr_t = self.lr * (1.0 - self.beta_2**self.t) ** 0.5 / (1.0 - self.beta_1**self.t)
+        for w, g, m, v in zip(params, grads, self.m, self.v):
+            m += (1.0 - self.beta_1) * (g - m)
+            v += (1.0 - self.beta_2) * (g * g - v)
+            w -= lr_t * m / (np.sqrt(v) + 1e-7)
+
+
+class Network:
+    """A list of layers, trained with softmax and cross-entropy on their output.
+
+    Args:
+        stack: the layers, from the input on.
+        optimizer: has `update(params, grads)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from fastnn.bench.plain_numpy import Affine, Network, Sgd
+        >>> net = Network([Affine(np.zeros((3, 2), "f"), np.zeros(2, "f"))], Sgd(0.5))
+        >>> round(net.train_step(np.ones((1, 3), "f"), np.array([0])), 4)
+        0.6931
+        >>> net.params[1].tolist()
+        [0.25, -0.25]
+    """
+
+    def __init__(self, stack: list[PlainLayer], optimizer: Sgd | Adam) -> None:
+        self.stack = stack
+        self.optimizer = optimizer
+        self.params = [w for layer in stack for w in layer.params]
+
+    @property
+    def grads(self) -> list[Float32]:
+        """The gradients of the last step, in the order of `params`."""
+        return [g for layer in self.stack for g in layer.grads]
+
+    def train_step(self, x: Float32, labels: Labels) -> float:
+        """Do one step on a batch; return its loss before the step."""
+        for layer in self.stack:
+            x = layer.forward(x)
+        loss, dout = softmax_cross_entropy(x, labels)
+        gradient: Any = dout
+        for i in reversed(range(len(self.stack))):
+            gradient = self.stack[i].backward(gradient, need_dx=i > 0)
+        self.optimizer.update(self.params, self.grads)
+        return loss
+
+
+def network(model: Sequential, optimizer: str) -> Network:
+    """Return the plain program of a model of fastnn's, with copies of its weights.
+
+    Args:
+        model: built, of Conv2D (stride 1), Dense, Flatten, MaxPooling2D (stride = size) and Dropout, activations linear or relu.
+        optimizer: "sgd" or "adam".
+    """
+    stack: list[PlainLayer] = []
+    for layer in model.layers:
+        stack += _plain_layers(layer)
+    return Network(stack, {"sgd": Sgd, "adam": Adam}[optimizer]())
+
+
+def _plain_layers(layer: layers.Layer) -> list[PlainLayer]:
+    """Return what a layer is in the plain program: itself, and its activation."""
+    if isinstance(layer, layers.MaxPooling2D):
+        return [MaxPooling(layer.pool_size[0])]
+    if isinstance(layer, layers.Dropout):
+        return [Dropout(layer.rate)]
+    if isinstance(layer, layers.Flatten):
+        return [Flatten()]
+    w, b = layer.get_weights()
+    if isinstance(layer, layers.Conv2D):
+        geometry = layer._options(layer.input_shape)
+        return [Convolution(w, b, geometry["padding"][0][0]), Relu()]
+    return [Affine(w, b), Relu()] if layer.activation.kind == "relu" else [Affine(w, b)]

@@ -1,0 +1,92 @@
+"""One function per kernel: check shapes, allocate, call. The only package (with config) that knows the extension module.
+
+Every function that computes has a twin of the same name and signature in `fastnn.reference`, which runs instead while the backend
+is "numpy". Arrays are float32 and C-contiguous; images are (N, H, W, C), filters (R, S, C / groups, K). While a tape records, the
+calls made here become its records.
+"""
+
+from fastnn.ops.base import NO_PADDING, Padding, Pair, as_float32, empty, zeros
+from fastnn.ops.conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward, conv_output_size
+from fastnn.ops.data import advance, fill, gather_cells, gather_rows, permute, store_cells, store_rows
+from fastnn.ops.dense import column_sums, dense_backward, dense_forward, gemm
+from fastnn.ops.elementwise import activation_backward, activation_forward, softmax_backward, softmax_forward
+from fastnn.ops.losses import (
+    count_matches,
+    cross_entropy,
+    elementwise_loss,
+    mean_update,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
+from fastnn.ops.machine import measure_bandwidth, measure_peak
+from fastnn.ops.norm import (
+    batch_norm_backward,
+    batch_norm_forward,
+    batch_norm_inference,
+    dropout_backward,
+    dropout_forward,
+)
+from fastnn.ops.optim import adagrad_step, adam_step, momentum_step, rmsprop_step, sgd_step
+from fastnn.ops.pool import (
+    avg_pool2d_backward,
+    avg_pool2d_forward,
+    global_average_pool2d_backward,
+    global_average_pool2d_forward,
+    max_pool2d_backward,
+    max_pool2d_forward,
+)
+from fastnn.ops.recording import Tape, recording
+
+__all__ = [
+    "NO_PADDING",
+    "Padding",
+    "Pair",
+    "Tape",
+    "activation_backward",
+    "activation_forward",
+    "adagrad_step",
+    "adam_step",
+    "advance",
+    "as_float32",
+    "avg_pool2d_backward",
+    "avg_pool2d_forward",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_inference",
+    "column_sums",
+    "conv2d_backward_filter",
+    "conv2d_backward_input",
+    "conv2d_forward",
+    "conv_output_size",
+    "count_matches",
+    "cross_entropy",
+    "dense_backward",
+    "dense_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "elementwise_loss",
+    "empty",
+    "fill",
+    "gather_cells",
+    "gather_rows",
+    "gemm",
+    "global_average_pool2d_backward",
+    "global_average_pool2d_forward",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
+    "mean_update",
+    "measure_bandwidth",
+    "measure_peak",
+    "momentum_step",
+    "permute",
+    "recording",
+    "rmsprop_step",
+    "sgd_step",
+    "sigmoid_cross_entropy",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "softmax_forward",
+    "store_cells",
+    "store_rows",
+    "zeros",
+]

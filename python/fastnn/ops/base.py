@@ -1,0 +1,71 @@
+"""What every op needs: the twin switch, new arrays, checks of shapes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import _core, checks, config, reference
+from fastnn.checks import Float32
+
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+NO_PADDING: Padding = ((0, 0), (0, 0))
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+FLOAT32 = np.dtype(np.float32)
+INT32 = np.dtype(np.int32)
+UINT64 = np.dtype(np.uint64)
+
+
+def twin(native: Callable[P, T]) -> Callable[P, T]:
+    """Run the function of the same name in `fastnn.reference` while the backend is "numpy"."""
+    other: Callable[P, T] = getattr(reference, native.__name__)
+
+    @functools.wraps(native)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        if config.backend() == "numpy":
+            return other(*args, **kwargs)
+        return native(*args, **kwargs)
+
+    return call
+
+
+def empty(shape: Sequence[int], dtype: np.dtype[Any] = FLOAT32) -> NDArray[Any]:
+    """Return a new aligned array; while a tape records, its memory is the tape's."""
+    return _core.empty(list(shape), dtype)  # type: ignore[no-any-return]
+
+
+def zeros(shape: Sequence[int], dtype: np.dtype[Any] = FLOAT32) -> NDArray[Any]:
+    """Return a new aligned array of zeros. Not for use while a tape records: the zeros would not be written again."""
+    result = empty(shape, dtype)
+    result[...] = 0
+    return result
+
+
+def as_float32(who: str, name: str, x: Any) -> Float32:
+    """Return x as the kernels take it; nothing is copied where it is so already."""
+    if type(x) is np.ndarray and x.dtype is FLOAT32 and x.flags.c_contiguous and x.flags.aligned:
+        return x
+    return checks.float32(who, name, x)
+
+
+def check_rank(who: str, name: str, x: NDArray[Any], rank: int) -> None:
+    if x.ndim != rank:
+        checks.fail(who, f"{name} of rank {rank}", f"shape {x.shape}")
+
+
+def check_same_shape(who: str, name: str, x: NDArray[Any], shape: Sequence[int]) -> None:
+    if x.shape != tuple(shape):
+        checks.fail(who, f"{name} of shape {tuple(shape)}", x.shape)
+
+
+def as_rows(x: Float32) -> Float32:
+    """View x as (rows, last axis)."""
+    return x.reshape(int(np.prod(x.shape[:-1])), x.shape[-1])

@@ -1,0 +1,103 @@
+"""2-D convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastnn import _core, checks
+from fastnn.checks import Float32
+from fastnn.ops.base import (
+    NO_PADDING,
+    Padding,
+    Pair,
+    as_float32,
+    as_rows,
+    check_rank,
+    check_same_shape,
+    empty,
+    twin,
+)
+
+
+def conv_output_size(size: int, window: int, stride: int, padding: Pair, dilation: int = 1) -> int:
+    """Return (size + padding - dilation (window - 1) - 1) // stride + 1, the number of places a window has."""
+    return (size + padding[0] + padding[1] - dilation * (window - 1) - 1) // stride + 1
+
+
+def conv_output(who: str, shape: Sequence[int], window: Pair, strides: Pair, padding: Padding, dilation: Pair) -> Pair:
+    sizes = [conv_output_size(shape[1 + i], window[i], strides[i], padding[i], dilation[i]) for i in (0, 1)]
+    if min(sizes) < 1:
+        checks.fail(
+            who,
+            f"an image at least as large as the window {window} (dilation {dilation})",
+            f"{shape[1]} x {shape[2]} with padding {padding}",
+            "use padding='same', a smaller window or fewer strided layers",
+        )
+    return sizes[0], sizes[1]
+
+
+def leading_pads(padding: Padding) -> list[int]:
+    return [padding[0][0], padding[1][0]]
+
+
+@twin
+def conv2d_forward(
+    x: Float32,
+    kernel: Float32,
+    bias: Float32 | None = None,
+    *,
+    strides: Pair = (1, 1),
+    padding: Padding = NO_PADDING,
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+    activation: str = "linear",
+    alpha: float = 0.0,
+) -> Float32:
+    """Return f(convolution of x with kernel + bias): (N, H, W, C) (R, S, C / groups, K) -> (N, P, Q, K)."""
+    x = as_float32("conv2d_forward", "x", x)
+    check_rank("conv2d_forward", "x", x, 4)
+    p, q = conv_output("conv2d_forward", x.shape, kernel.shape[:2], strides, padding, dilation)
+    y = empty((x.shape[0], p, q, kernel.shape[3]))
+    _core.conv2d_forward(x, kernel, bias, y, strides, leading_pads(padding), dilation, groups, activation, alpha)
+    return y
+
+
+@twin
+def conv2d_backward_input(
+    dy: Float32,
+    kernel: Float32,
+    x_shape: Sequence[int],
+    *,
+    strides: Pair = (1, 1),
+    padding: Padding = NO_PADDING,
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Float32:
+    """Return dx, the transposed convolution of dy."""
+    dy = as_float32("conv2d_backward_input", "dy", dy)
+    p, q = conv_output("conv2d_backward_input", x_shape, kernel.shape[:2], strides, padding, dilation)
+    check_same_shape("conv2d_backward_input", "dy", dy, (x_shape[0], p, q, kernel.shape[3]))
+    dx = empty(x_shape)
+    _core.conv2d_backward_input(dy, kernel, dx, strides, leading_pads(padding), dilation, groups)
+    return dx
+
+
+@twin
+def conv2d_backward_filter(
+    x: Float32,
+    dy: Float32,
+    dkernel: Float32,
+    dbias: Float32 | None = None,
+    *,
+    strides: Pair = (1, 1),
+    padding: Padding = NO_PADDING,
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> None:
+    """Write dkernel[r, s, c, k] = sum over n, p, q of x[n, p.., q.., c] dy[n, p, q, k], and dbias = sum(dy) if given."""
+    x, dy = as_float32("conv2d_backward_filter", "x", x), as_float32("conv2d_backward_filter", "dy", dy)
+    p, q = conv_output("conv2d_backward_filter", x.shape, dkernel.shape[:2], strides, padding, dilation)
+    check_same_shape("conv2d_backward_filter", "dy", dy, (x.shape[0], p, q, dkernel.shape[3]))
+    _core.conv2d_backward_filter(x, dy, dkernel, strides, leading_pads(padding), dilation, groups)
+    if dbias is not None:
+        _core.column_sums(as_rows(dy), dbias)

@@ -1,0 +1,47 @@
+"""Activations and softmax."""
+
+from __future__ import annotations
+
+from fastnn import _core
+from fastnn.checks import Float32
+from fastnn.ops.base import (
+    as_float32,
+    as_rows,
+    empty,
+    twin,
+)
+
+
+@twin
+def activation_forward(x: Float32, kind: str, alpha: float = 0.0) -> Float32:
+    """Return f(x) for the activation named `kind`; alpha is its slope (leaky_relu) or scale (elu)."""
+    x = as_float32("activation_forward", "x", x)
+    y = empty(x.shape)
+    _core.activation_forward(x, y, kind, alpha)
+    return y
+
+
+@twin
+def activation_backward(dy: Float32, x: Float32 | None, y: Float32 | None, kind: str, alpha: float = 0.0) -> Float32:
+    """Return dy f'(x); of x and y only the one that the kind needs (`reference.FROM_OUTPUT`) must be given."""
+    dy = as_float32("activation_backward", "dy", dy)
+    dx = empty(dy.shape)
+    _core.activation_backward(dy, x, y, dx, kind, alpha)
+    return dx
+
+
+@twin
+def softmax_forward(x: Float32) -> Float32:
+    """Return exp(x - max) / sum over the last axis."""
+    x = as_float32("softmax_forward", "x", x)
+    y = empty(x.shape)
+    _core.softmax_forward(as_rows(x), as_rows(y))
+    return y
+
+
+@twin
+def softmax_backward(dy: Float32, y: Float32) -> Float32:
+    """Return y (dy - sum(dy y)) over the last axis."""
+    dx = empty(y.shape)
+    _core.softmax_backward(as_rows(as_float32("softmax_backward", "dy", dy)), as_rows(y), as_rows(dx))
+    return dx

@@ -1,0 +1,43 @@
+"""The machine's roofs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from fastnn import _core
+from fastnn.ops.base import (
+    empty,
+    zeros,
+)
+
+
+def _best_rate(run: Callable[[int], None], amount: float, seconds: float) -> float:
+    """Return the best amount per second of run(rounds), doubling rounds until one call takes a tenth of the time."""
+    rounds, best, end = 1, 0.0, time.perf_counter() + seconds
+    while True:
+        start = time.perf_counter()
+        run(rounds)
+        now = time.perf_counter()
+        best = max(best, amount * rounds / (now - start))
+        if now >= end:
+            return best
+        if now - start < seconds / 10:
+            rounds *= 2
+
+
+def measure_peak(threads: int = 1, seconds: float = 0.2) -> float:
+    """Return the multiply-add peak in flop/s: independent chains in registers, with the instruction set in use."""
+    out = empty((threads,))
+    return _best_rate(
+        lambda rounds: _core.multiply_add_probe(out, rounds, threads),
+        float(_core.multiply_add_probe_flops() * threads),
+        seconds,
+    )
+
+
+def measure_bandwidth(nbytes: int, threads: int = 1, seconds: float = 0.2) -> float:
+    """Return the bytes/s of y = x + z / 2 over three arrays of nbytes together (12 bytes an element)."""
+    n = max(nbytes // 12, 16)
+    y, x, z = (zeros((n,)) for _ in range(3))
+    return _best_rate(lambda rounds: _core.triad_probe(y, x, z, rounds, threads), 12.0 * n, seconds)

@@ -1,0 +1,96 @@
+"""Batch normalization and dropout."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import _core, checks
+from fastnn.checks import Float32
+from fastnn.ops.base import (
+    UINT64,
+    as_float32,
+    as_rows,
+    empty,
+    twin,
+)
+
+
+@twin
+def batch_norm_forward(
+    x: Float32,
+    gamma: Float32 | None,
+    beta: Float32 | None,
+    moving_mean: Float32,
+    moving_variance: Float32,
+    *,
+    momentum: float,
+    epsilon: float,
+) -> tuple[Float32, Float32, Float32]:
+    """Normalize each channel (last axis) by its batch statistics; return (y, mean, rstd), update the moving statistics."""
+    x = as_float32("batch_norm_forward", "x", x)
+    y, mean, rstd = empty(x.shape), empty(x.shape[-1:]), empty(x.shape[-1:])
+    if x.size == 0:
+        checks.fail("batch_norm_forward", "at least one sample in training", f"x of shape {x.shape}")
+    _core.batch_norm_forward(
+        as_rows(x), gamma, beta, as_rows(y), mean, rstd, moving_mean, moving_variance, momentum, epsilon
+    )
+    return y, mean, rstd
+
+
+@twin
+def batch_norm_inference(
+    x: Float32,
+    gamma: Float32 | None,
+    beta: Float32 | None,
+    moving_mean: Float32,
+    moving_variance: Float32,
+    *,
+    epsilon: float,
+) -> tuple[Float32, Float32, Float32]:
+    """Normalize each channel (last axis) by the moving statistics; return (y, mean, rstd) with what was used."""
+    x = as_float32("batch_norm_inference", "x", x)
+    y, mean, rstd = empty(x.shape), empty(x.shape[-1:]), empty(x.shape[-1:])
+    _core.batch_norm_inference(as_rows(x), gamma, beta, moving_mean, moving_variance, as_rows(y), mean, rstd, epsilon)
+    return y, mean, rstd
+
+
+@twin
+def batch_norm_backward(
+    x: Float32,
+    dy: Float32,
+    gamma: Float32 | None,
+    mean: Float32,
+    rstd: Float32,
+    dgamma: Float32 | None = None,
+    dbeta: Float32 | None = None,
+    *,
+    fixed_statistics: bool = False,
+) -> Float32:
+    """Return dx; write dgamma and dbeta where they are given. fixed_statistics: mean and rstd did not depend on x."""
+    dx, channels = empty(x.shape), x.shape[-1:]
+    dgamma = empty(channels) if dgamma is None else dgamma
+    dbeta = empty(channels) if dbeta is None else dbeta
+    dy = as_float32("batch_norm_backward", "dy", dy)
+    _core.batch_norm_backward(as_rows(x), as_rows(dy), gamma, mean, rstd, as_rows(dx), dgamma, dbeta, fixed_statistics)
+    return dx
+
+
+@twin
+def dropout_forward(
+    x: Float32, rate: float, seed: int, stream: int, counter: NDArray[np.uint64]
+) -> tuple[Float32, NDArray[np.uint64]]:
+    """Return (y, used): x with a share `rate` set to 0 and the rest scaled up; counter[0] increases by one."""
+    x = as_float32("dropout_forward", "x", x)
+    y, used = empty(x.shape), empty((1,), UINT64)
+    _core.dropout_forward(x, y, rate, seed, stream, counter, used)
+    return y, used
+
+
+@twin
+def dropout_backward(dy: Float32, rate: float, seed: int, stream: int, used: NDArray[np.uint64]) -> Float32:
+    """Return dx: dy where the forward pass with that `used` kept x, scaled alike, 0 elsewhere."""
+    dy = as_float32("dropout_backward", "dy", dy)
+    dx = empty(dy.shape)
+    _core.dropout_backward(dy, dx, rate, seed, stream, used)
+    return dx
