@@ -10,8 +10,9 @@ import math
 
 import numpy as np
 import pytest
-from fastnn import reference as ref
 from gradcheck import assert_gradient, normal
+
+from fastnn import reference as ref
 
 EXACT = {"rtol": 1e-12, "atol": 1e-13}  # float64 against float64: a few hundred roundings of 1e-16
 
@@ -125,6 +126,12 @@ def test_conv2d(case):
     assert_gradient(lambda z: np.vdot(u, ref.conv2d_forward(x, kernel, z, **shape)), bias, dbias)
 
 
+def test_conv2d_defaults():
+    x, kernel = normal(2, 4, 5, 3), normal(2, 3, 3, 4)
+    plain = ((1, 1), ((0, 0), (0, 0)), (1, 1), 1)
+    np.testing.assert_allclose(ref.conv2d_forward(x, kernel), conv_by_loops(x, kernel, *plain), **EXACT)
+
+
 POOLS = {  # x shape, pool size, strides, padding
     "overlapping": ((2, 7, 9, 3), (3, 2), (2, 1), ((1, 0), (0, 1))),
     "asymmetric padding": ((1, 5, 6, 2), (2, 4), (3, 2), ((0, 1), (1, 2))),
@@ -228,6 +235,12 @@ def test_activation(kind):
     np.testing.assert_allclose(dx, u * slope / 2e-5, rtol=1e-7, atol=1e-9)
 
 
+def test_slope_at_the_kink():
+    zero, one = np.zeros(1), np.ones(1)
+    assert ref.activation_backward(one, zero, zero, "relu") == 0
+    assert ref.activation_backward(one, zero, zero, "leaky_relu", ALPHA) == ALPHA
+
+
 @pytest.mark.parametrize("kind", ref.ACTIVATIONS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_activation_far_out(kind, dtype):
@@ -251,12 +264,12 @@ def test_softmax():
     assert_gradient(lambda z: np.vdot(u, ref.softmax_forward(z)), x, ref.softmax_backward(u, y))
 
 
-@pytest.mark.parametrize("shape", [(6, 3), (2, 3, 4, 5)])
+@pytest.mark.parametrize("shape", [(6, 3), (1, 3), (2, 3, 4, 5)])
 @pytest.mark.parametrize("affine", [True, False])
 def test_batch_norm(shape, affine):
     x, u, channels = 2 + 3 * normal(*shape), normal(*shape, seed=1), shape[-1]
     gamma, beta = (normal(channels, seed=2), normal(channels, seed=3)) if affine else (None, None)
-    moving = np.zeros(channels), np.ones(channels)
+    moving = np.full(channels, 0.5), np.full(channels, 2.0)
 
     def forward(x, gamma, beta):
         unused = np.zeros(channels), np.ones(channels)
@@ -267,7 +280,7 @@ def test_batch_norm(shape, affine):
     variance = x.var(axes)
     np.testing.assert_allclose(mean, x.mean(axes), **EXACT)
     np.testing.assert_allclose(rstd, (variance + 0.1) ** -0.5, **EXACT)
-    np.testing.assert_allclose(moving, (0.1 * mean, 0.9 + 0.1 * variance), **EXACT)
+    np.testing.assert_allclose(moving, (0.45 + 0.1 * mean, 1.8 + 0.1 * variance), **EXACT)
     scale, shift = (gamma, beta) if affine else (1, 0)
     np.testing.assert_allclose(y, scale * (x - mean) * rstd + shift, **EXACT)
 

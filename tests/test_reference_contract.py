@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fastnn import reference as ref
 from gradcheck import normal
+
+from fastnn import reference as ref
 
 # float32 against float64 on numbers of size 1: some tens of roundings of 6e-8.
 SINGLE = {"rtol": 2e-5, "atol": 2e-5}
@@ -108,6 +109,7 @@ def training_calls(i):
             w, a, b, c,
         ),
         "gather_rows": lambda: ref.gather_rows(i.rows, np.arange(i.n), position, i.n, scale=0.1),
+        "store_rows": lambda: (ref.store_rows(g, a, position), a),
         "advance": lambda: ref.advance(np.array([3]), 2),
         "permute": lambda: ref.permute(i.image, (0, 3, 1, 2)),
         "fill": lambda: (ref.fill(a, 0.1), a),

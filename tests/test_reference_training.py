@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import numpy as np
 import pytest
+from gradcheck import assert_gradient, normal
+
 from fastnn import reference as ref
 from fastnn.reference.random import philox4x32
-from gradcheck import assert_gradient, normal
 
 EXACT = {"rtol": 1e-12, "atol": 1e-13}  # float64 against float64: a few hundred roundings of 1e-16
 
@@ -33,6 +35,13 @@ def test_philox(counter, key, expected):
     assert words.tolist() == [list(expected)] * 2
 
 
+def sixteen_bits(i, seed, stream, step):
+    """Return the number that decides about element i."""
+    words = philox4x32(np.array([[i // 8, 0, stream, step]], np.uint64), (seed & 0xFFFFFFFF, seed >> 32))
+    word = int(words[0, i % 8 // 2])
+    return word >> 16 if i % 2 else word & 0xFFFF
+
+
 @pytest.mark.parametrize(
     ("rate", "threshold"), [(0.0, 0), (0.25, 16384), (0.1, 6554), (0.5 / 65536, 1), (0.9999999, 65536)]
 )
@@ -42,11 +51,15 @@ def test_dropout_keeps_by_the_numbers(rate, threshold):
     y, used = ref.dropout_forward(x, rate, seed, stream, counter)
     assert (int(used[0]), int(counter[0])) == (step, step + 1)
     for i, (before, after) in enumerate(zip(x.ravel(), y.ravel(), strict=True)):
-        block = np.array([i // 8, 0, stream, 5], np.uint64)  # low word of the step
-        word = int(philox4x32(block, (0x89ABCDEF, 0x01234567))[i % 8 // 2])
-        number = word >> 16 if i % 2 else word & 0xFFFF
+        number = sixteen_bits(i, seed, stream, 5)  # the low word of the step
         assert after == (before / (1 - threshold / 65536) if number >= threshold else 0)
     np.testing.assert_array_equal(ref.dropout_backward(x, rate, seed, stream, used), y)
+
+
+def test_dropout_keeps_a_number_equal_to_the_threshold():
+    threshold = sixteen_bits(13, 1, 2, 3)
+    y, _ = ref.dropout_forward(np.ones(14), threshold / 65536, 1, 2, np.array([3], np.uint64))
+    assert y[13] > 0
 
 
 def test_dropout_statistics():
@@ -175,7 +188,7 @@ def test_metrics():
     np.testing.assert_array_equal(state, [2, 3])
     ref.count_matches("categorical", pred, np.array([[0, 1, 0], [0.5, 0.5, 0], [1, 0, 0]]), state)
     np.testing.assert_array_equal(state, [4, 6])
-    ref.count_matches("binary", np.array([[0.5, 0.51], [0.9, 0.1]]), np.array([[0.0, 1], [0, 0]]), state)
+    ref.count_matches("binary", np.array([[0.5, 0.51], [0.9, 0.1]]), np.array([[0.5, 1], [0, 0]]), state)
     np.testing.assert_array_equal(state, [7, 10])
     ref.count_matches("binary", np.array([[0.5, 0.51]]), np.array([[0.0, 1]]), state, threshold=0.6)
     np.testing.assert_array_equal(state, [8, 12])
@@ -293,6 +306,11 @@ def test_optimizer(name, weight_decay):
     np.testing.assert_allclose(run(step, slots, weight_decay), run_by_hand(rule, slots, weight_decay), **EXACT)
 
 
+@pytest.mark.parametrize("name", [name for name in ref.__all__ if name.endswith("_step")])
+def test_no_weight_decay_unless_asked_for(name):
+    assert inspect.signature(getattr(ref, name)).parameters["weight_decay"].default == 0
+
+
 # ---- data ----
 
 
@@ -306,6 +324,12 @@ def test_gather_rows(dtype):
     in_order = ref.gather_rows(source, None, position, 4)
     np.testing.assert_array_equal(in_order, source[2:6])
     assert not np.shares_memory(in_order, source)
+
+
+def test_store_rows():
+    target = np.zeros((6, 2))
+    ref.store_rows(np.array([[1.0, 2], [3, 4]]), target, np.array([3]))
+    np.testing.assert_array_equal(target, [[0, 0], [0, 0], [0, 0], [1, 2], [3, 4], [0, 0]])
 
 
 def test_advance_permute_fill():

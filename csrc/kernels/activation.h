@@ -135,16 +135,26 @@ struct Slope {
 template <class Body>
 inline void with_activation(Activation kind, float alpha, const Body& body) {
   switch (kind) {
-    case Activation::linear: return body(Linear{});
-    case Activation::relu: return body(Relu{});
-    case Activation::leaky_relu: return body(LeakyRelu{alpha});
-    case Activation::elu: return body(Elu{alpha});
-    case Activation::sigmoid: return body(Sigmoid{});
-    case Activation::tanh: return body(Tanh{});
-    case Activation::softplus: return body(Softplus{});
-    case Activation::gelu: return body(Gelu{});
-    case Activation::gelu_tanh: return body(GeluTanh{});
-    case Activation::silu: return body(Silu{});
+    case Activation::linear:
+      return body(Linear{});
+    case Activation::relu:
+      return body(Relu{});
+    case Activation::leaky_relu:
+      return body(LeakyRelu{alpha});
+    case Activation::elu:
+      return body(Elu{alpha});
+    case Activation::sigmoid:
+      return body(Sigmoid{});
+    case Activation::tanh:
+      return body(Tanh{});
+    case Activation::softplus:
+      return body(Softplus{});
+    case Activation::gelu:
+      return body(Gelu{});
+    case Activation::gelu_tanh:
+      return body(GeluTanh{});
+    case Activation::silu:
+      return body(Silu{});
   }
 }
 

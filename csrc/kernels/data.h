@@ -35,11 +35,11 @@ struct ScaledCopy {
   }
 };
 
-// y = x, bit by bit.
+// y = x, bit by bit. Arrays without elements may be null.
 struct ExactCopy {
   template <class X>
   inline void operator()(const X* x, X* y, index_t n) const {
-    __builtin_memcpy(y, x, static_cast<std::size_t>(n) * sizeof(X));
+    if (n > 0) __builtin_memcpy(y, x, static_cast<std::size_t>(n) * sizeof(X));
   }
 };
 

@@ -105,13 +105,11 @@ inline void softmax_cross_entropy_row(const fastnn::SoftmaxCrossEntropy& a, inde
     output.write(load_chunk(exps + j, kChunk, 0.0f), target.chunk(j, cols), probs ? probs + j : nullptr,
                  dlogits ? dlogits + j : nullptr, kChunk);
   }
-  output.write(last, target.chunk(start, cols), probs ? probs + start : nullptr, dlogits ? dlogits + start : nullptr,
-               cols - start);
+  output.write(last, target.chunk(start, cols), probs ? probs + start : nullptr, dlogits ? dlogits + start : nullptr, cols - start);
 }
 
 void softmax_cross_entropy(const fastnn::SoftmaxCrossEntropy& a) {
-  for_each_target(a, row_cycles(a.cols, 3.0),
-                  [&a](index_t i, const auto& target) { softmax_cross_entropy_row(a, i, target); });
+  for_each_target(a, row_cycles(a.cols, 3.0), [&a](index_t i, const auto& target) { softmax_cross_entropy_row(a, i, target); });
 }
 
 // Probabilities are kept this far from 0 and 1.
@@ -254,10 +252,14 @@ inline void elementwise_loss_of(const fastnn::ElementwiseLoss& a) {
 
 void elementwise_loss(const fastnn::ElementwiseLoss& a) {
   switch (a.kind) {
-    case ElementLoss::squared_error: return elementwise_loss_of<SquaredError>(a);
-    case ElementLoss::absolute_error: return elementwise_loss_of<AbsoluteError>(a);
-    case ElementLoss::binary_crossentropy: return elementwise_loss_of<BinaryCrossEntropy>(a);
-    case ElementLoss::sigmoid_crossentropy: return elementwise_loss_of<SigmoidCrossEntropy>(a);
+    case ElementLoss::squared_error:
+      return elementwise_loss_of<SquaredError>(a);
+    case ElementLoss::absolute_error:
+      return elementwise_loss_of<AbsoluteError>(a);
+    case ElementLoss::binary_crossentropy:
+      return elementwise_loss_of<BinaryCrossEntropy>(a);
+    case ElementLoss::sigmoid_crossentropy:
+      return elementwise_loss_of<SigmoidCrossEntropy>(a);
   }
 }
 
@@ -281,10 +283,8 @@ void mean_update(const fastnn::MeanUpdate& a) {
 inline bool is_first_maximum(const float* row, index_t cols, index_t at) {
   const float top = row[at];
   index_t beaten = 0;
-  _Pragma("omp simd reduction(+ : beaten)")
-  for (index_t j = 0; j < at; ++j) beaten += row[j] < top;
-  _Pragma("omp simd reduction(+ : beaten)")
-  for (index_t j = at; j < cols; ++j) beaten += row[j] <= top;
+  _Pragma("omp simd reduction(+ : beaten)") for (index_t j = 0; j < at; ++j) beaten += row[j] < top;
+  _Pragma("omp simd reduction(+ : beaten)") for (index_t j = at; j < cols; ++j) beaten += row[j] <= top;
   return beaten == cols;
 }
 
@@ -319,8 +319,8 @@ inline index_t count_argmax(const fastnn::CountMatches& a, index_t begin, index_
 inline index_t count_binary(const fastnn::CountMatches& a, index_t begin, index_t end) {
   const float *pred = a.pred, *target = a.targets, threshold = a.threshold;
   index_t different = 0;
-  _Pragma("omp simd reduction(+ : different)")
-  for (index_t i = begin; i < end; ++i) different += (pred[i] > threshold) != (target[i] > threshold);
+  _Pragma("omp simd reduction(+ : different)") for (index_t i = begin; i < end; ++i) different +=
+      (pred[i] > threshold) != (target[i] > threshold);
   return end - begin - different;
 }
 

@@ -181,8 +181,7 @@ struct MeanWindow {
 void max_pool2d_forward(const MaxPool2dForward& a) { pool_forward(a.s, MaxWindow{a.x, a.y, a.index}); }
 void avg_pool2d_forward(const AvgPool2dForward& a) { pool_forward(a.s, MeanWindow{a.x, a.y}); }
 
-// What one window adds to one of its pixels: add<whole>(sum so far, lanes to use, offset in dy, count, pixel, 1 / pixels in the
-// window).
+// What a window gives to a pixel: add<whole>(sum so far, lanes to use, offset in dy, count, pixel, 1 / pixels of the window).
 struct MaxGradient {
   const float* dy;
   const std::int32_t* index;
@@ -250,8 +249,7 @@ inline void add_run(const Scatter& t, Op op, index_t at, index_t pixel, index_t 
   }
 }
 
-// The positions that output `out` of `outs` writes when windows do not overlap: from its window to the next one, the last one
-// up to the edge.
+// What output `out` of `outs` writes when windows do not overlap: from its window to the next one, the last one to the edge.
 inline PoolSpan owned_span(index_t out, index_t outs, index_t stride, index_t pad, index_t limit) {
   return {max_of(out * stride - pad, 0), out + 1 == outs ? limit : (out + 1) * stride - pad};
 }
@@ -328,6 +326,7 @@ void pool_backward_overlapping(const Pool2dShape& s, const Op& operation, float*
 
 template <class Op>
 void pool_backward(const Pool2dShape& s, const Op& op, float* dx) {
+  if (s.C == 0) return;
   const bool apart = s.stride_h >= s.R && s.stride_w >= s.S && s.P > 0 && s.Q > 0;
   apart ? pool_backward_apart(s, op, dx) : pool_backward_overlapping(s, op, dx);
 }
@@ -361,18 +360,14 @@ inline void mean_over_pixels(const float* x, index_t pixels, index_t whole, inde
 
 void spatial_mean_forward(const SpatialMeanForward& a) {
   if (a.C == 0) return;
-  constexpr index_t kVectors = 4;
-  const double cycles = static_cast<double>(ceil_div(a.C, kLanes) * a.pixels) * 2;
-  parallel_for(a.N, cycles, [&a](index_t begin, index_t end) {
+  parallel_for(a.N, static_cast<double>(ceil_div(a.C, kLanes) * a.pixels) * 2, [&a](index_t begin, index_t end) {
     const index_t size = a.pixels * a.C, spill = round_up(a.C, kLanes) - a.C;
     for (index_t n = begin; n < end; ++n) {
       const float* x = a.x + n * size;
       float* y = a.y + n * a.C;
       const index_t readable = ((a.N - n) * size - spill) / a.C, whole = max_of(0, min_of(readable, a.pixels));
       index_t c = 0;
-      for (; c + kVectors * kLanes <= a.C; c += kVectors * kLanes) {
-        mean_over_pixels<kVectors>(x + c, a.pixels, a.pixels, a.C, kLanes, y + c);
-      }
+      for (; c + 4 * kLanes <= a.C; c += 4 * kLanes) mean_over_pixels<4>(x + c, a.pixels, a.pixels, a.C, kLanes, y + c);
       for (; c < a.C; c += kLanes) {
         const int count = static_cast<int>(min_of(kLanes, a.C - c));
         mean_over_pixels<1>(x + c, a.pixels, whole, a.C, count, y + c);

@@ -10,12 +10,12 @@ using fastnn::TriadProbe;
 
 constexpr int kProbeChains = kMaxRows * kMaxVectors;  // as many as a register tile has
 
-// The chains stay in registers: the empty asm makes each value one that the compiler cannot compute in advance.
+// The chains start from different values: equal ones would be computed once.
 inline float multiply_add_chains(index_t rounds) {
   vfloat chain[kProbeChains], factor = {}, term = {};
   for (int i = 0; i < kLanes; ++i) factor[i] = 0.999f, term[i] = 0.001f;
   FASTNN_UNROLL
-  for (int i = 0; i < kProbeChains; ++i) chain[i] = term;
+  for (int i = 0; i < kProbeChains; ++i) chain[i] = term * static_cast<float>(i + 1);
   for (index_t r = 0; r < rounds; ++r) {
     FASTNN_UNROLL
     for (int i = 0; i < kProbeChains; ++i) chain[i] = chain[i] * factor + term;

@@ -102,8 +102,7 @@ struct Numbers {
   }
 };
 
-FASTNN_INLINE void drop_numbers(const Numbers& numbers, std::int32_t threshold, float kept, const float* x, float* y,
-                                int n) {
+FASTNN_INLINE void drop_numbers(const Numbers& numbers, std::int32_t threshold, float kept, const float* x, float* y, int n) {
   FASTNN_SIMD
   for (int i = 0; i < n; ++i) y[i] = select(numbers[i] >= threshold, x[i] / kept, 0.0f);
 }

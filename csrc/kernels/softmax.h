@@ -48,8 +48,7 @@ FASTNN_INLINE float total(const Chunk& c) {
 
 FASTNN_INLINE float largest(const Chunk& c) {
   float top = c.v[0];
-  _Pragma("omp simd reduction(max : top)")
-  for (int i = 0; i < kChunk; ++i) top = larger(c.v[i], top);
+  _Pragma("omp simd reduction(max : top)") for (int i = 0; i < kChunk; ++i) top = larger(c.v[i], top);
   return top;
 }
 
@@ -122,9 +121,7 @@ inline void softmax_row_backward(const float* dy, const float* y, float* dx, ind
 }
 
 // Estimated cycles of a row: its reductions, and what a column costs.
-FASTNN_INLINE double row_cycles(index_t cols, double per_column) {
-  return 40.0 + per_column * static_cast<double>(cols);
-}
+FASTNN_INLINE double row_cycles(index_t cols, double per_column) { return 40.0 + per_column * static_cast<double>(cols); }
 
 void softmax_forward(const fastnn::SoftmaxForward& a) {
   parallel_for(a.rows, row_cycles(a.cols, 2.0), [&a](index_t begin, index_t end) {

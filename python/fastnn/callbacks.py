@@ -1,8 +1,8 @@
 """Callbacks: what happens between the steps and epochs of `fit`."""
 
+from fastnn.training.callback import Callback
+from fastnn.training.callback_list import CallbackList
 from fastnn.training.callbacks import (
-    Callback,
-    CallbackList,
     EarlyStopping,
     LambdaCallback,
     ModelCheckpoint,

@@ -205,7 +205,7 @@ def _training_state(model: Sequential) -> tuple[Tensors, dict[str, Any]]:
     tensors |= {f"optimizer/{name}": slot for name, slot in optimizer.slots.items()}
     tensors["optimizer/iterations"] = optimizer.iterations
     state["optimizer"] = optimizers.serialize(optimizer)
-    if type(loss).__module__ == losses.__name__:
+    if type(loss).__module__.startswith(losses.__name__):
         state["loss"] = losses.serialize(loss)
         state["metrics"] = [m if isinstance(m, str) else metrics.serialize(m) for m in model.wanted_metrics]
     return tensors, state

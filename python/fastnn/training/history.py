@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from fastnn import checks
-from fastnn.training.callbacks import Callback, Logs
+from fastnn.training.callback import Callback, Logs
 
 
 class History(Callback):

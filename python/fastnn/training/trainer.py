@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from fastnn import checks
 from fastnn.checks import Float32
 from fastnn.training import data
-from fastnn.training.callbacks import Callback, CallbackList
+from fastnn.training.callback import Callback
+from fastnn.training.callback_list import CallbackList
 from fastnn.training.compiled import Compiled, Logs
 from fastnn.training.history import History
 from fastnn.training.progress import ProgressBar

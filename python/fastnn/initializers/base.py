@@ -1,0 +1,89 @@
+"""Initializer, the base, and the fans of a shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import checks
+from fastnn.checks import Float32
+
+Shape = Sequence[int]
+Float64 = NDArray[np.float64]
+
+# Standard deviation of a standard normal distribution that is cut off at +-2.
+TRUNCATED_STDDEV = 0.87962566103423978
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+LARGEST = 1e37  # as a mean or deviation: a draw ten deviations out is still a float32
+
+
+def compute_fans(shape: Shape) -> tuple[int, int]:
+    """Return (fan_in, fan_out) of a parameter: how many inputs and outputs each element connects.
+
+    A matrix is (inputs, outputs); a filter is (..., C, K), whose fans are C and K times the size of the receptive
+    field; a vector has its length for both, a scalar 1.
+
+    >>> from fastnn import initializers
+    >>> initializers.compute_fans((3, 3, 16, 32))
+    (144, 288)
+    """
+    sizes = tuple(shape)
+    if len(sizes) < 2:
+        return (sizes[0], sizes[0]) if sizes else (1, 1)
+    field = math.prod(sizes[:-2])
+    return sizes[-2] * field, sizes[-1] * field
+
+
+class Initializer:
+    """Base class: a subclass defines ``__call__`` and, if it has arguments, ``get_config``.
+
+    >>> import numpy as np
+    >>> from fastnn import initializers
+    >>> class Ramp(initializers.Initializer):
+    ...     def __call__(self, shape, dtype=None):
+    ...         return np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+    >>> initializers.get(Ramp)((3,)).tolist()
+    [-1.0, 0.0, 1.0]
+    """
+
+    def __call__(self, shape: Shape, dtype: Any = None) -> Float32:
+        """Return a new array of the given shape; ``dtype`` is None or float32."""
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(shape, dtype=None)")
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Initializer:
+        """Return a new initializer with the arguments that ``get_config`` returned."""
+        try:
+            return cls(**config)
+        except TypeError as error:
+            checks.fail_type(cls.__name__, "config to hold its arguments", checks.describe(dict(config)), str(error))
+
+    def clone(self) -> Initializer:
+        """Return a new initializer with the same arguments."""
+        return type(self).from_config(self.get_config())
+
+    def _shape(self, shape: Any, dtype: Any) -> tuple[int, ...]:
+        """Return the checked shape; the dtype must be float32, the only one that parameters have."""
+        who = type(self).__name__
+        if dtype is not None:
+            try:
+                right = np.dtype(dtype) == np.float32
+            except TypeError:
+                right = False
+            if not right:
+                checks.fail(who, "dtype None or 'float32'", checks.describe(dtype), "convert the result: .astype()")
+        if not isinstance(shape, (tuple, list)):
+            checks.fail_type(who, "shape to be a tuple of integers", checks.describe(shape), "write (n,) for a vector")
+        return tuple(checks.integer(who, "each axis of shape", size, 0) for size in shape)
+
+    def _number(self, name: str, value: Any, minimum: float = -LARGEST, maximum: float = LARGEST) -> float:
+        """Return a checked number."""
+        return checks.number(type(self).__name__, name, value, minimum, maximum)
