@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import numbers
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
@@ -41,6 +40,8 @@ def describe(value: object) -> str:
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return 'did you mean ...' or the list of valid names."""
+    import difflib  # here: only an error needs it
+
     names = sorted(valid)
     close = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.6)
     return f"did you mean {' or '.join(map(repr, close))}?" if close else f"valid: {', '.join(names)}"

@@ -8,8 +8,6 @@ structure and its own checksums are checked, but not its SHA-256.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,6 +129,8 @@ def _note(tried: list[str], text: str) -> None:
 
 def _sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
+    import hashlib  # here and below: importing the package does not pay for them
+
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -200,6 +200,8 @@ def read_idx(path: Path, item_shape: tuple[int, ...]) -> Bytes:
 
     IDX: a big-endian magic number (0x0800 for uint8, plus the number of axes), the length of each axis, the data.
     """
+    import gzip
+
     axes = 1 + len(item_shape)
     with path.open("rb") as file, intact(path, ".gz"), gzip.open(file) as stream:
         header = np.frombuffer(stream.read(4 * (1 + axes)).ljust(4 * (1 + axes), b"\0"), ">u4").tolist()

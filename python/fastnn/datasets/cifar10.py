@@ -5,7 +5,6 @@ The published archive is read in its binary version: the one "for Python" is a p
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 from typing import IO
 
@@ -85,6 +84,7 @@ def _read_npy(path: Path, stream: IO[bytes], item_shape: tuple[int, ...]) -> _fi
 
 def _read_archive(path: Path) -> tuple[_files.Split, _files.Split]:
     """Return the training and test splits of the published archive; nothing is unpacked to disk."""
+    import gzip
     import tarfile
 
     records: dict[str, _files.Bytes] = {}
