@@ -2,11 +2,43 @@
 #include "../tape.h"
 
 #include <new>
+#include <unordered_map>
 
 #include "arrays.h"
 
 namespace fastnn {
 namespace {
+
+// Memory of arrays that are gone, kept for new ones of the same size: what comes fresh from the system costs a page fault every
+// four kilobytes. Used with the GIL held.
+class SpareBlocks {
+ public:
+  void* take(std::size_t bytes) {
+    auto& spare = blocks_[bytes];
+    if (spare.empty()) return ::operator new(bytes, std::align_val_t{kAlignment});
+    void* block = spare.back();
+    spare.pop_back();
+    held_ -= bytes;
+    return block;
+  }
+
+  void give(void* block, std::size_t bytes) {
+    if (held_ + bytes > kMostBytes) return ::operator delete(block, std::align_val_t{kAlignment});
+    blocks_[bytes].push_back(block);
+    held_ += bytes;
+  }
+
+ private:
+  static constexpr std::size_t kMostBytes = std::size_t{64} << 20;
+  std::unordered_map<std::size_t, std::vector<void*>> blocks_;
+  std::size_t held_ = 0;
+};
+
+// Never destroyed: arrays may outlive every static object.
+SpareBlocks& spare_blocks() {
+  static auto* blocks = new SpareBlocks;
+  return *blocks;
+}
 
 // Owner of a new array's memory, inside the capsule that is the array's base.
 struct Block {
@@ -18,7 +50,7 @@ struct Block {
     if (arena) {
       arena->release(pointer, bytes);
     } else {
-      ::operator delete(pointer, std::align_val_t{kAlignment});
+      spare_blocks().give(pointer, bytes);
     }
   }
 };
@@ -82,7 +114,7 @@ py::array empty(const std::vector<index_t>& shape, const py::dtype& dtype) {
     block->pointer = tape->arena()->allocate(length);
     block->arena = tape->arena();
   } else {
-    block->pointer = ::operator new(length, std::align_val_t{kAlignment});
+    block->pointer = spare_blocks().take(length);
   }
   void* pointer = block->pointer;
   const py::capsule owner(block.release(), [](void* p) { delete static_cast<Block*>(p); });

@@ -153,6 +153,14 @@ class Sequential(Trainer):
             shape = layer.compute_output_shape(shape)
         return shape
 
+    def check_shape(self, input_shape: Sequence[int | None]) -> None:
+        shape: Shape = (None, *input_shape[1:])
+        if self.input_shape is not None and shape[1:] == self.input_shape[1:]:
+            return
+        for layer in self.layers:
+            layer.check_shape(shape)
+            shape = layer.compute_output_shape(shape)
+
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """Return a layer by name or by index."""
         if (name is None) == (index is None):

@@ -81,7 +81,7 @@ def _write(filepath: FileName, tensors: Tensors, description: dict[str, Any], ov
 
 
 def _corrupt(path: Path, reason: str) -> NoReturn:
-    checks.fail("load", f"a file written by fastnn, got '{path}'", reason, "restore it from a backup or save it again")
+    checks.fail(f"load '{path}'", "a file written by fastnn", reason, "restore it from a backup or save it again")
 
 
 def _strict_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

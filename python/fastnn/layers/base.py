@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from fastnn import checks, initializers, ops
 from fastnn.checks import Float32
 from fastnn.names import Shape, shape_text, snake_case, unique_name
 from fastnn.parameter import Parameter
+
+BASE_ARGUMENTS = ("name", "trainable", "dtype", "input_shape")
 
 _budget: list[int] = []  # values that may still be made, innermost last
 
@@ -74,7 +77,8 @@ class Layer:
         **unknown: Any,
     ) -> None:
         cls = type(self).__name__
-        checks.unknown_arguments(cls, unknown, ("name", "trainable", "dtype", "input_shape"))
+        if unknown:
+            checks.unknown_arguments(cls, unknown, [*BASE_ARGUMENTS, *inspect.signature(type(self)).parameters])
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             checks.fail(cls, "name to be a non-empty string without '/'", repr(name))
         if dtype not in (None, "float32"):

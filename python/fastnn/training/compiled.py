@@ -78,6 +78,9 @@ class Compiled:
         """Return the output's shape for an input's."""
         raise TypeError(checks.message(self.name, "a model class with compute_output_shape", type(self).__name__))
 
+    def check_shape(self, input_shape: Sequence[int | None]) -> None:
+        """Raise unless every layer takes what the one before makes of an input of this shape."""
+
     def refresh(self) -> None:
         """Bring the flat store up to date before use."""
 
@@ -146,7 +149,7 @@ class Compiled:
     def _built_for(self, x: NDArray[Any]) -> None:
         if not self.built:
             self.build((None, *x.shape[1:]))
-        self.layers[0].check_shape(x.shape)
+        self.check_shape(x.shape)
         self.refresh()
 
     @property

@@ -141,7 +141,7 @@ class Trainer(Compiled):
             checks.fail("fit", "validation_data=(x, y) or (x, y, sample_weight)", checks.describe(validation_data))
         x = data.inputs("fit: validation_data", validation_data[0])
         data.some_samples("fit: validation_data", x)
-        self.layers[0].check_shape(x.shape)
+        self.check_shape(x.shape)
         weight = validation_data[2] if len(validation_data) == 3 else None
         return x, *self._truth("fit: validation_data", x, validation_data[1], weight)
 
