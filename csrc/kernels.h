@@ -372,8 +372,9 @@ struct AdagradStep {  // a += g^2; w -= lr g / sqrt(a + epsilon)
   float epsilon, weight_decay;
 };
 
-// v = rho v + (1 - rho) g^2; centered (mean not null): mean = rho mean + (1 - rho) g, d = v - mean^2 + epsilon, else d = v +
-// epsilon; u = lr g / sqrt(d); with momentum (velocity not null) velocity = momentum velocity + u, u = velocity; w -= u.
+// v = rho v + (1 - rho) g^2; centered (mean not null): mean = rho mean + (1 - rho) g, d = max(v - mean^2, 0) + epsilon (rounding
+// may take the difference below 0), else d = v + epsilon;
+// u = lr g / sqrt(d); with momentum (velocity not null) velocity = momentum velocity + u, u = velocity; w -= u.
 struct RmspropStep {
   float* w;
   const float* g;

@@ -132,22 +132,6 @@ struct Axes {
   }
 };
 
-typedef float vquad __attribute__((vector_size(16)));
-typedef float vquad_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
-
-// y[i y_step + j] = x[j x_step + i] for 4 x 4 elements.
-inline void transpose_quad(const float* x, index_t x_step, float* y, index_t y_step) {
-  vquad row[4];
-  FASTNN_UNROLL
-  for (int j = 0; j < 4; ++j) row[j] = *reinterpret_cast<const vquad_unaligned*>(x + j * x_step);
-  const vquad a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5), b = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
-  const vquad c = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7), d = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
-  *reinterpret_cast<vquad_unaligned*>(y) = __builtin_shufflevector(a, b, 0, 1, 4, 5);
-  *reinterpret_cast<vquad_unaligned*>(y + y_step) = __builtin_shufflevector(a, b, 2, 3, 6, 7);
-  *reinterpret_cast<vquad_unaligned*>(y + 2 * y_step) = __builtin_shufflevector(c, d, 0, 1, 4, 5);
-  *reinterpret_cast<vquad_unaligned*>(y + 3 * y_step) = __builtin_shufflevector(c, d, 2, 3, 6, 7);
-}
-
 // y[i y_step + j] = x[i x_row + j x_step], element by element.
 inline void copy_strided(const float* x, index_t x_row, index_t x_step, float* y, index_t y_step, index_t rows, index_t columns) {
   for (index_t i = 0; i < rows; ++i) {

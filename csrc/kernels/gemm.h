@@ -173,23 +173,6 @@ struct Panels {
 
 constexpr index_t packed_size(index_t k, index_t n) { return k * round_up(n, kPanel); }
 
-typedef float vfour __attribute__((vector_size(16)));
-typedef float vfour_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
-
-// to[p * to_stride + j] = from[j * stride + p] for 4 p and 4 j.
-inline void transpose_four(float* to, index_t to_stride, const float* from, index_t stride) {
-  const vfour r0 = *reinterpret_cast<const vfour_unaligned*>(from);
-  const vfour r1 = *reinterpret_cast<const vfour_unaligned*>(from + stride);
-  const vfour r2 = *reinterpret_cast<const vfour_unaligned*>(from + 2 * stride);
-  const vfour r3 = *reinterpret_cast<const vfour_unaligned*>(from + 3 * stride);
-  const vfour t0 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), t1 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
-  const vfour t2 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), t3 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-  *reinterpret_cast<vfour_unaligned*>(to) = __builtin_shufflevector(t0, t1, 0, 1, 4, 5);
-  *reinterpret_cast<vfour_unaligned*>(to + to_stride) = __builtin_shufflevector(t0, t1, 2, 3, 6, 7);
-  *reinterpret_cast<vfour_unaligned*>(to + 2 * to_stride) = __builtin_shufflevector(t2, t3, 0, 1, 4, 5);
-  *reinterpret_cast<vfour_unaligned*>(to + 3 * to_stride) = __builtin_shufflevector(t2, t3, 2, 3, 6, 7);
-}
-
 // Copies k x columns of b into one panel, zeros behind the last column.
 inline void pack_panel(float* to, const float* b, index_t b_row, index_t b_col, index_t k, index_t columns) {
   if (b_col == 1) {
@@ -208,7 +191,7 @@ inline void pack_panel(float* to, const float* b, index_t b_row, index_t b_col, 
   }
   const index_t k4 = b_row == 1 ? k / 4 * 4 : 0, j4 = columns / 4 * 4;
   for (index_t p = 0; p < k4; p += 4) {
-    for (index_t j = 0; j < j4; j += 4) transpose_four(to + p * kPanel + j, kPanel, b + j * b_col + p, b_col);
+    for (index_t j = 0; j < j4; j += 4) transpose_quad(b + j * b_col + p, b_col, to + p * kPanel + j, kPanel);
   }
   for (index_t p = 0; p < k; ++p) {
     for (index_t j = p < k4 ? j4 : 0; j < columns; ++j) to[p * kPanel + j] = b[p * b_row + j * b_col];
@@ -273,7 +256,7 @@ inline void pack_rows(float* to, const float* a, index_t a_row, index_t a_col, i
   const index_t k4 = a_col == 1 ? k / 4 * 4 : 0;
   const int i4 = height / 4 * 4;
   for (int i = 0; i < i4; i += 4) {
-    for (index_t p = 0; p < k4; p += 4) transpose_four(to + p * height + i, height, a + i * a_row + p, a_row);
+    for (index_t p = 0; p < k4; p += 4) transpose_quad(a + i * a_row + p, a_row, to + p * height + i, height);
   }
   for (int i = 0; i < height; ++i) {
     const float* from = a + i * a_row;

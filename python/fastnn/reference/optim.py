@@ -63,7 +63,7 @@ def rmsprop_step(
     variance = v
     if mean is not None:
         mean[...] = rho * mean + (1.0 - rho) * g
-        variance = v - mean * mean
+        variance = np.maximum(v - mean * mean, 0)  # rounding may take it below 0
     step = rate * g / np.sqrt(variance + epsilon)
     if velocity is not None:
         velocity[...] = momentum * velocity + step
