@@ -11,9 +11,9 @@ using RangeBody = void (*)(void* context, index_t begin, index_t end, int slot);
 // Work below this many cycles is done by the calling thread: about what it costs to share it.
 constexpr double kSerialCycles = 12000;
 
-// Covers [0, n) by disjoint ranges and runs body on each, on at most min(num_threads(), slots) threads. `cycles` is the
-// estimated cost of one item on one core. Serial when the whole is cheap, inside a body, and in a forked child. Which thread does
-// which range, and how many ranges there are, changes from call to call: a result must not depend on it.
+// Covers [0, n) by disjoint ranges and runs body on each (a thread may get several), on at most min(num_threads(), slots) threads.
+// `cycles` is the estimated cost of one item on one core. Serial when the whole is cheap, inside a body, and in a forked child.
+// Which thread does which range, and how many ranges there are, changes from call to call: a result must not depend on it.
 void parallel_ranges(index_t n, double cycles, int slots, RangeBody body, void* context);
 
 // Runs body on the calling thread while the other threads stand by, so that each parallel_ranges inside of it costs a fraction of

@@ -330,7 +330,7 @@ void count_matches(const fastnn::CountMatches& a) {
   index_t counts[kSlots] = {};
   parallel_for(a.rows, row_cycles(a.cols, 1.0), kSlots, [&a, &counts](index_t begin, index_t end, int slot) {
     const bool binary = a.kind == Match::binary;
-    counts[slot] = binary ? count_binary(a, begin * a.cols, end * a.cols) : count_argmax(a, begin, end);
+    counts[slot] += binary ? count_binary(a, begin * a.cols, end * a.cols) : count_argmax(a, begin, end);
   });
   index_t count = 0;
   for (int slot = 0; slot < kSlots; ++slot) count += counts[slot];

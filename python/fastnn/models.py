@@ -47,6 +47,10 @@ class Sequential(Trainer):
         self._output_shape: Shape | None = None
         self._store = ParameterStore([])
         self._state = ParameterStore([])
+        if layers is not None and (isinstance(layers, (Layer, InputSpec, str)) or not isinstance(layers, Iterable)):
+            checks.fail_type(
+                f"Sequential '{self.name}'", "a list of layers", checks.describe(layers), "write Sequential([...])"
+            )
         for layer in layers or []:
             self._append(layer)
         self._build_if_known()
@@ -95,14 +99,14 @@ class Sequential(Trainer):
         Args:
             input_shape: of a batch, the first entry None: (None, 28, 28). None: the one given by Input or the first layer.
         """
-        shape = self.input_shape if input_shape is None else tuple(input_shape)
+        shape = self.input_shape if input_shape is None else self._checked_shape(input_shape)
         if shape is None:
             checks.fail(
                 f"Sequential '{self.name}'", "an input shape", "none", "give build((None, ...)) or an Input layer"
             )
         if not self.layers:
             checks.fail(f"Sequential '{self.name}'", "at least one layer", "none", "add layers first")
-        self.input_shape = shape = (None, *shape[1:])
+        self.input_shape = shape
         for layer in self.layers:
             if not layer.built:
                 layer.build_for(shape)
@@ -113,10 +117,18 @@ class Sequential(Trainer):
         self.built = True
         self._gather_parameters()
 
+    def _checked_shape(self, input_shape: Any) -> Shape:
+        who = f"Sequential '{self.name}'"
+        if not isinstance(input_shape, (tuple, list)) or len(input_shape) < 1:
+            checks.fail_type(
+                who, "input_shape of a batch as a tuple", checks.describe(input_shape), "such as (None, 28, 28)"
+            )
+        return (None, *(None if s is None else checks.integer(who, "input_shape", s, 1) for s in input_shape[1:]))
+
     def _gather_parameters(self) -> None:
         every = [p for layer in self.layers for p in layer.parameters]
-        self._store = ParameterStore([p for p in every if p.trainable])
-        self._state = ParameterStore([p for p in every if not p.trainable])
+        self._store = ParameterStore([p for p in every if p.learns])
+        self._state = ParameterStore([p for p in every if not p.learns])
         self._steps.clear()
         if self.optimizer is not None:
             self.optimizer.build(self._store)
@@ -182,6 +194,8 @@ class Sequential(Trainer):
         y = ops.as_float32(f"Sequential '{self.name}'", "input", x)
         if not self.built:
             self.build((None, *y.shape[1:]))
+        if not ops.recording():
+            self.refresh()
         for layer in self.layers:
             y = layer.forward(y, training)
         return y

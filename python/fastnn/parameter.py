@@ -23,7 +23,8 @@ class Parameter:
     Args:
         name: such as "dense_1/kernel".
         value: initial value; kept as float32.
-        trainable: False for what is not learned (moving statistics); it then has no gradient.
+        trainable: False for what is not learned (moving statistics); it then has no gradient. The attribute of that name may be
+            set to False later to freeze a parameter.
     """
 
     def __init__(self, name: str, value: Any, *, trainable: bool = True) -> None:
@@ -43,6 +44,11 @@ class Parameter:
     def size(self) -> int:
         """Number of elements."""
         return self.value.size
+
+    @property
+    def learns(self) -> bool:
+        """Whether it has a gradient, frozen or not."""
+        return self.grad is not None
 
     @property
     def gradient(self) -> Float32:
@@ -88,8 +94,10 @@ class ParameterStore:
             value = self.values[span].reshape(p.shape)
             value[...] = p.value
             p.value = value
-            if p.trainable:
-                p.grad = self.grads[span].reshape(p.shape)
+            if p.grad is not None:
+                grad = self.grads[span].reshape(p.shape)
+                grad[...] = p.grad
+                p.grad = grad
             p.store = self
 
     def owns_all(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import numbers
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -35,6 +36,14 @@ def spend_weights(who: str, count: int) -> None:
     if count > _budget[-1]:
         checks.fail(who, f"at most {_budget[-1]} more weights, what the file holds", count, "the file is damaged")
     _budget[-1] -= count
+
+
+def sample_shape(who: str, argument: str, shape: Any) -> Shape:
+    """Return the shape of a batch from that of a sample, after checking it."""
+    if not isinstance(shape, (tuple, list)):
+        fix = f"write {argument}=({shape},)" if isinstance(shape, numbers.Integral) else ""
+        checks.fail_type(who, f"{argument} to be a tuple", checks.describe(shape), fix)
+    return (None, *(None if s is None else checks.integer(who, argument, s, 1) for s in shape))
 
 
 class Layer:
@@ -87,8 +96,7 @@ class Layer:
         self.trainable = checks.boolean(cls, "trainable", trainable)
         self.given_shape: Shape | None = None
         if input_shape is not None:
-            sizes = [None if s is None else checks.integer(cls, "input_shape", s, 1) for s in input_shape]
-            self.given_shape = (None, *sizes)
+            self.given_shape = sample_shape(cls, "input_shape", input_shape)
         self.built = False
         self.input_shape: Shape | None = None
         self.parameters: list[Parameter] = []
@@ -202,7 +210,7 @@ class Layer:
 
     def step_key(self) -> tuple[Any, ...]:
         """Return what a recorded step has captured of this layer's settings: if it changes, the step is recorded anew."""
-        return (self.trainable,)
+        return (self.trainable, *(p.trainable for p in self.parameters))
 
     @property
     def counters(self) -> dict[str, Any]:
@@ -212,7 +220,7 @@ class Layer:
     @property
     def weights(self) -> list[Parameter]:
         """All parameters: those that have a gradient first, then the others (moving statistics)."""
-        return [p for p in self.parameters if p.trainable] + [p for p in self.parameters if not p.trainable]
+        return [p for p in self.parameters if p.learns] + [p for p in self.parameters if not p.learns]
 
     @property
     def trainable_weights(self) -> list[Parameter]:

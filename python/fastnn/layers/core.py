@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn import activations, checks, initializers, ops
 from fastnn.checks import Float32
-from fastnn.layers.base import Layer, initializer_of
+from fastnn.layers.base import Layer, initializer_of, sample_shape
 from fastnn.names import Shape, shape_text, unique_name
 from fastnn.parameter import Parameter
 
@@ -40,14 +40,11 @@ def Input(
         >>> fastnn.Sequential([fastnn.Input(shape=(3,)), fastnn.layers.Dense(2)]).count_params()
         8
     """
-    if isinstance(shape, (int, np.integer)):
-        checks.fail("Input", "shape to be a tuple", shape, f"write shape=({shape},)")
     if dtype not in (None, "float32"):
         checks.fail("Input", "dtype None or 'float32'", repr(dtype), "inputs of other real dtypes are converted")
     if batch_size is not None:
         checks.integer("Input", "batch_size", batch_size, 1)
-    sizes = [None if s is None else checks.integer("Input", "shape", s, 1) for s in shape]
-    return InputSpec((None, *sizes), name or unique_name("input_layer"))
+    return InputSpec(sample_shape("Input", "shape", shape), name or unique_name("input_layer"))
 
 
 class ActivatedLayer(Layer):

@@ -20,12 +20,28 @@ from fastnn.ops.base import (
 )
 
 
+def _source(who: str, source: Any) -> NDArray[Any]:
+    """Return rows as the kernel reads them: contiguous uint8, int32 or float32; other real dtypes become float32."""
+    array = checks.array(who, "source", source)
+    native = array.dtype in (np.uint8, np.int32) and array.dtype.isnative
+    return np.require(array, array.dtype, ["C", "A"]) if native else as_float32(who, "source", array)
+
+
+def _order(who: str, order: Any) -> NDArray[np.int64]:
+    array = checks.array(who, "order", order)
+    if array.dtype.kind not in "iu":
+        checks.fail_type(who, "order of an integer dtype", f"dtype {array.dtype}")
+    return np.require(array, np.int64, ["C", "A"])
+
+
 @twin
 def gather_rows(
     source: NDArray[Any], order: NDArray[np.int64] | None, position: NDArray[np.int64], rows: int, *, scale: float = 1.0
 ) -> NDArray[Any]:
     """Return rows order[position[0]], order[position[0] + 1], ... of source; uint8 and float32 times scale, int32 as it is."""
     who = "gather_rows"
+    source = _source(who, source)
+    order = None if order is None else _order(who, order)
     count = len(source) if order is None else len(order)
     start = int(position[0])
     if start < 0 or start + rows > count:
@@ -62,6 +78,8 @@ def gather_cells(
 @twin
 def store_rows(rows: Float32, target: Float32, position: NDArray[np.int64]) -> None:
     """Write rows into target, from row position[0] on."""
+    if type(target) is not np.ndarray or target.dtype != FLOAT32 or not (target.flags.carray):
+        checks.fail_type("store_rows", "target as a writeable, C-contiguous float32 array", checks.describe(target))
     rows, start = as_float32("store_rows", "rows", rows), int(position[0])
     check_same_shape("store_rows", "rows", rows, (len(rows), *target.shape[1:]))
     if start < 0 or start + len(rows) > len(target):
@@ -84,6 +102,8 @@ def advance(counter: NDArray[np.int64], by: int) -> None:
 def permute(x: Float32, axes: Sequence[int]) -> Float32:
     """Return x with its axes in another order, contiguous."""
     x = as_float32("permute", "x", x)
+    if sorted(axes) != list(range(x.ndim)):
+        checks.fail("permute", f"axes that name each of the {x.ndim} once", tuple(axes))
     y = empty([x.shape[a] for a in axes])
     _core.permute(x, y, list(axes))
     return y

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import _core
+from fastnn import _core, checks
 from fastnn.checks import Float32
 from fastnn.ops.base import (
     as_float32,
     empty,
     twin,
 )
+
+MATCHES = ("sparse", "categorical", "binary")
 
 
 @twin
@@ -96,4 +98,5 @@ def count_matches(
     kind: str, y_pred: Float32, y_true: NDArray[Any], state: NDArray[np.float64], threshold: float = 0.5
 ) -> None:
     """Add the number of right predictions to state[0] and of all to state[1]; kind: sparse, categorical or binary."""
+    checks.one_of("count_matches", "kind", kind, MATCHES)
     _core.count_matches(kind, y_pred, y_true, state, threshold)

@@ -120,6 +120,8 @@ class Optimizer:
         """Update every parameter for which `active` holds (all by default) from its gradient, as one step."""
         if self.store is None:
             checks.fail(type(self).__name__, "build(parameters) before step", "no parameters", "compile a built model")
+        if not self.store.owns_all():  # another model has taken a shared layer's parameters into its store
+            self.build(ParameterStore(self.store.parameters))
         for decay, span in self.store.runs(lambda p: self.setting(p) if active is None or active(p) else None):
             self._decay = decay
             self.update(

@@ -54,10 +54,10 @@ def conv2d_backward_input(
     kernel: Array,
     x_shape: tuple[int, ...],
     *,
-    strides: Pair,
-    padding: Padding,
-    dilation: Pair,
-    groups: int,
+    strides: Pair = (1, 1),
+    padding: Padding = ((0, 0), (0, 0)),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
 ) -> Array:
     """dx = the gradient of every window, dy kernel^T, added up where the windows lay ("col2im")."""
     n, p, q, _ = dy.shape
@@ -78,10 +78,10 @@ def conv2d_backward_filter(
     dkernel: Array,
     dbias: Array | None = None,
     *,
-    strides: Pair,
-    padding: Padding,
-    dilation: Pair,
-    groups: int,
+    strides: Pair = (1, 1),
+    padding: Padding = ((0, 0), (0, 0)),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
 ) -> None:
     """dkernel[r,s,c,k] = sum over n, p, q of x[pixel under r, s, c] dy[n,p,q,k], dbias = sum of dy, both written."""
     view = windows(pad_image(x, padding), dkernel.shape[:2], strides, dilation)

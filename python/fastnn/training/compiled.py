@@ -257,7 +257,7 @@ class Compiled:
     def _new_step(self, mode: str, rows: int, record: bool) -> Step:
         guarded: list[NDArray[Any]] = [self._loss_tracker.state, *(m.state for m in self.metrics)]
         for layer in self.layers:
-            guarded += [*layer.counters.values(), *(p.value for p in layer.parameters if not p.trainable)]
+            guarded += [*layer.counters.values(), *(p.value for p in layer.parameters if not p.learns)]
         return Step(lambda: self._compute(mode, rows), lambda: self._commit(mode, rows), guarded, record)
 
     def _tell_if_eager(self, verbose: int | str) -> None:
