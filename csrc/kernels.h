@@ -325,11 +325,12 @@ struct ElementwiseLoss {
   float scale;
 };
 
-// state[0] += sum of values, state[1] += n.
+// state[0] += scale * sum of values, state[1] += n.
 struct MeanUpdate {
   const float* values;
   double* state;
   index_t n;
+  double scale;
 };
 
 // state[0] += number of matches, state[1] += number compared (rows, or rows x cols for Match::binary).

@@ -53,9 +53,9 @@ void elementwise_loss(const std::string& kind, const py::array& y_pred, const py
                          out<float>(losses, rows, "losses"), out<float>(dpred, size, "dpred"), rows, cols, scale});
 }
 
-void mean_update(const py::array& values, const py::array& state) {
+void mean_update(const py::array& values, const py::array& state, double scale) {
   launch("mean_update", &Kernels::mean_update,
-         MeanUpdate{in<float>(values, -1, "values"), out<double>(state, 2, "state"), values.size()});
+         MeanUpdate{in<float>(values, -1, "values"), out<double>(state, 2, "state"), values.size(), scale});
 }
 
 void count_matches(const std::string& kind, const py::array& y_pred, const py::array& y_true, const py::array& state,

@@ -275,7 +275,7 @@ void mean_update(const fastnn::MeanUpdate& a) {
   for (int k = 0; i < a.n; ++i, ++k) partial[k] += static_cast<double>(a.values[i]);
   double sum = 0.0;
   for (int k = 0; k < kPartial; ++k) sum += partial[k];
-  a.state[0] += sum;
+  a.state[0] += a.scale * sum;
   a.state[1] += static_cast<double>(a.n);
 }
 

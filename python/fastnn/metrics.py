@@ -78,9 +78,9 @@ class Mean(Metric):
 
     recordable: ClassVar[bool] = True
 
-    def update_state(self, values: Any, y_pred: Any = None) -> None:
-        """Take values into account."""
-        ops.mean_update(ops.as_float32(self.name, "values", values).reshape(-1), self.state)
+    def update_state(self, values: Any, y_pred: Any = None, scale: float = 1.0) -> None:
+        """Take values, times scale, into account."""
+        ops.mean_update(ops.as_float32(self.name, "values", values).reshape(-1), self.state, scale)
 
 
 def _pairs(who: str, y_pred: Any) -> Float32:

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import Sequential, layers
 from fastnn.checks import Float32
 
 Labels = NDArray[np.integer[Any]]
@@ -105,12 +104,19 @@ class Convolution:
         return (self.columns @ w.reshape(-1, k) + b).reshape(*columns.shape[:3], k)
 
     def backward(self, dout: Float32, need_dx: bool) -> Float32 | None:
+        self.filter_gradient(dout)
+        return self.input_gradient(dout) if need_dx else None
+
+    def filter_gradient(self, dout: Float32) -> None:
+        """Set the gradients of the parameters."""
         w = self.params[0]
         rows = dout.reshape(-1, w.shape[3])
         self.grads = [(self.columns.T @ rows).reshape(w.shape), rows.sum(axis=0)]
-        if not need_dx:
-            return None
-        dcolumns = rows @ w.reshape(-1, w.shape[3]).T
+
+    def input_gradient(self, dout: Float32) -> Float32:
+        """Return the gradient of the input."""
+        k = self.params[0].shape[3]
+        dcolumns = dout.reshape(-1, k) @ self.params[0].reshape(-1, k).T
         dx = col2im(dcolumns.reshape(self.windows), self.shape, 1)
         return dx[:, self.pad : dx.shape[1] - self.pad, self.pad : dx.shape[2] - self.pad]
 
@@ -254,31 +260,3 @@ class Network:
             gradient = self.stack[i].backward(gradient, need_dx=i > 0)
         self.optimizer.update(self.params, self.grads)
         return loss
-
-
-def network(model: Sequential, optimizer: str) -> Network:
-    """Return the plain program of a model of fastnn's, with copies of its weights.
-
-    Args:
-        model: built, of Conv2D (stride 1), Dense, Flatten, MaxPooling2D (stride = size) and Dropout, activations linear or relu.
-        optimizer: "sgd" or "adam".
-    """
-    stack: list[PlainLayer] = []
-    for layer in model.layers:
-        stack += _plain_layers(layer)
-    return Network(stack, {"sgd": Sgd, "adam": Adam}[optimizer]())
-
-
-def _plain_layers(layer: layers.Layer) -> list[PlainLayer]:
-    """Return what a layer is in the plain program: itself, and its activation."""
-    if isinstance(layer, layers.MaxPooling2D):
-        return [MaxPooling(layer.pool_size[0])]
-    if isinstance(layer, layers.Dropout):
-        return [Dropout(layer.rate)]
-    if isinstance(layer, layers.Flatten):
-        return [Flatten()]
-    w, b = layer.get_weights()
-    if isinstance(layer, layers.Conv2D):
-        geometry = layer._options(layer.input_shape)
-        return [Convolution(w, b, geometry["padding"][0][0]), Relu()]
-    return [Affine(w, b), Relu()] if layer.activation.kind == "relu" else [Affine(w, b)]

@@ -88,9 +88,9 @@ def sigmoid_cross_entropy(
 
 
 @twin
-def mean_update(values: Float32, state: NDArray[np.float64]) -> None:
-    """Add the sum of values to state[0] and their number to state[1]."""
-    _core.mean_update(values, state)
+def mean_update(values: Float32, state: NDArray[np.float64], scale: float = 1.0) -> None:
+    """Add scale times the sum of values to state[0] and their number to state[1]."""
+    _core.mean_update(values, state, scale)
 
 
 @twin

@@ -137,9 +137,9 @@ def sigmoid_cross_entropy(
     return probs, losses, _row_factor(weights, scale) * (probs - y_true) / logits.shape[1]
 
 
-def mean_update(values: Array, state: Array) -> None:
-    """state[0] += sum of values, state[1] += how many; state is float64, so that long sums keep growing."""
-    state += (values.sum(dtype=np.float64), values.size)
+def mean_update(values: Array, state: Array, scale: float = 1.0) -> None:
+    """state[0] += scale sum of values, state[1] += how many; state is float64, so that long sums keep growing."""
+    state += (scale * values.sum(dtype=np.float64), values.size)
 
 
 def count_matches(kind: str, y_pred: Array, y_true: Array, state: Array, threshold: float = 0.5) -> None:

@@ -120,6 +120,8 @@ class Compiled:
             checks.fail_type("compile", "metrics as a list", checks.describe(metrics), "write metrics=['accuracy']")
         self.optimizer = optimizers.get(optimizer)
         self.loss = None if loss is None else losses.get(loss)
+        if self.loss is not None and self.loss.reduction == "none":
+            checks.fail("compile", "a loss that is one number", "reduction='none'", "use 'sum_over_batch_size' or 'sum'")
         self._wanted_metrics = list(metrics or [])
         self.metrics = []
         self.run_eagerly = checks.boolean("compile", "run_eagerly", run_eagerly)
@@ -200,7 +202,8 @@ class Compiled:
         else:
             y_pred = flat
             row_losses, dy = self.loss.evaluate(y, flat, weights, scale, training)
-        self._loss_tracker.update_state(row_losses)
+        # With reduction="sum" a batch's loss is the sum of its samples', and an epoch's the mean of that over its samples.
+        self._loss_tracker.update_state(row_losses, scale=len(flat) * scale)
         for metric in self.metrics:
             metric.update_state(y, y_pred)
         return None if dy is None else dy.reshape(out.shape)

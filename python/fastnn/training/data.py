@@ -59,6 +59,8 @@ def sample_weights(
 def _class_weights(who: str, y: NDArray[Any], class_weight: Mapping[int, float]) -> Float32:
     if not isinstance(class_weight, Mapping):
         checks.fail_type(who, "class_weight as a dict of class number to weight", checks.describe(class_weight))
+    if y.ndim > 2 or (y.ndim == 2 and y.dtype == np.int32):
+        checks.fail(who, "one class per sample for class_weight", f"y of shape {y.shape}", "give sample_weight instead")
     labels = y.reshape(len(y), -1)
     numbers = labels.argmax(1) if labels.shape[1] > 1 else labels[:, 0].astype(np.int64)
     missing = sorted(set(numbers.tolist()) - set(class_weight))

@@ -1,0 +1,239 @@
+"""The training steps that are timed: networks of the usual courses, one step of forward, loss, backward and update per batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import Sequential, config, losses
+from fastnn.bench import plain_numpy
+from fastnn.bench.machine import using_backend
+from fastnn.bench.timing import Program
+from fastnn.checks import Float32
+from fastnn.layers import Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D
+
+# How far two right programs may be apart, as a share of the norm. They round differently, and so may, once in a million times, let
+# another one of two nearly equal values win a pooling window or pass a value near 0 through a ReLU: that changes a gradient by
+# up to a hundredth. A wrong formula is off by far more, and a wrong step shows in the step from the same gradient.
+TOLERANCE = {"loss": 1e-5, "gradient": 0.02, "step": 1e-3}
+SEED = 0
+LEARNING_RATE = 1e-9  # while timing
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network and how it is trained.
+
+    Args:
+        name: network, batch size, optimizer.
+        build: returns the layers, with Dropout only where its argument is True.
+        input_shape: of one sample.
+        batch: samples per step.
+        optimizer: "sgd" or "adam".
+        steps: per epoch, which is what one call of `fit` does.
+        quick: whether a quick run has it.
+    """
+
+    name: str
+    build: Callable[[bool], list[Layer]]
+    input_shape: tuple[int, ...]
+    batch: int
+    optimizer: str
+    steps: int
+    quick: bool = False
+
+
+def mlp(*units: int) -> Callable[[bool], list[Layer]]:
+    """Return what builds dense layers with ReLU between them, for 10 classes."""
+    return lambda dropout: [*(Dense(n, activation="relu") for n in units), Dense(10)]
+
+
+def lenet(dropout: bool) -> list[Layer]:
+    """Two convolutions with pooling, three dense layers."""
+    return [
+        Conv2D(6, 5, padding=2, activation="relu"),
+        MaxPooling2D(2),
+        Conv2D(16, 5, activation="relu"),
+        MaxPooling2D(2),
+        Flatten(),
+        Dense(120, activation="relu"),
+        Dense(84, activation="relu"),
+        Dense(10),
+    ]
+
+
+def kerascnn(dropout: bool) -> list[Layer]:
+    """The first convolutional example of Keras."""
+    return [
+        Conv2D(32, 3, activation="relu"),
+        MaxPooling2D(2),
+        Conv2D(64, 3, activation="relu"),
+        MaxPooling2D(2),
+        Flatten(),
+        *([Dropout(0.5)] if dropout else []),
+        Dense(10),
+    ]
+
+
+def deepconv(dropout: bool) -> list[Layer]:
+    """Six convolutions, pooling after every second one, two dense layers."""
+    result: list[Layer] = []
+    for filters, second_padding in ((16, 1), (32, 2), (64, 1)):
+        result += [
+            Conv2D(filters, 3, padding=1, activation="relu"),
+            Conv2D(filters, 3, padding=second_padding, activation="relu"),
+            MaxPooling2D(2),
+        ]
+    result += [Flatten(), Dense(50, activation="relu")]
+    if not dropout:
+        return [*result, Dense(10)]
+    return [*result, Dropout(0.5), Dense(10), Dropout(0.5)]
+
+
+VECTOR, IMAGE = (784,), (28, 28, 1)
+WORKLOADS = (
+    Workload("mlp500_b1_sgd", mlp(500, 500), VECTOR, 1, "sgd", 200, quick=True),
+    Workload("mlp500_b10_sgd", mlp(500, 500), VECTOR, 10, "sgd", 100),
+    Workload("mlp5x100_b128_adam", mlp(100, 100, 100, 100), VECTOR, 128, "adam", 20),
+    Workload("mlp300_b32_adam", mlp(300, 200, 100), VECTOR, 32, "adam", 40),
+    Workload("mlp300_b128_adam", mlp(300, 200, 100), VECTOR, 128, "adam", 20, quick=True),
+    Workload("mlp2048_b256_adam", mlp(2048, 2048, 2048), VECTOR, 256, "adam", 2),
+    Workload("lenet_b64_adam", lenet, IMAGE, 64, "adam", 4, quick=True),
+    Workload("kerascnn_b128_adam", kerascnn, IMAGE, 128, "adam", 2, quick=True),
+    Workload("deepconv_b100_adam", deepconv, IMAGE, 100, "adam", 2),
+)
+
+
+def get(name: str) -> Workload:
+    """Return the workload of that name."""
+    return next(workload for workload in WORKLOADS if workload.name == name)
+
+
+def build_model(workload: Workload, dropout: bool = True) -> Sequential:
+    """Return the compiled model, with the same weights and dropout masks at every call; sets fastnn's seed.
+
+    Example:
+        >>> from fastnn.bench import workloads
+        >>> workloads.build_model(workloads.get("lenet_b64_adam")).count_params()
+        61706
+    """
+    config.set_seed(SEED)
+    model = Sequential([Input(workload.input_shape), *workload.build(dropout)])
+    model.compile(workload.optimizer, losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def data(workload: Workload, samples: int) -> tuple[Float32, NDArray[np.int32]]:
+    """Return normal numbers as samples, and random labels."""
+    rng = np.random.default_rng(SEED)
+    return rng.standard_normal((samples, *workload.input_shape), np.float32), rng.integers(0, 10, samples, np.int32)
+
+
+def plain_network(model: Sequential, optimizer: str) -> plain_numpy.Network:
+    """Return the plain NumPy program of a workload's model, with copies of its weights."""
+    stack = [part for layer in model.layers for part in _plain_layers(layer)]
+    return plain_numpy.Network(stack, plain_optimizer(optimizer))
+
+
+def plain_optimizer(name: str) -> plain_numpy.Sgd | plain_numpy.Adam:
+    """Return the plain optimizer of that name, with the same constants as fastnn's."""
+    return plain_numpy.Sgd() if name == "sgd" else plain_numpy.Adam()
+
+
+def _plain_layers(layer: Layer) -> list[plain_numpy.PlainLayer]:
+    """Return what a layer is in the plain program: itself, and its activation."""
+    if isinstance(layer, MaxPooling2D):
+        return [plain_numpy.MaxPooling(layer.pool_size[0])]
+    if isinstance(layer, Dropout):
+        return [plain_numpy.Dropout(layer.rate)]
+    if isinstance(layer, Flatten):
+        return [plain_numpy.Flatten()]
+    w, b = layer.get_weights()
+    if isinstance(layer, Conv2D):
+        pad = 0 if isinstance(layer.padding, str) else layer.padding[0][0]
+        return [plain_numpy.Convolution(w, b, pad), plain_numpy.Relu()]
+    relu = isinstance(layer, Dense) and layer.activation.kind == "relu"
+    return [plain_numpy.Affine(w, b), *([plain_numpy.Relu()] if relu else [])]
+
+
+def step_flops(model: Sequential, batch: int) -> float:
+    """Return the flops of the products in one training step: forward, kernel's gradient and, after the first, input's gradient."""
+    total, first = 0.0, True
+    shape: Any = model.input_shape
+    for layer in model.layers:
+        shape = layer.compute_output_shape(shape)
+        if isinstance(layer, (Conv2D, Dense)):
+            places = np.prod(shape[1:-1])  # the empty product is 1
+            total += 2.0 * batch * places * layer.kernel.size * (2 if first else 3)
+            first = False
+    return total
+
+
+def verify(workload: Workload) -> None:
+    """Compare one step of fastnn with its twin's, and with the plain program's (both without dropout, whose masks differ).
+
+    Raises:
+        ArithmeticError: if a loss, a gradient or an update of weights is off by more than TOLERANCE, naming it.
+    """
+    x, y = data(workload, workload.batch)
+    for dropout, name in ((True, "numpy"), (False, "plain")):
+        model, other = build_model(workload, dropout), build_model(workload, dropout)
+        plain = plain_network(other, workload.optimizer)
+        start = model.get_weights()
+        with using_backend("native"):
+            loss = model.train_on_batch(x, y)
+        if name == "plain":
+            right, grads = plain.train_step(x, y), plain.grads
+        else:
+            with using_backend("numpy"):
+                right, grads = other.train_on_batch(x, y), [p.gradient for p in other.weights]
+        _compare(f"{workload.name}: loss of fastnn and {name}", "loss", loss, right)
+        own = [p.gradient for p in model.weights]
+        for p, g, expected in zip(model.weights, own, grads, strict=True):
+            _compare(f"{workload.name}: gradient of {p.name} of fastnn and {name}", "gradient", g, expected)
+        stepped = [w.copy() for w in start]
+        plain_optimizer(workload.optimizer).update(stepped, own)
+        for p, before, after in zip(model.weights, start, stepped, strict=True):
+            _compare(f"{workload.name}: step of {p.name}", "step", p.value - before, after - before)
+
+
+def _compare(what: str, kind: str, got: Any, right: Any) -> None:
+    error, size = float(np.linalg.norm(np.subtract(got, right))), float(np.linalg.norm(right))
+    if not error <= TOLERANCE[kind] * size:
+        raise ArithmeticError(f"{what} differ by {error:.3g}, where {TOLERANCE[kind] * size:.3g} may be rounding")
+
+
+def programs(workload: Workload) -> dict[str, Program]:
+    """Return what is timed: `fit` of fastnn, `fit` of its twin, and the loop of the plain program; one call is an epoch.
+
+    All three take the samples in a random order, copy them into batches and train on them, with a learning rate that changes next
+    to nothing: a network that has learned its few samples by heart has gradients that vanish, and such numbers slow NumPy down.
+    """
+    x, y = data(workload, workload.batch * workload.steps)
+    plain = plain_network(build_model(workload), workload.optimizer)
+    plain.optimizer.lr = LEARNING_RATE
+    rng = np.random.default_rng(SEED)
+
+    def fit(backend: str) -> Program:
+        model = build_model(workload)
+        assert model.optimizer is not None
+        model.optimizer.learning_rate = LEARNING_RATE
+
+        def run(calls: int) -> None:
+            with using_backend(backend):
+                model.fit(x, y, batch_size=workload.batch, epochs=calls, verbose=0)
+
+        return run
+
+    def loop(calls: int) -> None:
+        for _ in range(calls):
+            order = rng.permutation(len(x))
+            for start in range(0, len(x), workload.batch):
+                rows = order[start : start + workload.batch]
+                plain.train_step(x[rows], y[rows])
+
+    return {"fastnn": fit("native"), "numpy": fit("numpy"), "plain": loop}

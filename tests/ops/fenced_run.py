@@ -1,0 +1,147 @@
+"""Runs every op on small arrays that lie flush against pages which must not be touched: python fenced_run.py <isa>.
+
+A kernel that reads or writes one element too far, in front or behind, ends the process. The call it died in is the last line of
+the output.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import math
+import mmap
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from ops_calls import (
+    Array,
+    Call,
+    Convolution,
+    Generator,
+    convolution_calls,
+    data_calls,
+    geometry,
+    lanes,
+    loss_calls,
+    norm_calls,
+    normal,
+    optimizer_calls,
+    pool,
+    pool_calls,
+    row_calls,
+)
+from tolerances import assert_bits
+
+from fastnn import _core, config, ops
+
+PAGE = mmap.PAGESIZE
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+def fenced_empty(shape: Sequence[int], dtype: np.dtype[Any], at_end: bool) -> Array:
+    """Return a new array; the page behind its last byte, or the one before its first, may not be touched."""
+    size = math.prod(shape) * dtype.itemsize
+    inside = max(-(-size // PAGE), 1) * PAGE
+    memory = mmap.mmap(-1, inside + 2 * PAGE)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for fence in (start, start + PAGE + inside):
+        if libc.mprotect(fence, PAGE, 0) != 0:
+            raise OSError(ctypes.get_errno(), "mprotect")
+    return np.ndarray(shape, dtype, memory, PAGE + inside - size if at_end else PAGE)
+
+
+def fenced(x: Any, at_end: bool) -> Any:
+    """Return a copy of an array between fences, anything else as it is."""
+    if not isinstance(x, np.ndarray):
+        return x
+    copy = fenced_empty(x.shape, x.dtype, at_end)
+    copy[...] = x
+    return copy
+
+
+def product_calls(rng: Generator, n: int) -> dict[str, Call]:
+    """Return products with n in each place, all ways around."""
+    calls = {}
+    for m, cols, k in ((1, n, 3), (n, 3, 2), (3, n, n), (2, 5, n), (n, n, 1), (131, n, 5)):
+        for ta, tb in ((False, False), (True, False), (False, True), (True, True)):
+            a, b = normal(rng, *((k, m) if ta else (m, k))), normal(rng, *((cols, k) if tb else (k, cols)))
+            options = {
+                "transpose_a": ta,
+                "transpose_b": tb,
+                "bias": normal(rng, cols),
+                "activation": ("relu", "tanh")[ta],
+            }
+            calls[f"gemm {m} {cols} {k} {ta} {tb}"] = Call("gemm", (a, b), options)
+        calls[f"column_sums {m} {cols}"] = Call("column_sums", (normal(rng, m, cols),))
+    gradients = np.zeros((n, 3), np.float32), np.zeros(3, np.float32)
+    backward = (normal(rng, 2, n), normal(rng, n, 3), normal(rng, 2, 3), *gradients)
+    return calls | {"dense_backward": Call("dense_backward", backward, written=(3, 4))}
+
+
+def image_calls(rng: Generator, n: int) -> dict[str, Call]:
+    """Return convolutions with n channels in, n out, n groups and n pixels in a row, and all kinds of pooling."""
+    convolutions: list[Convolution] = [
+        ((1, 3, 4, n), (2, 3, n, 3), geometry(padding=((1, 0), (0, 1)))),
+        ((1, 3, 4, 2), (2, 2, 2, n), geometry((2, 1))),
+        ((1, 3, 2, n), (1, 1, n, n), geometry()),
+        ((1, 4, 3, n), (2, 2, 1, n), geometry((1, 2), groups=n)),
+        ((1, 2, n, 1), (1, 2, 1, 2), geometry(padding=((0, 0), (1, 1)), dilation=(1, 2))),
+    ]
+    windows = [
+        pool((2, 2), (2, 2)),
+        pool((3, 2), (1, 1), ((1, 0), (0, 1))),
+        pool((2, 1), (3, 2)),
+        pool((3, 3), (2, 2), ((1, 0), (0, 1))),
+    ]
+    shapes = [(2, 5, 4, n), (1, 3, n + 2, 1), (1, 3, n + 2, 3)]
+    poolings = {f"{shape} {options}": (shape, options) for shape in shapes for options in windows}
+    image, dy = normal(rng, 2, 3, 2, n), normal(rng, 2, n)
+    return {
+        **convolution_calls(rng, {str(case): case for case in convolutions}),
+        **pool_calls(rng, poolings),
+        "global_average_pool2d_forward": Call("global_average_pool2d_forward", (image,)),
+        "global_average_pool2d_backward": Call("global_average_pool2d_backward", (dy, image.shape)),
+    }
+
+
+def small_calls(n: int) -> Iterator[tuple[str, Call]]:
+    """Yield calls of every op with arrays of about n numbers in each direction."""
+    rng = np.random.default_rng(n)
+    for make in (product_calls, image_calls, optimizer_calls):
+        yield from make(rng, n).items()
+    for rows, cols in ((1, n), (3, n), (n, 1)):
+        for make in (row_calls, loss_calls, data_calls):
+            for label, call in make(rng, rows, cols).items():
+                yield f"{label} {rows} x {cols}", call
+        for label, call in norm_calls(rng, (rows, cols)).items():
+            yield f"{label} {rows} x {cols}", call
+
+
+def run_between_fences(call: Call, at_end: bool) -> list[Array]:
+    """Run a call with all its arguments and all arrays that the op makes next to a fence."""
+    plain_empty = _core.empty
+    _core.empty = lambda shape, dtype: fenced_empty(shape, dtype, at_end)
+    try:
+        return call.run(ops, lambda x: fenced(x, at_end))
+    finally:
+        _core.empty = plain_empty
+
+
+def main() -> None:
+    faulthandler.enable()
+    config.set_isa(sys.argv[1])
+    config.set_num_threads(1)
+    for n in range(1, 2 * lanes() + 4):
+        for label, call in small_calls(n):
+            expected = call.run()
+            for at_end in (True, False):
+                print(f"n = {n}: {label}, at the {'end' if at_end else 'start'}", flush=True)
+                for got, want in zip(run_between_fences(call, at_end), expected, strict=True):
+                    assert_bits(got, want, label)
+
+
+if __name__ == "__main__":
+    main()

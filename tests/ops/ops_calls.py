@@ -1,0 +1,313 @@
+"""One call or more of every op, as data: run by the kernels or by the float64 twin, and large enough for several threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import config, ops, reference
+
+Array = NDArray[Any]
+Generator = np.random.Generator
+Pair = tuple[int, int]
+
+ALPHA = 0.3125  # a float32 number, so that kernel and twin have the same
+
+
+def normal(rng: Generator, *shape: int) -> Array:
+    """Return float32 normal numbers."""
+    return rng.standard_normal(shape, np.float32)
+
+
+def uniform(rng: Generator, low: float, high: float, *shape: int) -> Array:
+    """Return float32 numbers in [low, high)."""
+    return rng.uniform(low, high, shape).astype(np.float32)
+
+
+def double(x: Any) -> Any:
+    """Return a float64 copy of a float32 array, a copy of any other array, anything else as it is."""
+    if not isinstance(x, np.ndarray):
+        return x
+    return x.astype(np.float64) if x.dtype == np.float32 else x.copy()
+
+
+def arrays_in(result: Any) -> list[Array]:
+    """Return the arrays in a nest of tuples."""
+    if isinstance(result, tuple):
+        return [x for part in result for x in arrays_in(part)]
+    return [result] if isinstance(result, np.ndarray) else []
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of an op; `written` says which of its arguments, by position, it writes to."""
+
+    op: str
+    args: tuple[Any, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    written: tuple[int, ...] = ()
+
+    def run(self, module: Any = ops, convert: Callable[[Any], Any] = lambda x: x) -> list[Array]:
+        """Return what the function of `module` returns, and copies of its arguments that it has written to."""
+        copies = [a.copy() if i in self.written and a is not None else a for i, a in enumerate(self.args)]
+        args = [convert(a) for a in copies]
+        result = getattr(module, self.op)(*args, **self.options)
+        return [*arrays_in(result), *(args[i] for i in self.written if args[i] is not None)]
+
+    def twin(self) -> list[Array]:
+        """Return the same from the twin in float64."""
+        return self.run(reference, double)
+
+
+def recorded(step: Callable[[], Any]) -> ops.Tape:
+    """Return a tape with this step, which has happened once."""
+    tape = ops.Tape()
+    with tape:
+        step()
+    return tape
+
+
+def lanes() -> int:
+    """Return how many floats a vector of the instruction set in use has."""
+    return {"baseline": 4, "avx2": 8, "avx512": 16}[config.isa()]
+
+
+def product_calls(rng: Generator) -> dict[str, Call]:
+    """Return products: in place, packed because of many rows, a packed because of its stride, cut at k, transposed."""
+    a, b, tall = normal(rng, 67, 1030), normal(rng, 1030, 131), normal(rng, 300, 129)
+    square, wide, bias = normal(rng, 256, 256), normal(rng, 256, 411), normal(rng, 411)
+    return {
+        "gemm": Call("gemm", (normal(rng, 17, 300), normal(rng, 300, 170))),
+        "gemm of one row": Call("gemm", (normal(rng, 1, 300), normal(rng, 300, 600))),
+        "gemm of many rows": Call("gemm", (tall, normal(rng, 129, 37)), {"activation": "relu"}),
+        "gemm cut at k": Call("gemm", (a, b), {"bias": normal(rng, 131), "activation": "tanh"}),
+        "gemm of a bad stride": Call("gemm", (square, wide), {"bias": bias}),
+        "gemm transposed": Call("gemm", (square, wide.T.copy()), {"transpose_a": True, "transpose_b": True}),
+        "column_sums": Call("column_sums", (normal(rng, 611, 203),)),
+        "dense_forward": Call("dense_forward", (tall, normal(rng, 129, 70), normal(rng, 70), "gelu")),
+        "dense_backward": Call(
+            "dense_backward",
+            (
+                tall,
+                normal(rng, 129, 70),
+                normal(rng, 300, 70),
+                np.zeros((129, 70), np.float32),
+                np.zeros(70, np.float32),
+            ),
+            written=(3, 4),
+        ),
+    }
+
+
+def geometry(
+    strides: Pair = (1, 1),
+    padding: tuple[Pair, Pair] = ((0, 0), (0, 0)),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> dict[str, Any]:
+    """Return the options of a convolution."""
+    return {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+
+
+Convolution = tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]  # x shape, kernel shape, options
+
+
+def random_convolution(rng: Generator, largest: int) -> Convolution:
+    """Return any convolution of images up to largest x largest that has at least one output pixel."""
+    while True:
+        image, window, strides, dilation, before, after = (
+            [int(v) for v in rng.integers(low, high, 2)]
+            for low, high in ((1, largest + 1), (1, 5), (1, 4), (1, 4), (0, 4), (0, 4))
+        )
+        groups, padding = int(rng.choice([1, 1, 2, 3])), [(before[i], after[i]) for i in (0, 1)]
+        places = [ops.conv_output_size(image[i], window[i], strides[i], padding[i], dilation[i]) for i in (0, 1)]
+        if min(places) >= 1:
+            depth, outputs = int(rng.integers(1, 7)), groups * int(rng.integers(1, lanes() + 3))
+            options = geometry(two(strides), (padding[0], padding[1]), two(dilation), groups)
+            return (int(rng.integers(1, 6)), *image, groups * depth), (*window, depth, outputs), options
+
+
+def two(pair: list[int]) -> Pair:
+    return pair[0], pair[1]
+
+
+CONVOLUTIONS: dict[str, Convolution] = {
+    "stride 1": ((5, 19, 23, 7), (3, 5, 7, 18), geometry(padding=((1, 1), (2, 2)))),
+    "pointwise": ((5, 17, 19, 20), (1, 1, 20, 33), geometry()),
+    "strided": ((7, 21, 18, 6), (3, 2, 6, 35), geometry((2, 3), ((0, 2), (1, 0)), (2, 1))),
+    "groups": ((6, 15, 14, 12), (2, 3, 4, 18), geometry((1, 1), ((1, 0), (1, 2)), (1, 1), 3)),
+    "depthwise": ((6, 37, 29, 19), (3, 3, 1, 19), geometry((1, 2), groups=19)),
+}
+
+
+def convolution_calls(rng: Generator, cases: dict[str, Convolution] = CONVOLUTIONS) -> dict[str, Call]:
+    """Return the three products of every convolution."""
+    calls = {}
+    for label, (x_shape, kernel_shape, options) in cases.items():
+        x, kernel, bias = normal(rng, *x_shape), normal(rng, *kernel_shape), normal(rng, kernel_shape[3])
+        dy = normal(rng, *ops.conv2d_forward(x, kernel, **options).shape)
+        gradients = np.zeros(kernel_shape, np.float32), np.zeros(bias.shape, np.float32)
+        calls |= {
+            f"conv2d_forward {label}": Call("conv2d_forward", (x, kernel, bias), {"activation": "relu", **options}),
+            f"conv2d_backward_input {label}": Call("conv2d_backward_input", (dy, kernel, x_shape), options),
+            f"conv2d_backward_filter {label}": Call("conv2d_backward_filter", (x, dy, *gradients), options, (2, 3)),
+        }
+    return calls
+
+
+Pooling = tuple[tuple[int, ...], dict[str, Any]]  # x shape, options
+
+
+def pool(size: Pair, strides: Pair, padding: tuple[Pair, Pair] = ((0, 0), (0, 0))) -> dict[str, Any]:
+    """Return the options of a pooling."""
+    return {"pool_size": size, "strides": strides, "padding": padding}
+
+
+def random_pooling(rng: Generator, largest: int) -> Pooling:
+    """Return any pooling of images up to largest x largest whose windows all meet the image."""
+    while True:
+        image, size, strides = ([int(v) for v in rng.integers(1, high, 2)] for high in (largest + 1, 5, 6))
+        padding = [(int(rng.integers(0, size[i])), int(rng.integers(0, size[i]))) for i in (0, 1)]
+        places = [ops.conv_output_size(image[i], size[i], strides[i], padding[i]) for i in (0, 1)]
+        meets = all((places[i] - 1) * strides[i] - padding[i][0] < image[i] for i in (0, 1))
+        if min(places) >= 1 and meets:
+            shape = (int(rng.integers(1, 4)), *image, int(rng.integers(1, 2 * lanes() + 3)))
+            return shape, pool(two(size), two(strides), (padding[0], padding[1]))
+
+
+POOLS: dict[str, Pooling] = {
+    "apart": ((6, 24, 26, 19), pool((2, 2), (2, 2))),
+    "overlapping": ((6, 21, 17, 18), pool((3, 2), (2, 1), ((1, 1), (0, 1)))),
+    "gaps": ((7, 45, 50, 19), pool((2, 3), (3, 4), ((0, 1), (1, 0)))),
+}
+
+
+def pool_calls(rng: Generator, cases: dict[str, Pooling] = POOLS) -> dict[str, Call]:
+    """Return pooling over windows that lie side by side, overlap, or leave gaps."""
+    calls = {}
+    for label, (shape, options) in cases.items():
+        x = normal(rng, *shape)
+        y, index = ops.max_pool2d_forward(x, **options)
+        dy = normal(rng, *y.shape)
+        calls |= {
+            f"max_pool2d_forward {label}": Call("max_pool2d_forward", (x,), options),
+            f"max_pool2d_backward {label}": Call("max_pool2d_backward", (dy, index, shape), options),
+            f"avg_pool2d_forward {label}": Call("avg_pool2d_forward", (x,), options),
+            f"avg_pool2d_backward {label}": Call("avg_pool2d_backward", (dy, shape), options),
+        }
+    image, dy = normal(rng, 11, 13, 17, 35), normal(rng, 11, 35)
+    return calls | {
+        "global_average_pool2d_forward": Call("global_average_pool2d_forward", (image,)),
+        "global_average_pool2d_backward": Call("global_average_pool2d_backward", (dy, image.shape)),
+    }
+
+
+def row_calls(rng: Generator, rows: int = 331, cols: int = 151) -> dict[str, Call]:
+    """Return activations, softmax and dropout."""
+    x, dy = normal(rng, rows, cols), normal(rng, rows, cols)
+    y, counter = np.tanh(x), np.array([7], np.uint64)
+    calls = {
+        f"activation_forward {kind}": Call("activation_forward", (x, kind, ALPHA)) for kind in reference.ACTIVATIONS
+    }
+    calls |= {
+        f"activation_backward {kind}": Call("activation_backward", (dy, x, y, kind, ALPHA))
+        for kind in reference.ACTIVATIONS
+    }
+    return calls | {
+        "softmax_forward": Call("softmax_forward", (x,)),
+        "softmax_backward": Call("softmax_backward", (dy, ops.softmax_forward(x))),
+        "dropout_forward": Call("dropout_forward", (x, 0.375, 2**40 + 1, 5, counter), written=(4,)),
+        "dropout_backward": Call("dropout_backward", (dy, 0.375, 2**40 + 1, 5, counter)),
+    }
+
+
+def norm_calls(rng: Generator, shape: tuple[int, ...] = (9, 8, 7, 70)) -> dict[str, Call]:
+    """Return batch normalization and its gradients."""
+    channels = shape[-1]
+    x, gamma, beta, mean = normal(rng, *shape), *(normal(rng, channels) for _ in range(3))
+    variance, options = uniform(rng, 0.5, 2.0, channels), {"epsilon": 0.125}
+    gradients = np.zeros(channels, np.float32), np.zeros(channels, np.float32)
+    forward, backward = (x, gamma, beta, mean, variance), (x, normal(rng, *shape), gamma, mean, variance, *gradients)
+    return {
+        "batch_norm_forward": Call("batch_norm_forward", forward, {"momentum": 0.75, **options}, written=(3, 4)),
+        "batch_norm_inference": Call("batch_norm_inference", forward, options),
+        "batch_norm_backward": Call("batch_norm_backward", backward, written=(5, 6)),
+        "batch_norm_backward fixed": Call("batch_norm_backward", backward, {"fixed_statistics": True}, (5, 6)),
+    }
+
+
+def loss_calls(rng: Generator, rows: int = 523, cols: int = 37) -> dict[str, Call]:
+    """Return losses on labels, on targets, with and without weights, and the counters of the metrics."""
+    logits, weights = normal(rng, rows, cols), uniform(rng, 0.0, 2.0, rows)
+    probs, targets = ops.softmax_forward(logits), ops.softmax_forward(normal(rng, rows, cols))
+    labels, state, scale = rng.integers(0, cols, rows).astype(np.int32), np.array([3.0, 5.0]), {"scale": 0.25}
+    column, truth = uniform(rng, 0.1, 0.9, 17 * rows, 1), uniform(rng, 0.0, 1.0, 17 * rows, 1)
+    return {
+        "softmax_cross_entropy labels": Call("softmax_cross_entropy", (logits, labels), scale),
+        "softmax_cross_entropy targets": Call("softmax_cross_entropy", (logits, targets, weights), scale),
+        "cross_entropy labels": Call("cross_entropy", (probs, labels, weights), scale),
+        "cross_entropy targets": Call("cross_entropy", (probs, targets), scale),
+        "squared_error": Call("elementwise_loss", ("squared_error", logits, targets, weights), scale),
+        "absolute_error": Call("elementwise_loss", ("absolute_error", logits, targets), scale),
+        "binary_crossentropy": Call("elementwise_loss", ("binary_crossentropy", column, truth), scale),
+        "sigmoid_cross_entropy": Call("sigmoid_cross_entropy", (logits, targets, weights), scale),
+        "mean_update": Call("mean_update", (logits, state), written=(1,)),
+        "count sparse": Call("count_matches", ("sparse", logits, labels, state), written=(3,)),
+        "count categorical": Call("count_matches", ("categorical", logits, targets, state), written=(3,)),
+        "count binary": Call("count_matches", ("binary", probs, targets, state, 0.03125), written=(3,)),
+    }
+
+
+def optimizer_calls(rng: Generator, n: int = 30011) -> dict[str, Call]:
+    """Return one step of every optimizer in every variant."""
+    w, g, a, b = (normal(rng, n) for _ in range(4))
+    v, c = a * a + 0.5, b * b
+    lr, t, decay = np.array([0.0625], np.float32), np.array([4]), {"weight_decay": 0.125}
+    rmsprop = {"rho": 0.875, "momentum": 0.5, "epsilon": 0.0625}
+    adam = {"beta_1": 0.875, "beta_2": 0.96875, "epsilon": 0.0625}
+    return {
+        "sgd_step": Call("sgd_step", (w, g, lr), decay, (0,)),
+        "momentum_step": Call("momentum_step", (w, g, a, lr), {"momentum": 0.875}, (0, 2)),
+        "nesterov": Call("momentum_step", (w, g, a, lr), {"momentum": 0.875, "nesterov": True, **decay}, (0, 2)),
+        "adagrad_step": Call("adagrad_step", (w, g, c, lr), {"epsilon": 0.0625, **decay}, (0, 2)),
+        "rmsprop_step": Call("rmsprop_step", (w, g, v, None, None, lr), {**rmsprop, **decay}, (0, 2)),
+        "rmsprop momentum": Call("rmsprop_step", (w, g, v, None, b, lr), rmsprop, (0, 2, 4)),
+        "rmsprop centered": Call("rmsprop_step", (w, g, v, a / 4, b, lr), rmsprop, (0, 2, 3, 4)),
+        "adam_step": Call("adam_step", (w, g, a, c, None, lr, t), {**adam, **decay}, (0, 2, 3)),
+        "amsgrad": Call("adam_step", (w, g, a, c, v, lr, t), adam, (0, 2, 3, 4)),
+    }
+
+
+def data_calls(rng: Generator, rows: int = 211, cols: int = 279) -> dict[str, Call]:
+    """Return the ops that move data."""
+    order, start, count = rng.permutation(rows), np.array([rows // 8]), rows - rows // 8
+    numbers = rng.integers(-(2**31), 2**31, (rows, cols)).astype(np.int32)
+    floats, pixels = normal(rng, rows, cols), numbers.astype(np.uint8)
+    return {
+        "gather_rows float32": Call("gather_rows", (floats, order, start, count)),
+        "gather_rows scaled": Call("gather_rows", (floats, order, start, count), {"scale": 0.75}),
+        "gather_rows uint8": Call("gather_rows", (pixels, None, start, count), {"scale": 1 / 256}),
+        "gather_rows int32": Call("gather_rows", (numbers, order, start, count)),
+        "store_rows": Call("store_rows", (floats[:count], np.zeros_like(floats), start), written=(1,)),
+        "advance": Call("advance", (np.array([2**40]), 3), written=(0,)),
+        "permute": Call("permute", (normal(rng, 3, rows, 2, cols), (0, 3, 2, 1))),
+        "fill": Call("fill", (np.zeros((rows, cols), np.float32), 0.375), written=(0,)),
+    }
+
+
+def all_calls() -> dict[str, Call]:
+    """Return label -> call; every op is there at least once, with the same numbers every time."""
+    rng = np.random.default_rng(7)
+    calls: dict[str, Call] = {}
+    for make in (product_calls, convolution_calls, pool_calls, row_calls):
+        calls |= make(rng)
+    for make in (norm_calls, loss_calls, optimizer_calls, data_calls):
+        calls |= make(rng)
+    return calls
+
+
+SERIAL = ("mean_update", "advance")  # the ops that never use a second thread
