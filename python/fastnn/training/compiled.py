@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from fastnn.names import Shape
 from fastnn.parameter import ParameterStore
 from fastnn.recordable import is_recordable
 from fastnn.training import data
+from fastnn.training.callback_list import CallbackList
 from fastnn.training.history import History
 from fastnn.training.step import Step, Steps
 
@@ -121,7 +122,9 @@ class Compiled:
         self.optimizer = optimizers.get(optimizer)
         self.loss = None if loss is None else losses.get(loss)
         if self.loss is not None and self.loss.reduction == "none":
-            checks.fail("compile", "a loss that is one number", "reduction='none'", "use 'sum_over_batch_size' or 'sum'")
+            checks.fail(
+                "compile", "a loss that is one number", "reduction='none'", "use 'sum_over_batch_size' or 'sum'"
+            )
         self._wanted_metrics = list(metrics or [])
         self.metrics = []
         self.run_eagerly = checks.boolean("compile", "run_eagerly", run_eagerly)
@@ -273,10 +276,22 @@ class Compiled:
                 f"fit: {', '.join(slow)} is written in Python, so every step runs through Python", stacklevel=3
             )
 
-    def _batches(self, mode: str, n: int, batch_size: int) -> Iterable[tuple[int, Step, int]]:
-        """Yield (batches before, step, count) for the whole batches, then for the smaller last one."""
-        whole, rest = divmod(n, batch_size)
-        if whole:
-            yield 0, self._step(mode, batch_size), whole
-        if rest:
-            yield whole, self._step(mode, rest), 1
+    def _run(
+        self, mode: str, n: int, batch_size: int, callbacks: CallbackList, after: Callable[[int, Logs], None]
+    ) -> None:
+        """Do the steps over n samples, as many at a time as callbacks allow; `after(steps done, logs)` follows every run.
+
+        The step is looked up before every run, so that what a callback changes is honored by the next one.
+        """
+        one_by_one = callbacks.wants_batches(mode)
+        begin, end = (getattr(callbacks, f"on_{mode}_batch_{when}") for when in ("begin", "end"))
+        done, steps = 0, -(-n // batch_size)
+        while done < steps and not (mode == "train" and self.stop_training):
+            rows = min(batch_size, n - done * batch_size)
+            if one_by_one:
+                begin(done)
+            done += self._step(mode, rows).run(1 if one_by_one or rows < batch_size else n // batch_size - done)
+            logs = {} if mode == "predict" else self._logs()
+            if one_by_one:
+                end(done - 1, logs)
+            after(done, logs)

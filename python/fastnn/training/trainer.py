@@ -18,6 +18,10 @@ from fastnn.training.history import History
 from fastnn.training.progress import ProgressBar
 
 
+def _nothing(done: int, logs: Logs) -> None:
+    """Do nothing after a run of steps."""
+
+
 class Trainer(Compiled):
     """The public training methods of a model."""
 
@@ -158,18 +162,12 @@ class Trainer(Compiled):
         self.refresh()
         self.reset_metrics()
         self._feed.load(x, y, weights, self._order(len(x)) if shuffle else None)
-        one_by_one = callbacks.wants_batches("train")
-        for before, step, count in self._batches("train", len(x), batch_size):
-            done = 0
-            while done < count and not self.stop_training:
-                if one_by_one:
-                    callbacks.on_train_batch_begin(before + done)
-                done += step.run(1 if one_by_one else count - done)
-                logs = self._logs()
-                if one_by_one:
-                    callbacks.on_train_batch_end(before + done - 1, logs)
-                callbacks.on_steps_end(before + done - 1, logs)
-                bar.update(before + done, logs)
+
+        def after(done: int, logs: Logs) -> None:
+            callbacks.on_steps_end(done - 1, logs)
+            bar.update(done, logs)
+
+        self._run("train", len(x), batch_size, callbacks, after)
         return self._logs()
 
     def _validate(self, arrays: tuple[Any, Any, Any], batch_size: int, callbacks: CallbackList) -> Logs:
@@ -185,17 +183,7 @@ class Trainer(Compiled):
         self.refresh()
         self.reset_metrics()
         self._feed.load(*arrays)
-        one_by_one = callbacks.wants_batches("test")
-        for before, step, count in self._batches("test", len(arrays[0]), batch_size):
-            done = 0
-            while done < count:
-                if one_by_one:
-                    callbacks.on_test_batch_begin(before + done)
-                done += step.run(1 if one_by_one else count - done)
-                if one_by_one:
-                    callbacks.on_test_batch_end(before + done - 1, self._logs())
-                if bar is not None:
-                    bar.update(before + done, self._logs())
+        self._run("test", len(arrays[0]), batch_size, callbacks, _nothing if bar is None else bar.update)
         return self._logs()
 
     # --- evaluate, predict, single batches ---
@@ -274,16 +262,7 @@ class Trainer(Compiled):
         try:
             self._feed.load(samples)
             self._feed.collect(self.compute_output_shape(samples.shape))
-            one_by_one = every_callback.wants_batches("predict")
-            for before, step, count in self._batches("predict", len(samples), batch_size):
-                done = 0
-                while done < count:
-                    if one_by_one:
-                        every_callback.on_predict_batch_begin(before + done)
-                    done += step.run(1 if one_by_one else count - done)
-                    if one_by_one:
-                        every_callback.on_predict_batch_end(before + done - 1)
-                    bar.update(before + done)
+            self._run("predict", len(samples), batch_size, every_callback, bar.update)
             result = self._feed.collected()
         finally:
             bar.close()
