@@ -64,7 +64,9 @@ def _parser() -> ArgumentParser:
     demo = commands.add_parser("demo", help="train a network, draw its learning curve, compare with NumPy")
     demo.set_defaults(run=_demo)
     demo.add_argument("--output", metavar="DIR", type=Path, default=Path("fastnn-demo"), help="default: %(default)s")
-    demo.add_argument("--data", choices=("digits", "mnist"), default="digits", help="default: %(default)s, in the package")
+    demo.add_argument(
+        "--data", choices=("digits", "mnist"), default="digits", help="default: %(default)s, in the package"
+    )
     demo.add_argument("--epochs", metavar="N", type=_at_least(1), help="default: 25 (digits), 3 (mnist)")
     demo.add_argument("--seed", metavar="S", type=_at_least(0, 2**63 - 1), default=0, help="default: %(default)s")
 
@@ -132,7 +134,9 @@ def _bench(arguments: Namespace, parser: ArgumentParser) -> int:
 
     selected = bench.select(arguments.filter, arguments.quick)
     if not selected:
-        parser.error(f"argument --filter: no case has {arguments.filter!r} in its name; without it, bench lists them all")
+        parser.error(
+            f"argument --filter: no case has {arguments.filter!r} in its name; without it, bench lists them all"
+        )
     for path in filter(None, (arguments.json, arguments.markdown)):
         path.open("a").close()  # an error now rather than after minutes
     seconds = arguments.seconds or (bench.QUICK_SECONDS if arguments.quick else bench.SECONDS)

@@ -19,7 +19,10 @@ from fastnn.layers import Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPool
 from fastnn.layers.core import InputSpec
 
 CURVE, MODEL = "learning-curve.png", "model.fastnn"
-LEARNING_RATE, LAST_RATE = 0.002, 0.1  # large steps first; in the last epoch a tenth, so that the result does not depend on luck
+LEARNING_RATE, LAST_RATE = (
+    0.002,
+    0.1,
+)  # large steps first; in the last epoch a tenth, so that the result does not depend on luck
 TIMED = {  # workload -> what it is
     "mlp300_b128_adam": "MLP 784-300-200-100-10, batch 128, Adam",
     "lenet_b64_adam": "LeNet on 28 x 28 pixels, batch 64, Adam",
@@ -119,7 +122,7 @@ def run(
 
 def _scaled(images: NDArray[np.uint8], plan: Plan) -> Float32:
     """Return images (N, H, W) as (N, H, W, 1) with values from 0 to 1."""
-    return (images / np.float32(plan.brightest))[..., None]
+    return (images.astype(np.float32) / np.float32(plan.brightest))[..., None]
 
 
 def _train(
@@ -185,7 +188,9 @@ def _save_and_reload(model: Sequential, x: Float32, path: Path) -> bool:
 
 def _time_steps() -> None:
     """Print how long a training step takes in C++ and in NumPy, in turns."""
-    print("\nOne training step (median), the C++ kernels and their NumPy twin in turns, after checking that they agree:")
+    print(
+        "\nOne training step (median), the C++ kernels and their NumPy twin in turns, after checking that they agree:"
+    )
     for name, title in TIMED.items():
         workload = workloads.get(name)
         workloads.verify(workload)

@@ -63,6 +63,8 @@ def plot_history(
         figure.suptitle(title or "Learning curve")
     for panel, name in zip(figure.axes if axes is None else axes, names):
         _draw(panel, name, epochs, values, every)
+        if axes is None:
+            panel.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     if path is not None:
         os.makedirs(os.path.dirname(os.fspath(path)) or ".", exist_ok=True)
         figure.savefig(path, dpi=150)

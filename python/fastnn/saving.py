@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -45,9 +46,8 @@ def write_atomically(filepath: FileName, content: bytes, overwrite: bool = True)
     if path.suffix in (".keras", ".h5", ".hdf5"):
         checks.fail("save", "a path ending in .fastnn", str(path), "the file is a safetensors file, not a Keras one")
     folder = path.parent
-    for stray in folder.glob(f".{path.name}.*.part"):  # of a save that was killed
-        stray.unlink(missing_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=folder)
+    _remove_strays(folder, path.name)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.{os.getpid()}-", suffix=".part", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -65,6 +65,24 @@ def write_atomically(filepath: FileName, content: bytes, overwrite: bool = True)
         os.fsync(folder_handle)
     finally:
         os.close(folder_handle)
+
+
+def _remove_strays(folder: Path, name: str) -> None:
+    """Remove what saves to this name left unfinished when their process was killed."""
+    for stray in folder.iterdir():
+        match = re.fullmatch(re.escape(f".{name}.") + r"(\d+)-\w+\.part", stray.name)
+        if match and not _runs(int(match[1])):
+            stray.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _checksum(array: NDArray[Any]) -> int:
@@ -218,13 +236,18 @@ def save_model(model: Sequential, filepath: FileName, overwrite: bool = True) ->
     _write(filepath, _weights(model) | tensors, description, overwrite)
 
 
+def _count(name: str, value: Any) -> int:
+    return checks.integer("load_model", name, value, 0, 2**63 - 1)
+
+
 def _restore_training(model: Sequential, tensors: Tensors, state: Mapping[str, Any]) -> None:
     for layer in model.layers:
         for name, array in layer.counters.items():
             array[...] = tensors[f"counters/{layer.name}/{name}"]
         if layer.name in state["seeds"]:
-            layer.seed = int(state["seeds"][layer.name])  # type: ignore[attr-defined]
-    model.shuffle_seed, model.epochs_shuffled = int(state["shuffle_seed"]), int(state["epochs_shuffled"])
+            layer.seed = _count("seed", state["seeds"][layer.name])  # type: ignore[attr-defined]
+    model.shuffle_seed = _count("shuffle_seed", state["shuffle_seed"])
+    model.epochs_shuffled = _count("epochs_shuffled", state["epochs_shuffled"])
     if "optimizer" not in state or "loss" not in state:
         return
     wanted = [m if isinstance(m, str) else metrics.deserialize(m) for m in state["metrics"]]

@@ -1,7 +1,7 @@
 """`fastnn bench`: how fast the kernels and whole training steps are on this machine, against NumPy and against the machine's roofs.
 
-`timing` takes turns, `cases` are the kernels, `workloads` the training steps, `plain_numpy` the programs a course would write,
-`machine` measures the roofs, `report` prints.
+`kernels` and `workloads` (training steps) are what is timed, `plain_numpy` the programs a course would write; `cases` checks and
+runs a kernel, `timing` takes turns, `machine` measures the roofs, `report` prints.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Callable
 
 from fastnn import config
-from fastnn.bench import cases, machine, report, timing, workloads
+from fastnn.bench import cases, kernels, machine, report, timing, workloads
 from fastnn.bench.cases import KernelCase
 from fastnn.bench.report import Report, Row
 from fastnn.bench.workloads import Workload
@@ -33,8 +33,8 @@ def select(text: str = "", quick: bool = False) -> list[KernelCase | Workload]:
         >>> [case.name for case in bench.select("lenet_b64")]
         ['lenet_b64_adam']
     """
-    everything = [*cases.kernel_cases(quick), *(w for w in workloads.WORKLOADS if w.quick or not quick)]
-    return [case for case in everything if text in case.name]
+    everything: list[KernelCase | Workload] = [*kernels.kernel_cases(), *workloads.WORKLOADS]
+    return [case for case in everything if text in case.name and (case.quick or not quick)]
 
 
 def run(

@@ -80,7 +80,7 @@ def describe() -> dict[str, Any]:
     Example:
         >>> from fastnn.bench.machine import describe
         >>> sorted(describe())[:3]
-        ['available_isas', 'blas', 'fastnn']
+        ['architecture', 'available_isas', 'blas']
     """
     return {
         "processor": config.cpu_name(),

@@ -104,14 +104,14 @@ class Convolution:
         return (self.columns @ w.reshape(-1, k) + b).reshape(*columns.shape[:3], k)
 
     def backward(self, dout: Float32, need_dx: bool) -> Float32 | None:
-        self.filter_gradient(dout)
+        self.grads = list(self.filter_gradient(dout))
         return self.input_gradient(dout) if need_dx else None
 
-    def filter_gradient(self, dout: Float32) -> None:
-        """Set the gradients of the parameters."""
+    def filter_gradient(self, dout: Float32) -> tuple[Float32, Float32]:
+        """Return the gradients of w and b."""
         w = self.params[0]
         rows = dout.reshape(-1, w.shape[3])
-        self.grads = [(self.columns.T @ rows).reshape(w.shape), rows.sum(axis=0)]
+        return (self.columns.T @ rows).reshape(w.shape), rows.sum(axis=0)
 
     def input_gradient(self, dout: Float32) -> Float32:
         """Return the gradient of the input."""

@@ -71,9 +71,7 @@ class Row:
     def cells(self) -> list[str]:
         """Return the table's cells."""
         own = f"{duration(self.seconds('fastnn'))} ±{self.timings['fastnn'].spread:.0%}"
-        others = [
-            f"{duration(self.seconds(p))} {self.ratio(p):6.2f}x" if p in self.timings else "-" for p in PROGRAMS
-        ]
+        others = [f"{duration(self.seconds(p))} {self.ratio(p):6.2f}x" if p in self.timings else "-" for p in PROGRAMS]
         unit = "GFLOP/s" if self.roof.bound == "peak" else "GB/s"
         rate = f"{self.roof.amount / self.seconds('fastnn') / 1e9:.1f} {unit}"
         return [self.name, own, *others, rate, f"{self.share:.0%} of {self.roof.bound}"]
@@ -107,16 +105,16 @@ def duration(seconds: float) -> str:
         >>> duration(0.00123), duration(4.5e-6)
         ('1.23 ms', '4.50 us')
     """
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= scale:
-            break
-    value = seconds / scale
+    unit, scale = next((u, s) for u, s in (("s", 1.0), ("ms", 1e-3), ("us", 0.0)) if seconds >= s)
+    value = seconds / (scale or 1e-6)
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
 
 
 def line(cells: tuple[str, ...] | list[str]) -> str:
     """Return cells as a line of the terminal's table."""
-    first, *rest = (cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(cells, WIDTHS)))
+    first, *rest = (
+        cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(cells, WIDTHS))
+    )
     return (first + "".join(rest)).rstrip()
 
 
@@ -147,7 +145,8 @@ class Report:
         """Return what a reader must know: how to read it, where fastnn is slower, what was wrong, whether the machine was quiet."""
         notes = [
             "Medians, ± half the distance of the quartiles; x: time of the other program / fastnn's time, taken in turns.",
-            "of the roof: least time at the measured multiply-add peak, or memory bandwidth at that size, / fastnn's time.",
+            "of the roof: least time at the measured multiply-add peak, or at a triad's bandwidth at that size, / fastnn's time;"
+            " the triad also reads the lines it writes, uncounted, so a kernel that works in place may exceed 100 % of memory.",
         ]
         for program, title in PROGRAMS.items():
             slower = [f"{row.name} ({row.ratio(program):.2f}x)" for row in self.rows if self._loses(row, program)]

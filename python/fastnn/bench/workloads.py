@@ -225,7 +225,9 @@ def programs(workload: Workload) -> dict[str, Program]:
 
         def run(calls: int) -> None:
             with using_backend(backend):
-                model.fit(x, y, batch_size=workload.batch, epochs=calls, verbose=0)
+                history = model.fit(x, y, batch_size=workload.batch, epochs=calls, verbose=0)
+            if history.interrupted:  # fit ends quietly at Ctrl-C, a benchmark must not go on
+                raise KeyboardInterrupt
 
         return run
 

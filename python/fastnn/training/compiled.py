@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,9 @@ class Compiled:
         self._loss_tracker = metrics.Mean("loss")
         self._feed = data.Feed()
         self._steps = Steps()
+        self._lock = threading.RLock()
+        self._depth = 0  # calls of fit, evaluate, predict within each other, through callbacks
+        self._trained_by: int | None = None  # thread that runs fit
         self._told_eager = False
         self.shuffle_seed = config.next_seed()
         self.epochs_shuffled = 0
@@ -166,6 +171,29 @@ class Compiled:
     def metrics_names(self) -> list[str]:
         """The keys of logs: "loss" and the metrics."""
         return ["loss", *(m.name for m in self.metrics)]
+
+    @contextmanager
+    def exclusively(self, who: str) -> Iterator[None]:
+        """Keep other threads off the model, and leave the feed (and, within fit, the metrics) as they were.
+
+        Raises:
+            RuntimeError: if another thread trains the model: its weights change all the time, and waiting could take hours.
+        """
+        if self._trained_by not in (None, threading.get_ident()):
+            raise RuntimeError(
+                checks.message(
+                    who, "a model that no other thread trains", f"'{self.name}', which one does", "wait for its fit"
+                )
+            )
+        with self._lock, self._feed.borrowed():
+            nested = [(m.state, m.state.copy()) for m in (self._loss_tracker, *self.metrics)] if self._depth else []
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                for state, before in nested:
+                    state[...] = before
 
     def reset_metrics(self) -> None:
         """Forget what loss and metrics have seen."""

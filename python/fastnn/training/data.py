@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -116,9 +117,19 @@ class Feed:
         self._order_cell[0] = 0 if order is None else order.ctypes.data
         self.position[0] = 0
 
-    def clear(self) -> None:
-        """Let go of the arrays."""
-        self._arrays, self._order, self._result = {}, None, None
+    @contextmanager
+    def borrowed(self) -> Iterator[None]:
+        """Put everything back afterwards: a callback may use the model in the middle of an epoch."""
+        arrays, order, result, place = self._arrays, self._order, self._result, int(self.position[0])
+        try:
+            yield
+        finally:
+            self._arrays, self._result = arrays, result
+            for name, array in arrays.items():
+                self._cells[name][0] = 0 if array is None else array.ctypes.data
+            self._result_cell[0] = 0 if result is None else result.ctypes.data
+            self.reorder(order)
+            self.position[0] = place
 
     def _samples(self) -> int:
         x = self._arrays["x"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import functools
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +19,25 @@ from fastnn.training.compiled import Compiled, Logs
 from fastnn.training.history import History
 from fastnn.training.progress import ProgressBar
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 def _nothing(done: int, logs: Logs) -> None:
     """Do nothing after a run of steps."""
+
+
+def exclusive(method: Callable[P, T]) -> Callable[P, T]:
+    """Run a method of a model under `Compiled.exclusively`."""
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        model = args[0]
+        assert isinstance(model, Compiled)
+        with model.exclusively(method.__name__):
+            return method(*args, **kwargs)
+
+    return call
 
 
 class Trainer(Compiled):
@@ -27,6 +45,7 @@ class Trainer(Compiled):
 
     # --- fit ---
 
+    @exclusive
     def fit(
         self,
         x: Any = None,
@@ -94,6 +113,7 @@ class Trainer(Compiled):
         )
         history = next(c for c in every_callback.callbacks if isinstance(c, History))
         self.history, self.stop_training, history.interrupted = history, False, False
+        outer, self._trained_by = self._trained_by, threading.get_ident()
         every_callback.on_train_begin()
         try:
             for epoch in range(initial_epoch, epochs):
@@ -112,7 +132,7 @@ class Trainer(Compiled):
         except KeyboardInterrupt:
             history.interrupted = True
         finally:
-            self._feed.clear()
+            self._trained_by = outer
         every_callback.on_train_end()
         return history
 
@@ -188,6 +208,7 @@ class Trainer(Compiled):
 
     # --- evaluate, predict, single batches ---
 
+    @exclusive
     def evaluate(
         self,
         x: Any = None,
@@ -224,7 +245,6 @@ class Trainer(Compiled):
             logs = self._test(arrays, batch_size, every_callback, bar)
         finally:
             bar.close()
-            self._feed.clear()
         every_callback.on_test_end(logs)
         return self._result(logs, return_dict)
 
@@ -234,6 +254,7 @@ class Trainer(Compiled):
         values = [logs[name] for name in self.metrics_names]
         return values if len(values) > 1 else values[0]
 
+    @exclusive
     def predict(
         self,
         x: Any,
@@ -266,10 +287,10 @@ class Trainer(Compiled):
             result = self._feed.collected()
         finally:
             bar.close()
-            self._feed.clear()
         every_callback.on_predict_end()
         return result
 
+    @exclusive
     def train_on_batch(
         self,
         x: Any,
@@ -282,11 +303,13 @@ class Trainer(Compiled):
         arrays = self._training_arrays(x, y, sample_weight, class_weight)
         return self._on_batch("train", arrays, return_dict)
 
+    @exclusive
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Return the loss, or [loss, metrics...], of these samples."""
         arrays = self._training_arrays(x, y, sample_weight, None)
         return self._on_batch("test", arrays, return_dict)
 
+    @exclusive
     def predict_on_batch(self, x: Any) -> Float32:
         """Return the outputs for these samples."""
         return self.predict(x, batch_size=max(len(x), 1), verbose=0)
@@ -296,5 +319,4 @@ class Trainer(Compiled):
         self.reset_metrics()
         self._feed.load(*arrays)
         self._step(mode, rows).run(1)
-        self._feed.clear()
         return self._result(self._logs(), return_dict)
