@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastnn import checks, ops, reference
 from fastnn.checks import Float32
+from fastnn.recordable import is_recordable
 
 
 class Activation:
@@ -25,6 +26,8 @@ class Activation:
         [0.0, 2.0]
     """
 
+    recordable: ClassVar[bool] = True
+
     def __init__(self, kind: str, alpha: float = 0.0, name: str | None = None) -> None:
         self.kind = kind
         self.alpha = checks.number("Activation", "alpha", alpha, 0.0)
@@ -37,8 +40,8 @@ class Activation:
 
     @property
     def fusable(self) -> bool:
-        """Whether a product's epilogue may apply it (the input is not needed afterwards)."""
-        return self.kind != "softmax" and self.from_output
+        """Whether a product's epilogue may apply it: the kernel's own function, whose input is not needed afterwards."""
+        return self.kind != "softmax" and self.from_output and is_recordable(self)
 
     def forward(self, x: Float32) -> Float32:
         """Return f(x) as a new array (x itself for linear)."""

@@ -91,7 +91,10 @@ def _pairs(who: str, y_pred: Any) -> Float32:
 
 def _labels(who: str, y_true: Any, rows: int) -> NDArray[np.int32]:
     if not (isinstance(y_true, np.ndarray) and y_true.dtype == np.int32):
-        y_true = np.ascontiguousarray(checks.array(who, "y_true", y_true), np.int32)
+        given = checks.array(who, "y_true", y_true)
+        y_true = np.ascontiguousarray(given, np.int32)
+        if (y_true != given).any():
+            checks.fail(who, "class numbers", "fractions, NaN or numbers beyond 32 bits")
     if y_true.size != rows:
         checks.fail(
             who, f"{rows} integer labels", f"shape {y_true.shape}", "one-hot targets go with CategoricalAccuracy"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from fastnn import checks, ops, saving
 from fastnn.checks import Float32
@@ -37,6 +37,8 @@ class Sequential(Trainer):
         >>> model.predict(np.zeros((2, 28, 28)), verbose=0).shape
         (2, 10)
     """
+
+    recordable: ClassVar[bool] = True
 
     def __init__(self, layers: Iterable[Layer | InputSpec] | None = None, name: str | None = None) -> None:
         super().__init__()

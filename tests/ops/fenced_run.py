@@ -64,7 +64,7 @@ def fenced(x: Any, at_end: bool) -> Any:
 
 def product_calls(rng: Generator, n: int) -> dict[str, Call]:
     """Return products with n in each place, all ways around."""
-    calls = {}
+    calls: dict[str, Call] = {}
     for m, cols, k in ((1, n, 3), (n, 3, 2), (3, n, n), (2, 5, n), (n, n, 1), (131, n, 5)):
         for ta, tb in ((False, False), (True, False), (False, True), (True, True)):
             a, b = normal(rng, *((k, m) if ta else (m, k))), normal(rng, *((cols, k) if tb else (k, cols)))

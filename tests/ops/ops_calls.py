@@ -146,7 +146,7 @@ CONVOLUTIONS: dict[str, Convolution] = {
 
 def convolution_calls(rng: Generator, cases: dict[str, Convolution] = CONVOLUTIONS) -> dict[str, Call]:
     """Return the three products of every convolution."""
-    calls = {}
+    calls: dict[str, Call] = {}
     for label, (x_shape, kernel_shape, options) in cases.items():
         x, kernel, bias = normal(rng, *x_shape), normal(rng, *kernel_shape), normal(rng, kernel_shape[3])
         dy = normal(rng, *ops.conv2d_forward(x, kernel, **options).shape)
@@ -188,7 +188,7 @@ POOLS: dict[str, Pooling] = {
 
 def pool_calls(rng: Generator, cases: dict[str, Pooling] = POOLS) -> dict[str, Call]:
     """Return pooling over windows that lie side by side, overlap, or leave gaps."""
-    calls = {}
+    calls: dict[str, Call] = {}
     for label, (shape, options) in cases.items():
         x = normal(rng, *shape)
         y, index = ops.max_pool2d_forward(x, **options)

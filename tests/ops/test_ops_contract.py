@@ -198,4 +198,4 @@ def test_unknown_settings_are_refused() -> None:
         with pytest.raises(ValueError, match=rf"set_num_threads: expected count .*got {count}"):
             config.set_num_threads(count)
     with pytest.raises(TypeError, match="set_num_threads: expected count"):
-        config.set_num_threads(2.0)  # type: ignore[arg-type]
+        config.set_num_threads(2.0)

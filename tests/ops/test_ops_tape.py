@@ -63,7 +63,7 @@ class Training:
         ops.count_matches("sparse", probs, t, self.right)
         assert dlogits is not None
         dd = ops.dense_backward(d.reshape(self.batch, -1), dense, dlogits, ddense, ddense_bias)
-        dc = ops.dropout_backward(dd.reshape(c.shape), 0.25, 7, 1, used)  # type: ignore[union-attr]
+        dc = ops.dropout_backward(dd.reshape(c.shape), 0.25, 7, 1, used)
         db = ops.max_pool2d_backward(dc, index, b.shape, **POOL)
         da = ops.batch_norm_backward(a, db, gamma, mean, rstd, dgamma, dbeta)
         da = ops.activation_backward(da, None, a, "relu")

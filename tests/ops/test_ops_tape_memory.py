@@ -43,7 +43,7 @@ def program(seed: int, inputs: list[Array], w: Array) -> list[Array]:
         elif kind == 2:
             live.append(ops.permute(ops.permute(x, (1, 0)), (1, 0)))
         elif kind == 3:
-            live.append(ops.dense_backward(x, w, x, None))  # type: ignore[arg-type]
+            live.append(ops.dense_backward(x, w, x, None))
         else:
             live.append(ops.activation_forward(x, ("sigmoid", "gelu")[kind - 4]))
         while len(live) > 3 and rng.random() < 0.6:

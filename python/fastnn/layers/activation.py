@@ -115,7 +115,7 @@ class ELU(Activation):
 
     Example:
         >>> import numpy as np
-        >>> float(fastnn.layers.ELU()(np.array([[-1.0]]))[0, 0].round(4))
+        >>> round(float(fastnn.layers.ELU()(np.array([[-1.0]]))[0, 0]), 4)
         -0.6321
     """
 

@@ -40,7 +40,11 @@ class CallbackList(Callback):
         **params: Any,
     ) -> None:
         self.callbacks: list[Callback] = []
-        for callback in [callbacks] if isinstance(callbacks, Callback) else callbacks or []:
+        if isinstance(callbacks, Callback):
+            callbacks = [callbacks]
+        if callbacks is not None and not isinstance(callbacks, Iterable):
+            checks.fail_type("callbacks", "a list of Callback objects", checks.describe(callbacks))
+        for callback in callbacks or []:
             self.append(callback)
         if add_history and not any(isinstance(callback, History) for callback in self.callbacks):
             self.append(History())

@@ -51,6 +51,7 @@ class Compiled:
         self._feed = data.Feed()
         self._steps = Steps()
         self._lock = threading.RLock()
+        self._output_rows: dict[tuple[int, ...], tuple[int, ...]] = {}  # by shape of an input row, once seen
         self._depth = 0  # calls of fit, evaluate, predict within each other, through callbacks
         self._trained_by: int | None = None  # thread that runs fit
         self._told_eager = False
@@ -276,7 +277,7 @@ class Compiled:
             parts += [self.loss, *self.metrics]
         if mode == "train":
             parts.append(self.optimizer)
-        record = config.backend() == "native" and not self.run_eagerly and all(map(is_recordable, parts))
+        record = config.backend() == "native" and not self.run_eagerly and not self._python_parts(parts)
         key = (
             mode,
             rows,
@@ -288,6 +289,11 @@ class Compiled:
         )
         return self._steps.get(key, lambda: self._new_step(mode, rows, record))
 
+    def _python_parts(self, parts: Sequence[Any]) -> list[str]:
+        """Return the classes among the model, its parts and their activations that compute in Python."""
+        activations = [layer.activation for layer in self.layers if isinstance(layer, ActivatedLayer)]
+        return [type(p).__name__ for p in (self, *parts, *activations) if not is_recordable(p)]
+
     def _new_step(self, mode: str, rows: int, record: bool) -> Step:
         guarded: list[NDArray[Any]] = [self._loss_tracker.state, *(m.state for m in self.metrics)]
         for layer in self.layers:
@@ -296,8 +302,7 @@ class Compiled:
 
     def _tell_if_eager(self, verbose: int | str) -> None:
         """Say once that a part written in Python makes every step go through Python."""
-        parts = [*self.layers, self.loss, *self.metrics, self.optimizer]
-        slow = [type(p).__name__ for p in parts if not is_recordable(p)]
+        slow = self._python_parts([*self.layers, self.loss, *self.metrics, self.optimizer])
         if slow and verbose and not self._told_eager and not self.run_eagerly:
             self._told_eager = True
             warnings.warn(

@@ -67,7 +67,8 @@ class CSVLogger(Callback):
     ...     log = callbacks.CSVLogger(os.path.join(folder, "log.csv"))
     ...     log.on_train_begin()
     ...     log.on_epoch_end(0, {"loss": 0.5, "val_loss": 0.75})
-    ...     print(open(log.filename).read().strip())
+    ...     with open(log.filename) as file:
+    ...         print(file.read().strip())
     epoch,loss,val_loss
     0,0.5,0.75
     """

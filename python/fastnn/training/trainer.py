@@ -100,6 +100,9 @@ class Trainer(Compiled):
         checks.integer("fit", "epochs", epochs, 0)
         checks.integer("fit", "initial_epoch", initial_epoch, 0)
         every = checks.integer("fit", "validation_freq", validation_freq, 1)
+        checks.boolean("fit", "shuffle", shuffle)
+        if validation_batch_size is not None:
+            checks.integer("fit", "validation_batch_size", validation_batch_size, 1)
         share = checks.number("fit", "validation_split", validation_split, 0.0, below=1.0)
         samples, truth, weights = self._training_arrays(x, y, sample_weight, class_weight)
         validation = self._validation_arrays(validation_data)
@@ -282,9 +285,11 @@ class Trainer(Compiled):
         every_callback.on_predict_begin()
         try:
             self._feed.load(samples)
-            self._feed.collect(self.compute_output_shape(samples.shape))
+            row = samples.shape[1:]
+            self._feed.collect((None, *self._output_rows.get(row, self.compute_output_shape(samples.shape)[1:])))
             self._run("predict", len(samples), batch_size, every_callback, bar.update)
             result = self._feed.collected()
+            self._output_rows[row] = result.shape[1:]
         finally:
             bar.close()
         every_callback.on_predict_end()
@@ -312,7 +317,8 @@ class Trainer(Compiled):
     @exclusive
     def predict_on_batch(self, x: Any) -> Float32:
         """Return the outputs for these samples."""
-        return self.predict(x, batch_size=max(len(x), 1), verbose=0)
+        samples = data.inputs("predict", x)
+        return self.predict(samples, batch_size=max(len(samples), 1), verbose=0)
 
     def _on_batch(self, mode: str, arrays: tuple[Any, Any, Any], return_dict: bool) -> Any:
         rows = len(arrays[0])

@@ -1,0 +1,144 @@
+"""Ctrl-C during a training: fit returns at once, the model is as after a whole number of steps, training can go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+# Trains again and again; every training is interrupted from outside and then checked against one that does as many steps.
+CHILD = """
+import json, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from fastnn import callbacks, config
+from test_replay import state
+from tiny import blobs, cnn, images, mlp
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
+kind, trials = sys.argv[2], int(sys.argv[3])
+if kind == "cnn":
+    x, y = images(320, size=28)
+    batch_size, make = 64, lambda: cnn(size=28, filters=12)
+else:
+    x, y = blobs(500)
+    batch_size, make = 16, lambda: mlp(hidden=64, run_eagerly=kind == "eager")
+options = {"validation_data": (x, y)} if kind == "validation" else {}
+steps = -(-len(x) // batch_size)
+
+def tell(**what):
+    print(json.dumps(what), flush=True)
+
+begin = callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: tell(begun=True) if epoch == 0 else None)
+for _ in range(trials):
+    model = make()
+    history = model.fit(x, y, batch_size, epochs=10**6, verbose=0, callbacks=[begin], **options)
+    returned = time.monotonic()
+    done = int(model.optimizer.iterations[0])
+
+    other = make()
+    if done // steps:
+        other.fit(x, y, batch_size, epochs=done // steps, verbose=0)
+    if done % steps:
+        def stop(batch, logs):
+            other.stop_training = batch + 1 == done % steps
+        other.fit(x, y, batch_size, verbose=0, callbacks=[callbacks.LambdaCallback(on_train_batch_end=stop)])
+    expected, found = state(other), state(model)
+    wrong = [name for name in expected if not np.array_equal(expected[name], found[name])]
+    again = model.fit(x, y, batch_size, epochs=1, verbose=0)
+    tell(
+        returned=returned, done=done, wrong=wrong, interrupted=history.interrupted,
+        goes_on=int(model.optimizer.iterations[0]) == done + steps and not again.interrupted,
+    )
+"""
+
+
+@contextmanager
+def running(kind: str, trials: int) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", CHILD, os.path.dirname(__file__), kind, str(trials)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def answer(child: subprocess.Popen[str]) -> dict[str, Any]:
+    assert child.stdout is not None
+    assert child.stderr is not None
+    text = child.stdout.readline()
+    assert text, child.stderr.read()
+    result: dict[str, Any] = json.loads(text)
+    return result
+
+
+@pytest.mark.parametrize(("kind", "trials"), [("mlp", 6), ("cnn", 5), ("eager", 3), ("validation", 3)])
+def test_interrupted_fit(kind: str, trials: int, record_property: Any) -> None:
+    delays, times = random.Random(kind), []
+    with running(kind, trials) as child:
+        for trial in range(trials):
+            assert answer(child) == {"begun": True}
+            time.sleep(0 if trial == 0 else delays.uniform(0.01, 0.35))  # the first while the first step is recorded
+            sent = time.monotonic()
+            child.send_signal(signal.SIGINT)
+            found = answer(child)
+            times.append(found["returned"] - sent)
+            assert found["interrupted"]
+            assert found["wrong"] == [], f"not the state after {found['done']} steps"
+            assert found["goes_on"]
+    record_property("longest_seconds", max(times))
+    print(f"{kind}: fit returned after at most {max(times):.3f} s, {sorted(round(t, 3) for t in times)}")
+    assert max(times) < 1.0  # 0.2 on a machine that does nothing else
+
+
+OTHERS = """
+import json, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from fastnn import callbacks
+from tiny import cnn, images
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+x, y = images(640, size=28)
+model = cnn(size=28, filters=12)
+expected = model.predict(x[:70], verbose=0)
+x, y = np.tile(x, (60, 1, 1, 1)), np.tile(y, 60)
+for use in ("predict", "evaluate"):
+    hook = {"predict": "on_predict_begin", "evaluate": "on_test_begin"}[use]
+    begin = callbacks.LambdaCallback(**{hook: lambda logs: print("{}", flush=True)})
+    data = [x] if use == "predict" else [x, y]
+    try:
+        getattr(model, use)(*data, verbose=0, callbacks=[begin])
+        raised = False
+    except KeyboardInterrupt:
+        raised = True
+    returned = time.monotonic()
+    same = np.array_equal(model.predict(x[:70], verbose=0), expected)
+    print(json.dumps({"returned": returned, "raised": raised, "same": same}), flush=True)
+"""
+
+
+def test_interrupted_predict_and_evaluate() -> None:
+    command = [sys.executable, "-c", OTHERS, os.path.dirname(__file__)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            for _ in range(2):
+                assert answer(child) == {}
+                time.sleep(0.05)
+                sent = time.monotonic()
+                child.send_signal(signal.SIGINT)
+                found = answer(child)
+                assert found["raised"], "it was done before the signal came"
+                assert found["same"]
+                assert found["returned"] - sent < 1.0
+        finally:
+            child.kill()
