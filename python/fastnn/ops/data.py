@@ -78,7 +78,11 @@ def gather_cells(
 @twin
 def store_rows(rows: Float32, target: Float32, position: NDArray[np.int64]) -> None:
     """Write rows into target, from row position[0] on."""
-    if type(target) is not np.ndarray or target.dtype != FLOAT32 or not (target.flags.c_contiguous and target.flags.aligned):
+    if (
+        type(target) is not np.ndarray
+        or target.dtype != FLOAT32
+        or not (target.flags.c_contiguous and target.flags.aligned)
+    ):
         checks.fail_type("store_rows", "target as a C-contiguous float32 array", checks.describe(target))
     if not target.flags.writeable:
         checks.fail("store_rows", "target to be writeable", "a read-only array")
