@@ -27,8 +27,8 @@ from tiny import blobs, cnn, images, mlp
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
 kind, trials = sys.argv[2], int(sys.argv[3])
 if kind == "cnn":
-    x, y = images(320, size=28)
-    batch_size, make = 64, lambda: cnn(size=28, filters=12)
+    x, y = images(640, size=28)  # long steps: most signals come in the middle of one
+    batch_size, make = 256, lambda: cnn(size=28, filters=16)
 else:
     x, y = blobs(500)
     batch_size, make = 16, lambda: mlp(hidden=64, run_eagerly=kind == "eager")
