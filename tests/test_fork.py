@@ -15,8 +15,7 @@ import os, sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from fastnn import config
-from test_replay import state
-from tiny import blobs, cnn, images, mlp
+from tiny import blobs, cnn, images, mlp, state
 
 config.set_num_threads(2)
 x, y = images(64, size=16)

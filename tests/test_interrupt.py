@@ -11,9 +11,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytest
+from tiny import Array, blobs, mlp, state
+
+from fastnn import Sequential, callbacks
 
 # Trains again and again; every training is interrupted from outside and then checked against one that does as many steps.
 CHILD = """
@@ -21,8 +26,7 @@ import json, signal, sys, time
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from fastnn import callbacks, config
-from test_replay import state
-from tiny import blobs, cnn, images, mlp
+from tiny import blobs, cnn, images, mlp, state
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
 kind, trials = sys.argv[2], int(sys.argv[3])
@@ -142,3 +146,74 @@ def test_interrupted_predict_and_evaluate() -> None:
                 assert found["returned"] - sent < 1.0
         finally:
             child.kill()
+
+
+# ---------------------------------------------------------------- at every line
+
+TRACED = ("/training/step.py", "/training/compiled.py", "/optimizers/base.py")
+
+
+def two_steps(run_eagerly: bool, stop_after: int | None = None) -> Sequential:
+    """Return a model after its first training steps, two unless stopped before."""
+    model, (x, y) = mlp(run_eagerly=run_eagerly), blobs(32)
+    model.evaluate(x[:1], y[:1], verbose=0)  # all that happens only once in a process
+
+    def stop(batch: int, logs: Any) -> None:
+        model.stop_training = batch + 1 == stop_after
+
+    hooks = [callbacks.LambdaCallback(on_train_batch_end=stop)] if stop_after else []
+    if stop_after != 0:
+        model.fit(x, y, 16, callbacks=hooks, verbose=0)
+    return model
+
+
+def interrupt_at(line: int, run_eagerly: bool) -> tuple[Sequential, bool]:
+    """Train while Ctrl-C arrives at the given line that is executed; return the model, and whether there was such a line."""
+    model, (x, y) = mlp(run_eagerly=run_eagerly), blobs(32)
+    model.evaluate(x[:1], y[:1], verbose=0)
+    count = 0
+
+    def trace(frame: FrameType, event: str, arg: Any) -> Any:
+        nonlocal count
+        if not frame.f_code.co_filename.endswith(TRACED):
+            return None
+        if event == "line":
+            count += 1
+            if count == line:
+                sys.settrace(None)
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    sys.settrace(trace)
+    try:
+        model.fit(x, y, 16, verbose=0)
+    except KeyboardInterrupt:
+        pass  # before the first step
+    finally:
+        sys.settrace(None)
+    return model, count >= line
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_interrupt_at_every_line(run_eagerly: bool) -> None:
+    handler, tracer = signal.signal(signal.SIGINT, signal.default_int_handler), sys.gettrace()
+    try:
+        after = [state(two_steps(run_eagerly, n)) for n in (0, 1, 2)]
+        line, reached, seen = 0, True, set()
+        while reached:
+            line += 1
+            model, reached = interrupt_at(line, run_eagerly)
+            found = state(model)
+            done = int(found["iterations"][0])
+            seen.add(done)
+            wrong = [name for name in found if not same(found[name], after[done][name])]
+            assert wrong == [], f"Ctrl-C at line {line} executed: not the state after {done} steps"
+    finally:
+        sys.settrace(tracer)
+        signal.signal(signal.SIGINT, handler)
+    assert line > 100
+    assert seen == {0, 1, 2}
+
+
+def same(a: Array, b: Array) -> bool:
+    return bool(np.array_equal(a, b))

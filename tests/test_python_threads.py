@@ -10,8 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from test_replay import assert_same, state, train
-from tiny import Array, blobs, cnn, images, mlp
+from tiny import Array, assert_same, blobs, cnn, images, mlp, state, train
 
 
 def in_threads(jobs: list[Callable[[], dict[str, Array]]]) -> list[dict[str, Array]]:

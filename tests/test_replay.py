@@ -10,41 +10,13 @@ import numpy as np
 import pytest
 from cases import FIRST, ObjectCase, every_optimizer
 from gradcheck import normal
-from tiny import Array, X, Y, blobs, cnn, images, line, mlp
+from tiny import Array, X, Y, assert_same, blobs, cnn, images, line, mlp, state, train
 from tolerances import assert_bits
 
 from fastnn import Sequential, callbacks, config, layers, losses, metrics, ops, optimizers
 from fastnn.layers import Activation, Dense, Dropout, Input
 
 Make = Callable[..., Sequential]
-
-
-def state(model: Sequential) -> dict[str, Array]:
-    """Return everything that training changes, by name."""
-    arrays: dict[str, Array] = {p.name.split("/", 1)[1] + str(i): p.numpy() for i, p in enumerate(model.weights)}
-    arrays |= {f"counter {i}": c.copy() for i, x in enumerate(model.layers) for c in x.counters.values()}
-    if model.optimizer is not None:
-        arrays |= {f"slot {name}": slot.copy() for name, slot in model.optimizer.slots.items()}
-        arrays["iterations"] = model.optimizer.iterations.copy()
-    return arrays
-
-
-def assert_same(one: dict[str, Array], other: dict[str, Array]) -> None:
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        assert_bits(np.asarray(value), np.asarray(other[name]), name)
-
-
-def train(model: Sequential, x: Any, y: Any, epochs: int = 3, batch_size: int = 16, **options: Any) -> dict[str, Array]:
-    """Train, with a partial last batch and validation; return the model's state, history and predictions."""
-    n = len(x) - 7
-    history = model.fit(
-        x[:n], y[:n], batch_size, epochs, validation_data=(x[n:], y[n:]), validation_batch_size=3, verbose=0, **options
-    ).history
-    assert set(history) >= {"loss", "val_loss"}
-    result = state(model) | {f"history {name}": np.array(values) for name, values in history.items()}
-    result["predictions"] = model.predict(x, 9, verbose=0)
-    return result | {"evaluation": np.array(model.evaluate(x, y, 11, verbose=0))}
 
 
 def assert_replay_is_eager(make: Make, x: Any, y: Any, **options: Any) -> None:

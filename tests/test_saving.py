@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from cases import ObjectCase, every_optimizer
 from safetensors.numpy import load_file
-from test_replay import assert_same, state
-from tiny import Array, X, Y, blobs, cnn, images, line, mlp
+from tiny import Array, X, Y, assert_same, blobs, cnn, images, line, mlp, state
 from tolerances import assert_bits
 
 from fastnn import Sequential, config, layers, losses, metrics

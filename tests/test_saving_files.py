@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 from gradcheck import normal
 from safetensors.numpy import save_file
-from test_replay import assert_same, state
-from tiny import X, Y, line
+from tiny import X, Y, assert_same, line, state
 
 from fastnn import Sequential, saving
 from fastnn.models import load_model

@@ -1,4 +1,4 @@
-"""Small models and data, the same ones at every call."""
+"""Small models and data, the same ones at every call, and all that a training changes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from gradcheck import normal
 from numpy.typing import NDArray
+from tolerances import assert_bits
 
 from fastnn import Sequential, config
 from fastnn.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D, ReLU
@@ -68,3 +69,31 @@ def cnn(optimizer: Any = "adam", size: int = 9, filters: int = 4, **compiled: An
     )
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], **compiled)
     return model
+
+
+def state(model: Sequential) -> dict[str, Array]:
+    """Return everything that training changes, by name."""
+    arrays: dict[str, Array] = {p.name.split("/", 1)[1] + str(i): p.numpy() for i, p in enumerate(model.weights)}
+    arrays |= {f"counter {i}": c.copy() for i, x in enumerate(model.layers) for c in x.counters.values()}
+    if model.optimizer is not None:
+        arrays |= {f"slot {name}": slot.copy() for name, slot in model.optimizer.slots.items()}
+        arrays["iterations"] = model.optimizer.iterations.copy()
+    return arrays
+
+
+def assert_same(one: dict[str, Array], other: dict[str, Array]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert_bits(np.asarray(value), np.asarray(other[name]), name)
+
+
+def train(model: Sequential, x: Any, y: Any, epochs: int = 3, batch_size: int = 16, **options: Any) -> dict[str, Array]:
+    """Train, with a partial last batch and validation; return the model's state, history and predictions."""
+    n = len(x) - 7
+    history = model.fit(
+        x[:n], y[:n], batch_size, epochs, validation_data=(x[n:], y[n:]), validation_batch_size=3, verbose=0, **options
+    ).history
+    assert set(history) >= {"loss", "val_loss"}
+    result = state(model) | {f"history {name}": np.array(values) for name, values in history.items()}
+    result["predictions"] = model.predict(x, 9, verbose=0)
+    return result | {"evaluation": np.array(model.evaluate(x, y, 11, verbose=0))}

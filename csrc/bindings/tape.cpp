@@ -123,6 +123,10 @@ py::array empty(const std::vector<index_t>& shape, const py::dtype& dtype) {
 
 void bind_tape(py::module_& m) {
   m.def("empty", &empty);
+  // An array that a kernel finds by its address alone must live as long as the tape that records the call.
+  m.def("keep", [](const py::object& owner) {
+    if (Tape* tape = recorder()) tape->keep(owner);
+  });
   m.def("recording", [] { return recorder() != nullptr; });
   py::class_<Tape, std::shared_ptr<Tape>>(m, "Tape")
       .def(py::init<>())

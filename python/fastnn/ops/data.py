@@ -52,6 +52,7 @@ def gather_rows(
         and not 0 <= order[start : start + rows].min() <= order[start : start + rows].max() < len(source)
     ):
         checks.fail(who, f"order within 0..{len(source) - 1}", "a number outside")
+    _core.keep((source, order))
     source_cell = np.array([source.ctypes.data], np.uint64)
     order_cell = np.array([0 if order is None else order.ctypes.data], np.uint64)
     return gather_cells(source_cell, order_cell, position, rows, source.shape[1:], source.dtype, scale)
@@ -90,6 +91,7 @@ def store_rows(rows: Float32, target: Float32, position: NDArray[np.int64]) -> N
     check_same_shape("store_rows", "rows", rows, (len(rows), *target.shape[1:]))
     if start < 0 or start + len(rows) > len(target):
         checks.fail("store_rows", f"a place inside of the {len(target)} rows", f"{start} to {start + len(rows)}")
+    _core.keep(target)
     store_cells(rows, np.array([target.ctypes.data], np.uint64), position)
 
 
