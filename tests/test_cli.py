@@ -42,7 +42,7 @@ def test_import_leaves_the_commands_and_their_packages_alone():
 
 def test_info_prints_the_configuration(capsys):
     assert main(["info"]) == 0
-    assert capsys.readouterr().out == config.show_config() + "\n"
+    assert capsys.readouterr().out == config.describe() + "\n"
 
 
 def test_module_and_version():

@@ -125,7 +125,7 @@ def _demo(arguments: Namespace, parser: ArgumentParser) -> int:
 def _info(arguments: Namespace, parser: ArgumentParser) -> int:
     from fastnn import config
 
-    print(config.show_config())
+    config.show_config()
     return 0
 
 

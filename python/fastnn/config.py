@@ -141,12 +141,17 @@ OPTIONAL_PACKAGES = {
 }
 
 
-def show_config() -> str:
+def show_config() -> None:
+    """Print version, processor, instruction sets, threads and optional packages: what `describe` returns."""
+    print(describe())
+
+
+def describe() -> str:
     """Return a text about this installation: version, processor, instruction sets, threads, optional packages.
 
     Example:
         >>> import fastnn
-        >>> fastnn.config.show_config().splitlines()[0].split()[0]
+        >>> fastnn.config.describe().splitlines()[0].split()[0]
         'fastnn'
     """
     packages = ", ".join(
