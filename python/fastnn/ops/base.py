@@ -57,11 +57,13 @@ def as_float32(who: str, name: str, x: Any) -> Float32:
 
 
 def check_rank(who: str, name: str, x: NDArray[Any], rank: int) -> None:
+    """Raise unless x has this rank."""
     if x.ndim != rank:
         checks.fail(who, f"{name} of rank {rank}", f"shape {x.shape}")
 
 
 def check_same_shape(who: str, name: str, x: NDArray[Any], shape: Sequence[int]) -> None:
+    """Raise unless x has this shape."""
     if x.shape != tuple(shape):
         checks.fail(who, f"{name} of shape {tuple(shape)}", x.shape)
 

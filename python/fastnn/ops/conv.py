@@ -25,6 +25,7 @@ def conv_output_size(size: int, window: int, stride: int, padding: Pair, dilatio
 
 
 def conv_output(who: str, shape: Sequence[int], window: Pair, strides: Pair, padding: Padding, dilation: Pair) -> Pair:
+    """Return (P, Q) for images of this shape, or raise if the window is larger than the padded image."""
     sizes = [conv_output_size(shape[1 + i], window[i], strides[i], padding[i], dilation[i]) for i in (0, 1)]
     if min(sizes) < 1:
         checks.fail(
@@ -37,6 +38,7 @@ def conv_output(who: str, shape: Sequence[int], window: Pair, strides: Pair, pad
 
 
 def leading_pads(padding: Padding) -> list[int]:
+    """Return (top, left), which is all that a kernel needs besides the output size."""
     return [padding[0][0], padding[1][0]]
 
 

@@ -114,29 +114,37 @@ class Trainer(Compiled):
         every_callback = CallbackList(
             callbacks, add_history=True, model=self, verbose=verbose, epochs=epochs, steps=steps
         )
-        history = next(c for c in every_callback.callbacks if isinstance(c, History))
+
+        def train(epoch: int) -> Logs:
+            bar = ProgressBar(steps, batch_size, epoch, epochs, verbose)
+            logs: Logs | None = None
+            try:
+                logs = self._epoch(samples, truth, weights, batch_size, shuffle, every_callback, bar)
+                if validation is not None and (epoch + 1) % every == 0:
+                    logs |= self._validate(validation, validation_batch_size or batch_size, every_callback)
+            finally:
+                bar.close(logs)
+            return logs
+
+        return self._epochs(range(initial_epoch, epochs), train, every_callback)
+
+    def _epochs(self, epochs: range, train: Callable[[int], Logs], callbacks: CallbackList) -> History:
+        """Train epoch after epoch until a callback or Ctrl-C ends it."""
+        history = next(c for c in callbacks.callbacks if isinstance(c, History))
         self.history, self.stop_training, history.interrupted = history, False, False
         outer, self._trained_by = self._trained_by, threading.get_ident()
-        every_callback.on_train_begin()
+        callbacks.on_train_begin()
         try:
-            for epoch in range(initial_epoch, epochs):
-                every_callback.on_epoch_begin(epoch)
-                bar = ProgressBar(steps, batch_size, epoch, epochs, verbose)
-                logs: Logs | None = None
-                try:
-                    logs = self._epoch(samples, truth, weights, batch_size, shuffle, every_callback, bar)
-                    if validation is not None and (epoch + 1) % every == 0:
-                        logs |= self._validate(validation, validation_batch_size or batch_size, every_callback)
-                finally:
-                    bar.close(logs)
-                every_callback.on_epoch_end(epoch, logs)
+            for epoch in epochs:
+                callbacks.on_epoch_begin(epoch)
+                callbacks.on_epoch_end(epoch, train(epoch))
                 if self.stop_training:
                     break
         except KeyboardInterrupt:
             history.interrupted = True
         finally:
             self._trained_by = outer
-        every_callback.on_train_end()
+        callbacks.on_train_end()
         return history
 
     def _training_arrays(self, x: Any, y: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, Any, Any]:
