@@ -29,7 +29,7 @@ def test_programs_take_turns_after_the_same_warm_up():
 
         return run
 
-    timings = timing.interleave({"a": program("a"), "b": program("b")}, seconds=0.07, pause=0)
+    timings = timing.interleave({"a": program("a"), "b": program("b")}, seconds=0.07)
     rounds = log[4:]  # two calls each to warm up and calibrate
     assert log[:4] == [("a", 1), ("a", 1), ("b", 1), ("b", 1)]
     assert rounds == [("a", 1), ("b", 1)] * (len(rounds) // 2)
@@ -42,11 +42,23 @@ def test_a_sample_of_a_fast_program_is_many_calls_and_counts_one():
         while time.perf_counter() < end:
             pass
 
-    result = timing.interleave({"a": program}, seconds=0.1, pause=0)["a"]
+    result = timing.interleave({"a": program}, seconds=0.1)["a"]
     assert result.calls >= 64
     assert min(result.samples) >= 1e-5
     assert result.median < 1e-4  # far below that of a whole sample
     assert len(result.samples) <= timing.MAX_ROUNDS
+
+
+@pytest.mark.parametrize(
+    ("used", "looks"), [([0.0], 1), ([0.005, 0.01, 0.0004], 3), ([0.005] * 1000, timing.MAX_LOOKS)]
+)
+def test_settle_sleeps_until_no_thread_takes_time_but_not_for_ever(monkeypatch, used, looks):
+    spent = itertools.accumulate(itertools.chain.from_iterable((0.0, seconds) for seconds in used))
+    sleeps = []
+    monkeypatch.setattr(time, "process_time", lambda: next(spent))
+    monkeypatch.setattr(time, "sleep", sleeps.append)
+    timing.settle()
+    assert sleeps == [timing.SETTLE_SECONDS] * looks
 
 
 def test_median_quartiles_and_spread():

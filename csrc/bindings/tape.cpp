@@ -127,6 +127,7 @@ void bind_tape(py::module_& m) {
   m.def("keep", [](const py::object& owner) {
     if (Tape* tape = recorder()) tape->keep(owner);
   });
+  m.def("stop_recording", [] { set_recorder(nullptr); });
   m.def("recording", [] { return recorder() != nullptr; });
   py::class_<Tape, std::shared_ptr<Tape>>(m, "Tape")
       .def(py::init<>())

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 Program = Callable[[int], object]  # runs what is timed so many times
 
 SAMPLE_SECONDS = 0.004  # one sample is at least this long: far above the clock's resolution
-PAUSE_SECONDS = 0.02  # before each sample: the threads of another library go on spinning for a while after their work
+SETTLE_SECONDS = 0.005  # a look at whether threads still run
+MAX_LOOKS = 60
 MIN_ROUNDS, MAX_ROUNDS = 5, 60
 
 
@@ -55,15 +56,21 @@ def _calibrate(program: Program) -> tuple[int, float]:
     return calls, seconds
 
 
-def interleave(
-    programs: Mapping[str, Program], seconds: float = 0.5, pause: float = PAUSE_SECONDS
-) -> dict[str, Timing]:
+def settle() -> None:
+    """Sleep until no thread of this process runs: those of a BLAS spin for 0.1 s after their work, in the next program's way."""
+    for _ in range(MAX_LOOKS):
+        before = time.process_time()
+        time.sleep(SETTLE_SECONDS)
+        if time.process_time() - before < SETTLE_SECONDS / 10:
+            return
+
+
+def interleave(programs: Mapping[str, Program], seconds: float = 0.5) -> dict[str, Timing]:
     """Time programs in turns: each round takes one sample of every program, so that all see the same machine.
 
     Args:
         programs: by name; each takes the number of calls to make.
         seconds: to spend on samples altogether, roughly: there are at least MIN_ROUNDS rounds and at most MAX_ROUNDS.
-        pause: seconds of sleep before every sample.
 
     Returns:
         the timing of each program, by name.
@@ -73,7 +80,7 @@ def interleave(
         >>> def loop(calls):
         ...     for _ in range(calls):
         ...         sum(range(100))
-        >>> timings = interleave({"a": loop, "b": loop}, seconds=0.02, pause=0)
+        >>> timings = interleave({"a": loop, "b": loop}, seconds=0.02)
         >>> timings["a"].median > 0, len(timings["a"].samples) == len(timings["b"].samples)
         (True, True)
     """
@@ -82,7 +89,7 @@ def interleave(
     samples: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(min(max(rounds, MIN_ROUNDS), MAX_ROUNDS)):
         for name, program in programs.items():
-            time.sleep(pause)
+            settle()
             calls = plans[name][0]
             samples[name].append(_sample(program, calls) / calls)
     return {name: Timing(samples[name], plans[name][0]) for name in programs}

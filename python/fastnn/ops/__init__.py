@@ -35,7 +35,7 @@ from fastnn.ops.pool import (
     max_pool2d_backward,
     max_pool2d_forward,
 )
-from fastnn.ops.recording import Tape, recording
+from fastnn.ops.recording import Tape, recording, stop_recording
 
 __all__ = [
     "NO_PADDING",
@@ -86,6 +86,7 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_forward",
+    "stop_recording",
     "store_cells",
     "store_rows",
     "zeros",

@@ -15,6 +15,11 @@ def recording() -> bool:
     return bool(_core.recording())
 
 
+def stop_recording() -> None:
+    """End any recording on this thread: for when Ctrl-C came between its beginning and what would have ended it."""
+    _core.stop_recording()
+
+
 class Tape:
     """A recorded step. Inside of `with tape:` every call of this module runs and is recorded; `run` then replays them."""
 

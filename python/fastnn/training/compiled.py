@@ -193,6 +193,7 @@ class Compiled:
                 yield
             finally:
                 self._depth -= 1
+                ops.stop_recording()
                 for state, before in nested:
                     state[...] = before
 

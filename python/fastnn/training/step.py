@@ -77,16 +77,18 @@ class Step:
 
     def _once(self, mark_commit: Callable[[], None]) -> None:
         """Do the step from Python."""
-        before = [a.copy() for a in self._guarded]
+        before, committing = [a.copy() for a in self._guarded], False
         try:
             self._compute()
+            mark_commit()
+            with uninterrupted():
+                committing = True
+                self._commit()
         except BaseException:
-            for array, value in zip(self._guarded, before):
-                array[...] = value
+            if not committing:
+                for array, value in zip(self._guarded, before):
+                    array[...] = value
             raise
-        mark_commit()
-        with uninterrupted():
-            self._commit()
 
 
 class Steps:
