@@ -24,7 +24,6 @@ thread_local Tape* current_recorder = nullptr;
 }  // namespace
 
 Tape* recorder() { return current_recorder; }
-void set_recorder(Tape* tape) { current_recorder = tape; }
 
 Arena::~Arena() {
   for (const auto& [start, size] : chunks_) ::operator delete(start, std::align_val_t{kAlignment});
@@ -81,6 +80,17 @@ bool Arena::contains(const void* pointer) const {
   return p < chunk->first + chunk->second;
 }
 
+void Tape::start() {
+  current_recorder = this;
+  forget_sharing();
+}
+
+void Tape::stop() {
+  if (current_recorder != this) return;
+  current_recorder = nullptr;
+  shares_ = sharing_seen();
+}
+
 void Tape::save_guarded() {
   saved_.clear();
   for (const Guarded& g : guarded_) saved_.insert(saved_.end(), g.pointer, g.pointer + g.bytes);
@@ -123,17 +133,20 @@ index_t Tape::run(index_t steps, double seconds, const std::function<bool()>& in
     const std::function<bool()>& interrupted;
     index_t done;
   } run = {*this, steps, seconds, interrupted, 0};
-  with_team(
-      [](void* context) {
-        Run& r = *static_cast<Run*>(context);
-        const FlushDenormals flush;
-        const auto start = Clock::now();
-        while (r.done < r.steps && r.tape.step(r.interrupted)) {
-          ++r.done;
-          if (seconds_since(start) >= r.seconds) break;
-        }
-      },
-      &run);
+  const auto steps_of = [](void* context) {
+    Run& r = *static_cast<Run*>(context);
+    const FlushDenormals flush;
+    const auto start = Clock::now();
+    while (r.done < r.steps && r.tape.step(r.interrupted)) {
+      ++r.done;
+      if (seconds_since(start) >= r.seconds) break;
+    }
+  };
+  if (shares_) {
+    with_team(steps_of, &run);
+  } else {
+    steps_of(&run);
+  }
   return run.done;
 }
 

@@ -46,6 +46,11 @@ class Arena {
 
 class Tape {
  public:
+  Tape() = default;
+  ~Tape() { stop(); }
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
   template <class Args>
   void add(const char* name, void (*kernel)(const Args&), const Args& args) {
     static_assert(std::is_trivially_copyable_v<Args> && alignof(Args) <= 16);
@@ -54,6 +59,10 @@ class Tape {
     __builtin_memcpy(arguments_.data() + offset, &args, sizeof(Args));
     records_.push_back({name, &call<Args>, reinterpret_cast<void (*)()>(kernel), offset});
   }
+
+  // Begins and ends the recording on this thread.
+  void start();
+  void stop();
 
   // What has been recorded so far can be undone: restoring the guarded memory takes the step back. What follows cannot.
   void commit() { commit_ = records_.size(); }
@@ -105,11 +114,11 @@ class Tape {
   std::vector<std::byte> saved_;
   std::size_t commit_ = 0;
   double last_step_ = 1.0;  // seconds
+  bool shares_ = false;     // some record has work worth sharing among threads
   std::shared_ptr<Arena> arena_ = std::make_shared<Arena>();
 };
 
 // The tape that records on this thread, or null.
 Tape* recorder();
-void set_recorder(Tape* tape);
 
 }  // namespace fastnn

@@ -133,6 +133,7 @@ class Team {
 };
 
 thread_local Team* leading = nullptr;  // the team that this thread leads
+thread_local bool shared = false;      // this thread has had work worth sharing
 
 bool alone() { return inside || forked || (leading == nullptr && omp_in_parallel()); }
 
@@ -146,6 +147,9 @@ int num_threads() {
 }
 
 void set_num_threads(int count) { thread_count = std::max(1, count); }
+
+bool sharing_seen() { return shared; }
+void forget_sharing() { shared = false; }
 
 void with_team(void (*body)(void* context), void* context) {
   const int threads = std::min(num_threads(), kMaxTeam);
@@ -167,21 +171,22 @@ void with_team(void (*body)(void* context), void* context) {
 
 void parallel_ranges(index_t n, double cycles, int slots, RangeBody body, void* context) {
   if (n <= 0) return;
-  struct Shared {
+  struct Job {
     index_t n;
     double cycles;
     int lanes;
     RangeBody body;
     void* context;
-  } shared = {n, cycles, static_cast<int>(std::min<index_t>({n, slots, num_threads(), kMaxTeam})), body, context};
-  if (shared.lanes <= 1 || static_cast<double>(n) * cycles < kSerialCycles || alone()) return body(context, 0, n, 0);
-  if (leading && leading->threads() < shared.lanes) shared.lanes = leading->threads();
+  } job = {n, cycles, static_cast<int>(std::min<index_t>({n, slots, num_threads(), kMaxTeam})), body, context};
+  if (job.lanes <= 1 || static_cast<double>(n) * cycles < kSerialCycles || alone()) return body(context, 0, n, 0);
+  shared = true;
+  if (leading && leading->threads() < job.lanes) job.lanes = leading->threads();
   const auto share = [](void* p) {
-    const Shared& s = *static_cast<Shared*>(p);
+    const Job& s = *static_cast<Job*>(p);
     leading->share(s.n, s.cycles, s.lanes, s.body, s.context);
   };
-  if (leading) return share(&shared);
-  with_team(share, &shared);
+  if (leading) return share(&job);
+  with_team(share, &job);
 }
 
 #if defined(__x86_64__)

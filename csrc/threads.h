@@ -20,6 +20,10 @@ void parallel_ranges(index_t n, double cycles, int slots, RangeBody body, void* 
 // a microsecond instead of starting and ending a parallel region.
 void with_team(void (*body)(void* context), void* context);
 
+// Whether parallel_ranges has had work worth sharing on this thread since forget_sharing().
+bool sharing_seen();
+void forget_sharing();
+
 int num_threads();
 void set_num_threads(int count);  // count >= 1
 int default_num_threads();        // processors this process may use, or OMP_NUM_THREADS

@@ -99,7 +99,7 @@ def test_without_threadpoolctl_the_kernels_are_limited_and_the_report_says_the_r
         assert not limited
         assert config.num_threads() == 1
         description = machine.describe()
-    assert "BLAS threads not limited" in Report(description, "now", 1e9).heading()
+    assert "threads of its BLAS not limited" in Report(description, "now", 1e9).heading()
 
 
 def test_peak_is_one_that_a_product_comes_near_and_does_not_exceed():
@@ -117,14 +117,20 @@ def test_peak_is_one_that_a_product_comes_near_and_does_not_exceed():
     assert 0.25 < share < 1.15
 
 
-def test_bandwidth_is_measured_once_for_sizes_that_round_alike(monkeypatch):
-    sizes = []
-    monkeypatch.setattr(ops, "measure_bandwidth", lambda size, threads, seconds: sizes.append(size) or 1e9)
+def test_bandwidth_is_the_best_of_one_and_all_threads_measured_once_for_sizes_that_round_alike(monkeypatch):
+    calls = []
+
+    def measure(size, threads, seconds):
+        calls.append((size, threads))
+        return 1e9 * threads if size > 1 << 14 else 1e9 / threads
+
+    monkeypatch.setattr(ops, "measure_bandwidth", measure)
     machine._bandwidth.cache_clear()
-    for nbytes in (0, 100, 1 << 14, (1 << 14) + 1, 1 << 15, 40_000):
-        machine.bandwidth(nbytes)
+    with machine.using_threads(3):
+        assert [machine.bandwidth(nbytes) for nbytes in (0, 100, 1 << 14)] == [1e9] * 3
+        assert [machine.bandwidth(nbytes) for nbytes in ((1 << 14) + 1, 1 << 15, 40_000)] == [3e9] * 3
     machine._bandwidth.cache_clear()
-    assert sizes == [1 << 14, 1 << 15, 1 << 16]
+    assert sorted(calls) == [(size, threads) for size in (1 << 14, 1 << 15, 1 << 16) for threads in (1, 3)]
 
 
 # --- the plain programs: gradients against differences ---

@@ -105,6 +105,19 @@ def test_class_weight_is_a_sample_weight(one_hot: bool) -> None:
     assert history.history["loss"][0] == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_class_without_a_weight_has_weight_one() -> None:
+    x, labels = normal(12, 6), np.arange(12) % 3
+
+    def loss(**weights: Any) -> float:
+        config.set_seed(2)
+        model = Sequential([Input((6,)), Dense(3, activation="softmax")])
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model.fit(x, labels, 12, verbose=0, **weights).history["loss"][0]
+
+    assert loss(class_weight={1: 5}) == loss(sample_weight=np.where(labels == 1, 5.0, 1.0))
+    assert loss(class_weight={}) == loss()
+
+
 def test_class_weight_of_labels_with_more_axes_is_refused() -> None:
     model = Sequential([Input((4, 3)), Dense(3, activation="softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy")

@@ -57,7 +57,7 @@ struct Block {
 
 void start(Tape& tape) {
   require(recorder() == nullptr, "no other tape recording on this thread");
-  set_recorder(&tape);
+  tape.start();
 }
 
 index_t run(Tape& tape, index_t steps, double seconds) {
@@ -127,12 +127,14 @@ void bind_tape(py::module_& m) {
   m.def("keep", [](const py::object& owner) {
     if (Tape* tape = recorder()) tape->keep(owner);
   });
-  m.def("stop_recording", [] { set_recorder(nullptr); });
+  m.def("stop_recording", [] {
+    if (Tape* tape = recorder()) tape->stop();
+  });
   m.def("recording", [] { return recorder() != nullptr; });
   py::class_<Tape, std::shared_ptr<Tape>>(m, "Tape")
       .def(py::init<>())
       .def("start", &start)
-      .def("stop", [](Tape&) { set_recorder(nullptr); })
+      .def("stop", &Tape::stop)
       .def("commit", &Tape::commit)
       .def("guard", &guard)
       .def("run", &run)

@@ -67,7 +67,7 @@ def _parser() -> ArgumentParser:
     demo.add_argument(
         "--data", choices=("digits", "mnist"), default="digits", help="default: %(default)s, in the package"
     )
-    demo.add_argument("--epochs", metavar="N", type=_at_least(1), help="default: 25 (digits), 3 (mnist)")
+    demo.add_argument("--epochs", metavar="N", type=_at_least(1), help="default: what the expected accuracy takes")
     demo.add_argument("--seed", metavar="S", type=_at_least(0, 2**63 - 1), default=0, help="default: %(default)s")
 
     info = commands.add_parser("info", help="show versions, processor, instruction sets, threads")

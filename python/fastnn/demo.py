@@ -106,7 +106,9 @@ def run(
     """
     plan = PLANS[checks.one_of("demo", "data", data, tuple(PLANS))]
     with using_threads(threads or config.num_threads()):
-        print(f"fastnn {__version__}, {config.cpu_name()}, {config.isa()}, {config.num_threads()} threads, seed {seed}")
+        print(
+            f"fastnn {__version__}, {config.cpu_name()}, {config.isa()}, threads: {config.num_threads()}, seed: {seed}"
+        )
         (x_train, y_train), (x_test, y_test) = plan.load()
         output.mkdir(parents=True, exist_ok=True)
         print(f"\nTraining {plan.title}: {len(x_train):,} images of {x_train.shape[1]} x {x_train.shape[2]} pixels")

@@ -282,6 +282,8 @@ class Sequential(Trainer):
             print_fn: called with the text instead of print.
         """
         self._require_built()
+        if line_length is not None:
+            checks.integer("summary", "line_length", line_length, 1)
         text = summary_text(self.name, self.layers, self.input_shape or (None,), line_length)
         (print_fn or print)(text)
 

@@ -7,6 +7,7 @@ runs a kernel, `timing` takes turns, `machine` measures the roofs, `report` prin
 from __future__ import annotations
 
 import datetime
+import textwrap
 from collections.abc import Callable
 
 from fastnn import config
@@ -81,7 +82,7 @@ def run(
                 result.rows.append(row)
                 show(report.line(row.cells()))
         result.peak_after = machine.peak()
-    show("\n" + "\n".join(result.notes()))
+    show("\n" + "\n".join(textwrap.fill(note, sum(report.WIDTHS), subsequent_indent="  ") for note in result.notes()))
     return result
 
 

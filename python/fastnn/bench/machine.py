@@ -69,9 +69,12 @@ def _bandwidth(size: int, threads: int, seconds: float) -> float:
 
 
 def bandwidth(nbytes: float, seconds: float = 0.05) -> float:
-    """Return the bytes/s, reads and writes, of a triad over arrays of altogether that size, rounded to a power of two."""
+    """Return the bytes/s, reads and writes, of a triad over arrays of altogether that size, rounded up to a power of two.
+
+    It is the better one of a single thread's, which is faster on small arrays, and that of all threads in use.
+    """
     size = 1 << max(round(nbytes) - 1, SMALLEST_TRIAD - 1).bit_length()
-    return _bandwidth(size, config.num_threads(), seconds)
+    return max(_bandwidth(size, threads, seconds) for threads in {1, config.num_threads()})
 
 
 def describe() -> dict[str, Any]:

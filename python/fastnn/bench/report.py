@@ -132,11 +132,11 @@ class Report:
     def heading(self) -> str:
         """Return the machine in a few lines."""
         m = self.machine
-        blas = ", ".join(f"{b['internal_api']} {b['version']}, {b['num_threads']} threads" for b in m["blas"])
+        blas = ", ".join(f"{b['internal_api']} {b['version']}, threads: {b['num_threads']}" for b in m["blas"])
         return "\n".join(
             [
-                f"{m['processor']} ({m['architecture']}), {m['isa']}, {m['threads']} threads, {self.date}",
-                f"fastnn {m['fastnn']}, Python {m['python']}, NumPy {m['numpy']} ({blas or 'BLAS threads not limited'})",
+                f"{m['processor']} ({m['architecture']}), {m['isa']}, threads: {m['threads']}, {self.date}",
+                f"fastnn {m['fastnn']}, Python {m['python']}, NumPy {m['numpy']} ({blas or 'threads of its BLAS not limited'})",
                 f"measured multiply-add peak: {self.peak / 1e9:.0f} GFLOP/s",
             ]
         )

@@ -140,4 +140,6 @@ def row_weights(who: str, weights: Any, samples: int, rows: int) -> Float32:
     w = checks.float32(who, "sample_weight", weights)
     if w.shape not in ((samples,), (samples, 1)):
         checks.fail(who, f"sample_weight of shape ({samples},)", w.shape)
+    if not np.isfinite(w).all():
+        checks.fail(who, "finite sample_weight", "NaN or infinity")
     return np.repeat(w.reshape(-1), rows // samples)

@@ -133,8 +133,8 @@ class Trainer(Compiled):
         history = next(c for c in callbacks.callbacks if isinstance(c, History))
         self.history, self.stop_training, history.interrupted = history, False, False
         outer, self._trained_by = self._trained_by, threading.get_ident()
-        callbacks.on_train_begin()
         try:
+            callbacks.on_train_begin()
             for epoch in epochs:
                 callbacks.on_epoch_begin(epoch)
                 callbacks.on_epoch_end(epoch, train(epoch))
