@@ -13,7 +13,7 @@ from fastnn.ops.base import (
 
 
 def _best_rate(run: Callable[[int], None], amount: float, seconds: float) -> float:
-    """Return the best amount per second of run(rounds), doubling rounds until one call takes a tenth of the time."""
+    """Return the best amount per second of run(rounds), doubling rounds until one call takes a tenth of the time at that rate."""
     rounds, best, end = 1, 0.0, time.perf_counter() + seconds
     while True:
         start = time.perf_counter()
@@ -22,7 +22,7 @@ def _best_rate(run: Callable[[int], None], amount: float, seconds: float) -> flo
         best = max(best, amount * rounds / (now - start))
         if now >= end:
             return best
-        if now - start < seconds / 10:
+        if amount * rounds < best * seconds / 10:
             rounds *= 2
 
 
