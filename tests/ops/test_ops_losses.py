@@ -327,15 +327,25 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "labels": (
         lambda: ops.softmax_cross_entropy(X, LABELS[:3], **ONE),
         ValueError,
-        "expected y_true of 4 elements, got 3",
+        r"expected y_true of shape \(4,\), got \(3,\)",
     ),
     "targets": (
         lambda: ops.softmax_cross_entropy(X, X[:3], **ONE),
         ValueError,
-        "expected y_true of 12 elements, got 9",
+        r"expected y_true of shape \(4, 3\), got \(3, 3\)",
+    ),
+    "label beyond the classes": (
+        lambda: ops.softmax_cross_entropy(X, LABELS + np.int32(7), **ONE),
+        ValueError,
+        "expected class numbers from 0 to 2",
+    ),
+    "negative label": (
+        lambda: ops.cross_entropy(X, LABELS - np.int32(9), **ONE),
+        ValueError,
+        "expected class numbers from 0 to 2",
     ),
     "long labels": (lambda: ops.softmax_cross_entropy(X, LABELS.astype(np.int64), **ONE), TypeError, "expected y_true"),
-    "rank": (lambda: ops.softmax_cross_entropy(X[0], LABELS, **ONE), ValueError, "expected logits of higher rank"),
+    "rank": (lambda: ops.softmax_cross_entropy(X[0], LABELS, **ONE), ValueError, "expected logits of rank 2"),
     "weights": (lambda: ops.cross_entropy(X, LABELS, X[0], **ONE), ValueError, "expected weights of 4 elements, got 3"),
     "double weights": (
         lambda: ops.cross_entropy(X, LABELS, np.ones(4), **ONE),
@@ -350,7 +360,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "truth": (
         lambda: ops.elementwise_loss("squared_error", X, X[1:], **ONE),
         ValueError,
-        "expected y_true of 12 elements, got 9",
+        r"expected y_true of shape \(4, 3\), got \(3, 3\)",
     ),
     "complex": (
         lambda: ops.sigmoid_cross_entropy(X * 1j, X, **ONE),

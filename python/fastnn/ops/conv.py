@@ -26,6 +26,8 @@ def conv_output_size(size: int, window: int, stride: int, padding: Pair, dilatio
 
 def conv_output(who: str, shape: Sequence[int], window: Pair, strides: Pair, padding: Padding, dilation: Pair) -> Pair:
     """Return (P, Q) for images of this shape, or raise if the window is larger than the padded image."""
+    if min(*strides, *dilation) < 1:
+        checks.fail(who, "strides and dilation >= 1", f"{tuple(strides)} and {tuple(dilation)}")
     sizes = [conv_output_size(shape[1 + i], window[i], strides[i], padding[i], dilation[i]) for i in (0, 1)]
     if min(sizes) < 1:
         checks.fail(

@@ -39,9 +39,10 @@ def gemm(
 @twin
 def column_sums(x: Float32) -> Float32:
     """Return the sum over rows: (rows, cols) -> (cols,)."""
+    x = as_float32("column_sums", "x", x)
     check_rank("column_sums", "x", x, 2)
     y = empty((x.shape[1],))
-    _core.column_sums(as_float32("column_sums", "x", x), y)
+    _core.column_sums(x, y)
     return y
 
 
@@ -73,6 +74,7 @@ def dense_backward(
     x, dy = as_float32("dense_backward", "x", x), as_float32("dense_backward", "dy", dy)
     check_same_shape("dense_backward", "dy", dy, (x.shape[0], kernel.shape[1]))
     if dkernel is not None:
+        check_same_shape("dense_backward", "dkernel", dkernel, kernel.shape)
         _core.gemm(x, dy, dkernel, True, False, None, "linear", 0.0)
     if dbias is not None:
         _core.column_sums(dy, dbias)

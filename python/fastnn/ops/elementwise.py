@@ -7,6 +7,7 @@ from fastnn.checks import Float32
 from fastnn.ops.base import (
     as_float32,
     as_rows,
+    check_same_shape,
     empty,
     twin,
 )
@@ -42,6 +43,7 @@ def softmax_forward(x: Float32) -> Float32:
 @twin
 def softmax_backward(dy: Float32, y: Float32) -> Float32:
     """Return y (dy - sum(dy y)) over the last axis."""
+    check_same_shape("softmax_backward", "dy", dy, y.shape)
     dx = empty(y.shape)
     _core.softmax_backward(as_rows(as_float32("softmax_backward", "dy", dy)), as_rows(y), as_rows(dx))
     return dx

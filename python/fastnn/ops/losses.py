@@ -10,12 +10,29 @@ from numpy.typing import NDArray
 from fastnn import _core, checks
 from fastnn.checks import Float32
 from fastnn.ops.base import (
+    FLOAT32,
+    INT32,
     as_float32,
+    check_rank,
+    check_same_shape,
     empty,
     twin,
 )
 
 MATCHES = ("sparse", "categorical", "binary")
+
+
+def _check_truth(who: str, y_true: NDArray[Any], pred: Float32) -> None:
+    """Raise unless y_true is class numbers within the columns of pred (int32), or a float32 array of its shape."""
+    check_rank(who, "logits" if who == "softmax_cross_entropy" else "y_pred", pred, 2)
+    if y_true.dtype not in (INT32, FLOAT32):
+        checks.fail_type(who, "y_true as int32 class numbers or float32 targets", f"dtype {y_true.dtype}")
+    if y_true.dtype != INT32:
+        check_same_shape(who, "y_true", y_true, pred.shape)
+        return
+    check_same_shape(who, "y_true", y_true, pred.shape[:1])
+    if y_true.size and not 0 <= y_true.min() <= y_true.max() < pred.shape[1]:
+        checks.fail(who, f"class numbers from 0 to {pred.shape[1] - 1}", f"{y_true.min()} to {y_true.max()}")
 
 
 @twin
@@ -29,6 +46,7 @@ def softmax_cross_entropy(
 ) -> tuple[Float32, Float32, Float32 | None]:
     """Return (probs, losses, dlogits) of cross-entropy on softmax(logits); y_true is int32 labels or float targets."""
     logits = as_float32("softmax_cross_entropy", "logits", logits)
+    _check_truth("softmax_cross_entropy", y_true, logits)
     probs, losses = empty(logits.shape), empty(logits.shape[:1])
     dlogits = empty(logits.shape) if need_gradient else None
     _core.softmax_cross_entropy(logits, y_true, weights, probs, losses, dlogits, scale)
@@ -46,6 +64,7 @@ def cross_entropy(
 ) -> tuple[Float32, Float32 | None]:
     """Return (losses, dprobs) of cross-entropy on probabilities, clipped to [1e-7, 1 - 1e-7]."""
     probs = as_float32("cross_entropy", "probs", probs)
+    _check_truth("cross_entropy", y_true, probs)
     losses = empty(probs.shape[:1])
     dprobs = empty(probs.shape) if need_gradient else None
     _core.cross_entropy(probs, y_true, weights, losses, dprobs, scale)
@@ -64,6 +83,7 @@ def elementwise_loss(
 ) -> tuple[Float32, Float32 | None]:
     """Return (losses, dpred): row means of "squared_error", "absolute_error" or "binary_crossentropy"."""
     y_pred = as_float32("elementwise_loss", "y_pred", y_pred)
+    check_same_shape("elementwise_loss", "y_true", y_true, y_pred.shape)
     losses = empty(y_pred.shape[:1])
     dpred = empty(y_pred.shape) if need_gradient else None
     _core.elementwise_loss(kind, y_pred, y_true, weights, None, losses, dpred, scale)
@@ -81,6 +101,7 @@ def sigmoid_cross_entropy(
 ) -> tuple[Float32, Float32, Float32 | None]:
     """Return (probs, losses, dlogits) of binary cross-entropy on sigmoid(logits), row means."""
     logits = as_float32("sigmoid_cross_entropy", "logits", logits)
+    check_same_shape("sigmoid_cross_entropy", "y_true", y_true, logits.shape)
     probs, losses = empty(logits.shape), empty(logits.shape[:1])
     dlogits = empty(logits.shape) if need_gradient else None
     _core.elementwise_loss("sigmoid_crossentropy", logits, y_true, weights, probs, losses, dlogits, scale)
@@ -99,4 +120,5 @@ def count_matches(
 ) -> None:
     """Add the number of right predictions to state[0] and of all to state[1]; kind: sparse, categorical or binary."""
     checks.one_of("count_matches", "kind", kind, MATCHES)
+    _check_truth("count_matches", y_true, y_pred)
     _core.count_matches(kind, y_pred, y_true, state, threshold)
