@@ -2,8 +2,8 @@
 //
 // Each thread of a team starts with its own equal part of a job, cut into a few chunks, and then helps the others with what is
 // left of theirs. So a job waits only for chunks that were taken, not for a thread that the system is not running, as a barrier
-// would: on a machine with other work to do such a wait costs milliseconds. The parts are the same in every job of the same size, so a thread finds in its cache what
-// it wrote before.
+// would: on a machine with other work to do such a wait costs milliseconds. The parts are the same in every job of the same size,
+// so a thread finds in its cache what it wrote before.
 #include "threads.h"
 
 #include <omp.h>
