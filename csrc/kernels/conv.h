@@ -259,7 +259,7 @@ void conv2d_backward_filter(const Conv2dBackwardFilter& a) {
       }
     }
   });
-  parallel_for(size, 0.3 * chunks, [&](index_t begin, index_t end) {
+  parallel_elements(size, 0.3 * chunks, [&](index_t begin, index_t end) {
     float* __restrict dw = a.dw;
     copy_or_zero(dw + begin, a.scratch + begin, end - begin);
     for (index_t chunk = 1; chunk < chunks; ++chunk) {

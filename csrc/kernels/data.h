@@ -16,7 +16,7 @@ using fastnn::StoreRows;
 void advance(const Advance& a) { a.counter[0] += a.by; }
 
 void fill(const Fill& a) {
-  parallel_for(a.n, 0.3, [&a](index_t begin, index_t end) {
+  parallel_elements(a.n, 0.3, [&a](index_t begin, index_t end) {
     float* __restrict y = a.y;
     const float value = a.value;
     FASTNN_SIMD

@@ -15,7 +15,7 @@ using fastnn::SgdStep;
 inline float decayed(float w, float decay) { return decay == 0 ? w : w - w * decay; }
 
 void sgd_step(const SgdStep& a) {
-  parallel_for(a.n, 1.0, [&a](index_t begin, index_t end) {
+  parallel_elements(a.n, 1.0, [&a](index_t begin, index_t end) {
     float* __restrict w = a.w;
     const float* __restrict g = a.g;
     const float lr = a.lr[0], decay = a.weight_decay * lr;
@@ -41,11 +41,11 @@ void momentum_range(const MomentumStep& a, index_t begin, index_t end) {
 
 void momentum_step(const MomentumStep& a) {
   const auto range = a.nesterov ? momentum_range<true> : momentum_range<false>;
-  parallel_for(a.n, 1.5, [&a, range](index_t begin, index_t end) { range(a, begin, end); });
+  parallel_elements(a.n, 1.5, [&a, range](index_t begin, index_t end) { range(a, begin, end); });
 }
 
 void adagrad_step(const AdagradStep& a) {
-  parallel_for(a.n, 2.0, [&a](index_t begin, index_t end) {
+  parallel_elements(a.n, 2.0, [&a](index_t begin, index_t end) {
     float* __restrict w = a.w;
     float* __restrict sum = a.a;
     const float* __restrict g = a.g;
@@ -92,7 +92,7 @@ void rmsprop_range(const RmspropStep& a, index_t begin, index_t end) {
 void rmsprop_step(const RmspropStep& a) {
   auto range = a.velocity ? rmsprop_range<false, true> : rmsprop_range<false, false>;
   if (a.mean) range = a.velocity ? rmsprop_range<true, true> : rmsprop_range<true, false>;
-  parallel_for(a.n, 2.5, [&a, range](index_t begin, index_t end) { range(a, begin, end); });
+  parallel_elements(a.n, 2.5, [&a, range](index_t begin, index_t end) { range(a, begin, end); });
 }
 
 // base^exponent, exponent >= 0, by repeated squaring.
@@ -134,7 +134,7 @@ void adam_step(const AdamStep& a) {
   const double correction_1 = 1 - integer_power(a.beta_1, t), correction_2 = 1 - integer_power(a.beta_2, t);
   const float factor = static_cast<float>(a.lr[0] * __builtin_sqrt(correction_2) / correction_1);
   const auto range = a.vhat ? adam_range<true> : adam_range<false>;
-  parallel_for(a.n, 3.0, [&a, factor, range](index_t begin, index_t end) { range(a, factor, begin, end); });
+  parallel_elements(a.n, 3.0, [&a, factor, range](index_t begin, index_t end) { range(a, factor, begin, end); });
 }
 
 }  // namespace
