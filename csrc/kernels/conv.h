@@ -9,7 +9,7 @@
 // kFilterChunks runs of output rows, each with its own sum, combined in order.
 #pragma once
 
-#include "gemm.h"
+#include "conv_tile.h"
 
 namespace {
 
@@ -92,14 +92,126 @@ inline void pack_filter(float* to, const float* w, const Conv2dShape& s) {
   }
 }
 
-index_t conv2d_forward_scratch(const Conv2dForward& a) { return packed_filter_size(a.s) + a.slots * pixel_block(a.s) * taps(a.s); }
+// --- rows of an image with zeros beside them ---
 
-void conv2d_forward(const Conv2dForward& a) {
+constexpr index_t kWindowFloats = 6144;  // what a block of output rows reads: 24 kB, to stay in the first-level cache
+
+inline index_t span(index_t count, index_t stride, index_t taps, index_t dilation) {
+  return (count - 1) * stride + (taps - 1) * dilation + 1;
+}
+
+// Whether a filter reaches over the left or right border, so that rows must be copied to get zeros beside them.
+inline bool reaches_out(const Conv2dShape& s) {
+  return s.pad_left > 0 || span(s.Q, s.stride_w, s.S, s.dilation_w) - s.pad_left > s.W;
+}
+
+inline index_t window_row(const Conv2dShape& s) {
+  return reaches_out(s) ? span(s.Q, s.stride_w, s.S, s.dilation_w) * s.C : s.W * s.C;
+}
+
+// Output rows that are computed together.
+inline index_t block_rows(const Conv2dShape& s) {
+  const index_t rows = kWindowFloats / max_of(1, window_row(s)) - (s.R - 1) * s.dilation_h;
+  return max_of(1, min_of(s.P, 1 + (rows - 1) / s.stride_h));
+}
+
+inline index_t window_size(const Conv2dShape& s) {
+  return reaches_out(s) ? span(block_rows(s), s.stride_h, s.R, s.dilation_h) * window_row(s) : 0;
+}
+
+// What output rows [p0, p1) of one image read: at(h) is the row of input row h, beginning with column -pad_left.
+struct Window {
+  const float* rows;
+  index_t first, stride;
+  const float* at(index_t h) const { return rows + (h - first) * stride; }
+};
+
+inline Window window(const Conv2dShape& s, const float* x, index_t n, index_t p0, index_t p1, float* scratch) {
+  const index_t first = max_of(0, p0 * s.stride_h - s.pad_top);
+  const index_t stop = min_of(s.H, (p1 - 1) * s.stride_h - s.pad_top + (s.R - 1) * s.dilation_h + 1);
+  const index_t width = window_row(s);
+  const float* image = x + n * s.H * s.W * s.C;
+  if (!reaches_out(s)) return {image + first * width - s.pad_left * s.C, first, width};
+  // Columns [begin, end) of x lie at column pad_left + begin of the window.
+  const index_t begin = max_of(0, -s.pad_left), end = min_of(s.W, width / s.C - s.pad_left);
+  for (index_t h = first; h < stop; ++h) {
+    float* to = scratch + (h - first) * width;
+    copy_or_zero(to, nullptr, (s.pad_left + begin) * s.C);
+    copy_or_zero(to + (s.pad_left + begin) * s.C, image + (h * s.W + begin) * s.C, (end - begin) * s.C);
+    copy_or_zero(to + (s.pad_left + end) * s.C, nullptr, width - (s.pad_left + end) * s.C);
+  }
+  return {scratch, first, width};
+}
+
+// The filter rows [begin, end) that meet the image from output row p.
+struct FilterRows {
+  index_t begin, end;
+  FilterRows(const Conv2dShape& s, index_t p) {
+    const index_t h = p * s.stride_h - s.pad_top;
+    begin = h >= 0 ? 0 : min_of(s.R, ceil_div(-h, s.dilation_h));
+    end = max_of(begin, h >= s.H ? 0 : min_of(s.R, ceil_div(s.H - h, s.dilation_h)));
+  }
+};
+
+// The values of a filter row lie side by side in the image.
+inline bool is_dense(const Conv2dShape& s) { return s.dilation_w == 1 && s.groups == 1; }
+
+// One output row of one group from its window.
+inline void convolve_row(const Conv2dForward& a, const Window& x, const Panels& b, index_t p, index_t group, float* y) {
+  const Conv2dShape& s = a.s;
+  const index_t channels = s.C / s.groups, outputs = s.K / s.groups;
+  const FilterRows rows(s, p);
+  const float* first = x.at(p * s.stride_h - s.pad_top + rows.begin * s.dilation_h) + group * channels;
+  RunTile t = {};
+  t.a_row = s.stride_w * s.C, t.a_outer = s.dilation_h * x.stride, t.a_run = s.dilation_w * s.C, t.a_col = 1;
+  t.b_outer = s.S * channels * kPanel, t.b_run = channels * kPanel, t.b_row = kPanel;
+  t.outer = rows.end - rows.begin, t.runs = is_dense(s) ? 1 : s.S, t.length = is_dense(s) ? s.S * s.C : channels;
+  t.ldc = s.K, t.relu = a.activation == Activation::relu;
+  const RowTiles tiles(s.Q);
+  for (index_t panel = 0; panel < b.count(); ++panel) {
+    const index_t columns = b.columns(panel), column = group * outputs + panel * kPanel;
+    t.b = b.at(panel) + rows.begin * t.b_outer;
+    t.bias = a.bias ? a.bias + column : nullptr;
+    t.last = static_cast<int>((columns - 1) % kLanes + 1);
+    for (index_t tile = 0; tile < tiles.count; ++tile) {
+      const index_t q = tiles.start(tile);
+      t.a = first + q * t.a_row;
+      t.c = y + q * s.K + column;
+      run_tile_function(tiles.height(tile), columns, true)(t);
+    }
+  }
+  if (a.activation == Activation::linear || a.activation == Activation::relu) return;
+  for (index_t q = 0; q < s.Q; ++q) activate_row(y + q * s.K + group * outputs, outputs, nullptr, a.activation, a.alpha);
+}
+
+// Row by row, unless rows are so short that tiles must hold pixels of several.
+constexpr index_t kShortRow = 6;
+inline bool by_rows(const Conv2dShape& s) { return s.Q >= kShortRow && !is_pointwise(s); }
+
+index_t conv2d_forward_scratch(const Conv2dForward& a) {
+  return packed_filter_size(a.s) + a.slots * (by_rows(a.s) ? window_size(a.s) : pixel_block(a.s) * taps(a.s));
+}
+
+inline void forward_by_rows(const Conv2dForward& a, const float* packed, float* windows) {
+  const Conv2dShape& s = a.s;
+  const index_t rows = block_rows(s), blocks = ceil_div(s.P, rows), size = window_size(s);
+  parallel_for(s.N * blocks, rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, a.slots,
+               [&](index_t begin, index_t end, int slot) {
+                 for (index_t item = begin; item < end; ++item) {
+                   const index_t n = item / blocks, p0 = item % blocks * rows, p1 = min_of(s.P, p0 + rows);
+                   const Window x = window(s, a.x, n, p0, p1, windows + slot * size);
+                   for (index_t p = p0; p < p1; ++p) {
+                     for (index_t group = 0; group < s.groups; ++group) {
+                       convolve_row(a, x, filter_panels(packed, s, group), p, group, a.y + (n * s.P + p) * s.Q * s.K);
+                     }
+                   }
+                 }
+               });
+}
+
+inline void forward_by_pixels(const Conv2dForward& a, const float* packed, float* gathered) {
   const Conv2dShape& s = a.s;
   const index_t width = taps(s), block = pixel_block(s), pixels = out_pixels(s), outputs = s.K / s.groups;
-  float* packed = a.scratch;
-  float* gathered = a.scratch + packed_filter_size(s);
-  pack_filter(packed, a.w, s);
   parallel_for(ceil_div(pixels, block), block * flops_per_pixel(s) / kFlopsPerCycle, a.slots,
                [&](index_t begin, index_t end, int slot) {
                  float* left = gathered + slot * block * width;
@@ -118,6 +230,16 @@ void conv2d_forward(const Conv2dForward& a) {
                    }
                  }
                });
+}
+
+void conv2d_forward(const Conv2dForward& a) {
+  float* rest = a.scratch + packed_filter_size(a.s);
+  pack_filter(a.scratch, a.w, a.s);
+  if (by_rows(a.s)) {
+    forward_by_rows(a, a.scratch, rest);
+  } else {
+    forward_by_pixels(a, a.scratch, rest);
+  }
 }
 
 // The convolution that computes dx from dy when the stride is 1.
@@ -235,27 +357,57 @@ inline index_t filter_chunk_rows(const Conv2dShape& s) { return max_of(1, ceil_d
 inline index_t filter_chunk_count(const Conv2dShape& s) { return max_of(1, ceil_div(s.N * s.P, filter_chunk_rows(s))); }
 
 index_t conv2d_backward_filter_scratch(const Conv2dBackwardFilter& a) {
-  return filter_chunk_count(a.s) * taps(a.s) * a.s.K + a.slots * pixel_block(a.s) * taps(a.s);
+  return filter_chunk_count(a.s) * taps(a.s) * a.s.K + a.slots * window_size(a.s);
+}
+
+// sum += what output rows [p0, p1) of one image contribute, group by group.
+inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, index_t n, index_t p0, index_t p1, float* sum) {
+  const Conv2dShape& s = a.s;
+  const index_t channels = s.C / s.groups, outputs = s.K / s.groups;
+  const index_t runs = is_dense(s) ? 1 : s.S, length = is_dense(s) ? s.S * s.C : channels;
+  const RowTiles tiles(length);
+  RunTile t = {};
+  t.a_row = 1, t.a_outer = s.stride_h * x.stride, t.a_col = s.stride_w * s.C;
+  t.b_outer = s.Q * s.K, t.b_row = s.K, t.runs = 1, t.length = s.Q, t.ldc = s.K, t.load_c = true;
+  for (index_t r = 0; r < s.R; ++r) {
+    index_t begin = p0, end = p1;  // the rows from which filter row r meets the image
+    while (begin < end && begin * s.stride_h - s.pad_top + r * s.dilation_h < 0) ++begin;
+    while (begin < end && (end - 1) * s.stride_h - s.pad_top + r * s.dilation_h >= s.H) --end;
+    t.outer = end - begin;
+    if (t.outer == 0) continue;
+    const float* row = x.at(begin * s.stride_h - s.pad_top + r * s.dilation_h);
+    const float* dy = a.dy + (n * s.P + begin) * s.Q * s.K;
+    for (index_t group = 0; group < s.groups; ++group) {
+      for (index_t k = 0; k < outputs; k += kPanel) {
+        const index_t columns = min_of(kPanel, outputs - k);
+        t.b = dy + group * outputs + k;
+        t.last = static_cast<int>((columns - 1) % kLanes + 1);
+        for (index_t run = 0; run < runs; ++run) {
+          for (index_t tile = 0; tile < tiles.count; ++tile) {
+            const index_t i = tiles.start(tile);
+            t.a = row + run * s.dilation_w * s.C + group * channels + i;
+            t.c = sum + ((r * s.S + run) * channels + i) * s.K + group * outputs + k;
+            run_tile_function(tiles.height(tile), columns, false)(t);
+          }
+        }
+      }
+    }
+  }
 }
 
 void conv2d_backward_filter(const Conv2dBackwardFilter& a) {
   const Conv2dShape& s = a.s;
-  const index_t width = taps(s), block = pixel_block(s), outputs = s.K / s.groups, size = width * s.K;
-  const index_t chunks = filter_chunk_count(s), chunk_pixels = filter_chunk_rows(s) * s.Q, pixels = out_pixels(s);
-  float* gathered = a.scratch + chunks * size;
-  parallel_for(chunks, chunk_pixels * flops_per_pixel(s) / kFlopsPerCycle, a.slots, [&](index_t begin, index_t end, int slot) {
-    float* left = gathered + slot * block * width;
+  const index_t size = taps(s) * s.K, chunks = filter_chunk_count(s), chunk_rows = filter_chunk_rows(s), rows = block_rows(s);
+  float* windows = a.scratch + chunks * size;
+  parallel_for(chunks, chunk_rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, a.slots, [&](index_t begin, index_t end, int slot) {
     for (index_t chunk = begin; chunk < end; ++chunk) {
       float* sum = a.scratch + chunk * size;
       copy_or_zero(sum, nullptr, size);
-      const index_t stop = min_of(pixels, (chunk + 1) * chunk_pixels);
-      for (index_t first = chunk * chunk_pixels; first < stop; first += block) {
-        const index_t count = min_of(block, stop - first);
-        for (index_t group = 0; group < s.groups; ++group) {
-          const Panels dy = {a.dy + first * s.K + group * outputs, s.K, false, count, outputs};
-          gather_pixels(left, a.x, s, first, count, group);
-          multiply_rows(left, 1, width, dy, sum + group * outputs, s.K, width, true, kNoEpilogue);
-        }
+      const index_t stop = min_of(s.N * s.P, (chunk + 1) * chunk_rows);
+      for (index_t row = chunk * chunk_rows; row < stop;) {
+        const index_t n = row / s.P, p0 = row % s.P, p1 = min_of(min_of(s.P, p0 + rows), p0 + stop - row);
+        add_filter_rows(a, window(s, a.x, n, p0, p1, windows + slot * window_size(s)), n, p0, p1, sum);
+        row += p1 - p0;
       }
     }
   });
