@@ -172,12 +172,11 @@ inline void convolve_row(const Conv2dForward& a, const Window& x, const Panels& 
     const index_t columns = b.columns(panel), column = group * outputs + panel * kPanel;
     t.b = b.at(panel) + rows.begin * t.b_outer;
     t.bias = a.bias ? a.bias + column : nullptr;
-    t.last = static_cast<int>((columns - 1) % kLanes + 1);
     for (index_t tile = 0; tile < tiles.count; ++tile) {
       const index_t q = tiles.start(tile);
       t.a = first + q * t.a_row;
       t.c = y + q * s.K + column;
-      run_tile_function(tiles.height(tile), columns, true)(t);
+      run_tile(t, tiles.height(tile), columns);
     }
   }
   if (a.activation == Activation::linear || a.activation == Activation::relu) return;
@@ -381,13 +380,12 @@ inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, inde
       for (index_t k = 0; k < outputs; k += kPanel) {
         const index_t columns = min_of(kPanel, outputs - k);
         t.b = dy + group * outputs + k;
-        t.last = static_cast<int>((columns - 1) % kLanes + 1);
         for (index_t run = 0; run < runs; ++run) {
           for (index_t tile = 0; tile < tiles.count; ++tile) {
             const index_t i = tiles.start(tile);
             t.a = row + run * s.dilation_w * s.C + group * channels + i;
             t.c = sum + ((r * s.S + run) * channels + i) * s.K + group * outputs + k;
-            run_tile_function(tiles.height(tile), columns, false)(t);
+            run_tile(t, tiles.height(tile), columns);
           }
         }
       }

@@ -22,45 +22,77 @@ struct RunTile {
   bool load_c;        // start from c instead of 0
   const float* bias;  // of the panel's first column, or null
   bool relu;
-  int last;  // columns used of the last vector, 1..kLanes
+  int last;  // columns used of the last vector, 1..kLanes: set by run_tile
 };
 
 using RunTileFunction = void (*)(const RunTile&);
 
-// Partial: the last vector is not full; PartialLoad: and b ends there.
-template <int Rows, int Vectors, bool Partial, bool PartialLoad>
+// The last vector of a panel, if it is not full: a whole one, or one half as wide where the instruction set has both, for that may
+// cost half as much.
+struct NoTail {
+  static constexpr bool kUsed = false;
+  typedef vfloat Vector;
+  static Vector get(const float*, int) { return Vector{}; }
+  static void put(float*, Vector, int) {}
+};
+
+struct WideTail {
+  static constexpr bool kUsed = true;
+  typedef vfloat Vector;
+  static Vector get(const float* p, int count) { return load_partial(p, count); }
+  static void put(float* p, Vector v, int count) { store_partial(p, v, count); }
+};
+
+#if defined(__AVX512F__)
+struct NarrowTail {
+  static constexpr bool kUsed = true;
+  typedef float Vector __attribute__((vector_size(32)));
+  static __mmask8 mask(int count) { return static_cast<__mmask8>((1u << count) - 1); }
+  static Vector get(const float* p, int count) { return (Vector)_mm256_maskz_loadu_ps(mask(count), p); }
+  static void put(float* p, Vector v, int count) { _mm256_mask_storeu_ps(p, mask(count), (__m256)v); }
+};
+constexpr int kNarrowLanes = 8;
+#else
+using NarrowTail = WideTail;
+constexpr int kNarrowLanes = 0;
+#endif
+
+// Rows x (Vectors whole vectors and a tail of which t.last lanes are used).
+template <int Rows, int Vectors, class Tail>
 void compute_run_tile(const RunTile& t) {
-  vfloat acc[Rows][Vectors] = {};
+  constexpr int kWhole = Vectors * kLanes;
+  vfloat acc[Rows][Vectors + 1] = {};
+  typename Tail::Vector tail[Rows] = {};
   if (t.load_c) {
     FASTNN_UNROLL
     for (int i = 0; i < Rows; ++i) {
       FASTNN_UNROLL
-      for (int j = 0; j < Vectors; ++j) {
-        const float* from = t.c + i * t.ldc + j * kLanes;
-        acc[i][j] = Partial && j == Vectors - 1 ? load_partial(from, t.last) : load(from);
-      }
+      for (int j = 0; j < Vectors; ++j) acc[i][j] = load(t.c + i * t.ldc + j * kLanes);
+      if constexpr (Tail::kUsed) tail[i] = Tail::get(t.c + i * t.ldc + kWhole, t.last);
     }
   }
   constexpr int kGroups = (Rows + 2) / 3;  // rows of a in groups of three, as in compute_tile
   const index_t s = t.a_row, a_col = t.a_col, b_row = t.b_row, length = t.length;
-  for (index_t o = 0; o < t.outer; ++o) {
-    for (index_t r = 0; r < t.runs; ++r) {
-      const float* a[kGroups];
-      const float* first = t.a + o * t.a_outer + r * t.a_run;
+  const int last = t.last;
+  const float *a_outer = t.a, *b_outer = t.b;
+  for (index_t o = t.outer; o > 0; --o, a_outer += t.a_outer, b_outer += t.b_outer) {
+    const float *a_run = a_outer, *b_run = b_outer;
+    for (index_t r = t.runs; r > 0; --r, a_run += t.a_run, b_run += t.b_run) {
+      const float *a[kGroups], *b = b_run;
+      a[0] = a_run;
       FASTNN_UNROLL
-      for (int g = 0; g < kGroups; ++g) a[g] = first + 3 * g * s;
-      const float* b = t.b + o * t.b_outer + r * t.b_run;
-      for (index_t p = 0; p < length; ++p) {
-        vfloat row[Vectors];
+      for (int g = 1; g < kGroups; ++g) a[g] = a[g - 1] + 3 * s;
+      for (index_t p = length; p > 0; --p) {
+        vfloat row[Vectors + 1];
         FASTNN_UNROLL
-        for (int j = 0; j < Vectors; ++j) {
-          row[j] = PartialLoad && j == Vectors - 1 ? load_partial(b + j * kLanes, t.last) : load(b + j * kLanes);
-        }
+        for (int j = 0; j < Vectors; ++j) row[j] = load(b + j * kLanes);
+        const typename Tail::Vector row_tail = Tail::get(b + kWhole, last);
         FASTNN_UNROLL
         for (int i = 0; i < Rows; ++i) {
           const float value = a[i / 3][(i % 3) * s];
           FASTNN_UNROLL
           for (int j = 0; j < Vectors; ++j) acc[i][j] += value * row[j];
+          if constexpr (Tail::kUsed) tail[i] += value * row_tail;
         }
         FASTNN_UNROLL
         for (int g = 0; g < kGroups; ++g) a[g] += a_col;
@@ -70,73 +102,68 @@ void compute_run_tile(const RunTile& t) {
   }
   if (t.bias) {
     FASTNN_UNROLL
-    for (int j = 0; j < Vectors; ++j) {
-      const bool part = Partial && j == Vectors - 1;
-      const vfloat bias = part ? load_partial(t.bias + j * kLanes, t.last) : load(t.bias + j * kLanes);
+    for (int i = 0; i < Rows; ++i) {
       FASTNN_UNROLL
-      for (int i = 0; i < Rows; ++i) acc[i][j] += bias;
+      for (int j = 0; j < Vectors; ++j) acc[i][j] += load(t.bias + j * kLanes);
+      if constexpr (Tail::kUsed) tail[i] += Tail::get(t.bias + kWhole, last);
     }
   }
   if (t.relu) {
     const vfloat zero = {};
+    const typename Tail::Vector zero_tail = {};
     FASTNN_UNROLL
     for (int i = 0; i < Rows; ++i) {
       FASTNN_UNROLL
       for (int j = 0; j < Vectors; ++j) acc[i][j] = acc[i][j] < zero ? zero : acc[i][j];
+      if constexpr (Tail::kUsed) tail[i] = tail[i] < zero_tail ? zero_tail : tail[i];
     }
   }
   FASTNN_UNROLL
   for (int i = 0; i < Rows; ++i) {
     FASTNN_UNROLL
-    for (int j = 0; j < Vectors; ++j) {
-      float* to = t.c + i * t.ldc + j * kLanes;
-      if (Partial && j == Vectors - 1) {
-        store_partial(to, acc[i][j], t.last);
-      } else {
-        store(to, acc[i][j]);
-      }
-    }
+    for (int j = 0; j < Vectors; ++j) store(t.c + i * t.ldc + j * kLanes, acc[i][j]);
+    if constexpr (Tail::kUsed) Tail::put(t.c + i * t.ldc + kWhole, tail[i], last);
   }
 }
 
-template <int Vectors, bool Partial, bool PartialLoad>
+template <int Vectors, class Tail>
 struct RunTileTable {
   RunTileFunction function[kMaxRows + 1] = {};
   constexpr RunTileTable() { put<kMaxRows>(); }
   template <int Rows>
   constexpr void put() {
-    function[Rows] = compute_run_tile<Rows, Vectors, Partial, PartialLoad>;
+    function[Rows] = compute_run_tile<Rows, Vectors, Tail>;
     if constexpr (Rows > 1) put<Rows - 1>();
   }
 };
 
-template <int Vectors>
+// For panels with so many vectors before the last one.
+template <int Before>
 struct RunTileTables {
-  RunTileTable<Vectors, false, false> full;
-  RunTileTable<Vectors, true, false> padded;
-  RunTileTable<Vectors, true, true> exact;
+  RunTileTable<Before + 1, NoTail> full;
+  RunTileTable<Before, WideTail> wide;
+  RunTileTable<Before, NarrowTail> narrow;
+
+  RunTileFunction pick(int rows, int last) const {
+    if (last == kLanes) return full.function[rows];
+    return last <= kNarrowLanes ? narrow.function[rows] : wide.function[rows];
+  }
 };
 
-constexpr RunTileTables<1> kOneVectorRuns;
-constexpr RunTileTables<2> kTwoVectorRuns;
+constexpr RunTileTables<0> kOneVectorRuns;
+constexpr RunTileTables<1> kTwoVectorRuns;
 #if defined(__aarch64__)
-constexpr RunTileTables<3> kThreeVectorRuns;
+constexpr RunTileTables<2> kThreeVectorRuns;
 #endif
 
-template <int Vectors>
-RunTileFunction pick_runs(const RunTileTables<Vectors>& tables, int rows, bool partial, bool packed) {
-  if (!partial) return tables.full.function[rows];
-  return packed ? tables.padded.function[rows] : tables.exact.function[rows];
-}
-
-// The tile for so many rows and columns of b (at most a panel), which is padded with zeros if packed.
-inline RunTileFunction run_tile_function(int rows, index_t columns, bool packed) {
-  const bool partial = columns % kLanes != 0;
-  const int vectors = static_cast<int>(ceil_div(columns, kLanes));
+// Runs the tile for so many rows and columns (at most a panel).
+inline void run_tile(RunTile& t, int rows, index_t columns) {
+  t.last = static_cast<int>((columns - 1) % kLanes + 1);
+  const index_t before = (columns - 1) / kLanes;
 #if defined(__aarch64__)
-  if (vectors == 3) return pick_runs(kThreeVectorRuns, rows, partial, packed);
+  if (before == 2) return kThreeVectorRuns.pick(rows, t.last)(t);
 #endif
-  return vectors == 2 ? pick_runs(kTwoVectorRuns, rows, partial, packed) : pick_runs(kOneVectorRuns, rows, partial, packed);
+  (before == 1 ? kTwoVectorRuns.pick(rows, t.last) : kOneVectorRuns.pick(rows, t.last))(t);
 }
 
 }  // namespace
