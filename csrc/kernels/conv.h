@@ -1,50 +1,27 @@
-// conv.h - 2-D convolution: forward, input gradient, filter gradient.
+// conv.h - 2-D convolution: forward pass and input gradient.
 //
-// A convolution is the product (pixels x taps) (taps x K) with taps = R S C / groups. The left matrix is never stored: a few
-// output pixels at a time are gathered into a scratch block that stays in the first-level cache (in NHWC the S C values of one
-// filter row lie side by side) and multiplied there with the packed filter.
+// A convolution is the product (pixels x taps) (taps x K) with taps = R S C / groups. The left matrix is never stored: a tile takes
+// neighboring pixels of an output row and finds their values where they lie in the image (in NHWC the S C values of one filter
+// row lie side by side), or in a copy of a few image rows with zeros beside them. Filter rows above or below the image are left
+// out. Where output rows are too short for a tile, pixels of several are gathered into a scratch block first.
 //
-// The input gradient of a stride-1 convolution is a convolution of dy with the filter flipped and its channels exchanged; any
-// other is the product dy w^T, a few pixels at a time, added back into the image. The filter gradient is cut into at most
-// kFilterChunks runs of output rows, each with its own sum, combined in order.
+// The input gradient is made of convolutions of dy with the filter flipped and its channels exchanged: one for each residue of
+// the input's row and column modulo the stride, with the taps that meet it.
 #pragma once
 
+#include "conv_shape.h"
 #include "conv_tile.h"
 
 namespace {
 
-using fastnn::Conv2dBackwardFilter;
 using fastnn::Conv2dBackwardInput;
 using fastnn::Conv2dForward;
-using fastnn::Conv2dShape;
 
 constexpr index_t kGatherFloats = 6144;  // scratch block per thread: 24 kB
-constexpr index_t kFilterChunks = 16;
-
-inline index_t taps(const Conv2dShape& s) { return s.R * s.S * (s.C / s.groups); }
-inline index_t out_pixels(const Conv2dShape& s) { return s.N * s.P * s.Q; }
 
 // Output pixels gathered at a time.
 inline index_t pixel_block(const Conv2dShape& s) {
   return max_of(kMaxRows, min_of(kGatherFloats / max_of(taps(s), 1), 512) / kMaxRows * kMaxRows);
-}
-
-// The left matrix is x itself.
-inline bool is_pointwise(const Conv2dShape& s) {
-  return s.R == 1 && s.S == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 && s.P == s.H &&
-         s.Q == s.W;
-}
-
-inline double flops_per_pixel(const Conv2dShape& s) { return 2.0 * taps(s) * s.K; }
-
-inline void copy_or_zero(float* __restrict to, const float* __restrict from, index_t n) {
-  if (from) {
-    FASTNN_SIMD
-    for (index_t i = 0; i < n; ++i) to[i] = from[i];
-  } else {
-    FASTNN_SIMD
-    for (index_t i = 0; i < n; ++i) to[i] = 0.0f;
-  }
 }
 
 // One filter row of one pixel: S x channels values, zero outside of the image.
@@ -92,72 +69,21 @@ inline void pack_filter(float* to, const float* w, const Conv2dShape& s) {
   }
 }
 
-// --- rows of an image with zeros beside them ---
-
-constexpr index_t kWindowFloats = 6144;  // what a block of output rows reads: 24 kB, to stay in the first-level cache
-
-inline index_t span(index_t count, index_t stride, index_t taps, index_t dilation) {
-  return (count - 1) * stride + (taps - 1) * dilation + 1;
-}
-
-// Whether a filter reaches over the left or right border, so that rows must be copied to get zeros beside them.
-inline bool reaches_out(const Conv2dShape& s) {
-  return s.pad_left > 0 || span(s.Q, s.stride_w, s.S, s.dilation_w) - s.pad_left > s.W;
-}
-
-inline index_t window_row(const Conv2dShape& s) {
-  return reaches_out(s) ? span(s.Q, s.stride_w, s.S, s.dilation_w) * s.C : s.W * s.C;
-}
-
-// Output rows that are computed together.
-inline index_t block_rows(const Conv2dShape& s) {
-  const index_t rows = kWindowFloats / max_of(1, window_row(s)) - (s.R - 1) * s.dilation_h;
-  return max_of(1, min_of(s.P, 1 + (rows - 1) / s.stride_h));
-}
-
-inline index_t window_size(const Conv2dShape& s) {
-  return reaches_out(s) ? span(block_rows(s), s.stride_h, s.R, s.dilation_h) * window_row(s) : 0;
-}
-
-// What output rows [p0, p1) of one image read: at(h) is the row of input row h, beginning with column -pad_left.
-struct Window {
-  const float* rows;
-  index_t first, stride;
-  const float* at(index_t h) const { return rows + (h - first) * stride; }
+// What a convolution reads, and where its result goes: y[n, p, q, :] at n image + p row + q column.
+struct Convolution {
+  Conv2dShape s;
+  const float* x;
+  const float* bias;  // or null
+  Activation activation;
+  float alpha;
+  float* y;
+  index_t image, row, column;
 };
 
-inline Window window(const Conv2dShape& s, const float* x, index_t n, index_t p0, index_t p1, float* scratch) {
-  const index_t first = max_of(0, p0 * s.stride_h - s.pad_top);
-  const index_t stop = min_of(s.H, (p1 - 1) * s.stride_h - s.pad_top + (s.R - 1) * s.dilation_h + 1);
-  const index_t width = window_row(s);
-  const float* image = x + n * s.H * s.W * s.C;
-  if (!reaches_out(s)) return {image + first * width - s.pad_left * s.C, first, width};
-  // Columns [begin, end) of x lie at column pad_left + begin of the window.
-  const index_t begin = max_of(0, -s.pad_left), end = min_of(s.W, width / s.C - s.pad_left);
-  for (index_t h = first; h < stop; ++h) {
-    float* to = scratch + (h - first) * width;
-    copy_or_zero(to, nullptr, (s.pad_left + begin) * s.C);
-    copy_or_zero(to + (s.pad_left + begin) * s.C, image + (h * s.W + begin) * s.C, (end - begin) * s.C);
-    copy_or_zero(to + (s.pad_left + end) * s.C, nullptr, width - (s.pad_left + end) * s.C);
-  }
-  return {scratch, first, width};
-}
-
-// The filter rows [begin, end) that meet the image from output row p.
-struct FilterRows {
-  index_t begin, end;
-  FilterRows(const Conv2dShape& s, index_t p) {
-    const index_t h = p * s.stride_h - s.pad_top;
-    begin = h >= 0 ? 0 : min_of(s.R, ceil_div(-h, s.dilation_h));
-    end = max_of(begin, h >= s.H ? 0 : min_of(s.R, ceil_div(s.H - h, s.dilation_h)));
-  }
-};
-
-// The values of a filter row lie side by side in the image.
-inline bool is_dense(const Conv2dShape& s) { return s.dilation_w == 1 && s.groups == 1; }
+inline bool is_contiguous(const Convolution& c) { return c.column == c.s.K && c.row == c.s.Q * c.s.K && c.image == c.s.P * c.row; }
 
 // One output row of one group from its window.
-inline void convolve_row(const Conv2dForward& a, const Window& x, const Panels& b, index_t p, index_t group, float* y) {
+inline void convolve_row(const Convolution& a, const Window& x, const Panels& b, index_t p, index_t group, float* y) {
   const Conv2dShape& s = a.s;
   const index_t channels = s.C / s.groups, outputs = s.K / s.groups;
   const FilterRows rows(s, p);
@@ -166,7 +92,7 @@ inline void convolve_row(const Conv2dForward& a, const Window& x, const Panels& 
   t.a_row = s.stride_w * s.C, t.a_outer = s.dilation_h * x.stride, t.a_run = s.dilation_w * s.C, t.a_col = 1;
   t.b_outer = s.S * channels * kPanel, t.b_run = channels * kPanel, t.b_row = kPanel;
   t.outer = rows.end - rows.begin, t.runs = is_dense(s) ? 1 : s.S, t.length = is_dense(s) ? s.S * s.C : channels;
-  t.ldc = s.K, t.relu = a.activation == Activation::relu;
+  t.ldc = a.column, t.relu = a.activation == Activation::relu;
   const RowTiles tiles(s.Q);
   for (index_t panel = 0; panel < b.count(); ++panel) {
     const index_t columns = b.columns(panel), column = group * outputs + panel * kPanel;
@@ -175,248 +101,171 @@ inline void convolve_row(const Conv2dForward& a, const Window& x, const Panels& 
     for (index_t tile = 0; tile < tiles.count; ++tile) {
       const index_t q = tiles.start(tile);
       t.a = first + q * t.a_row;
-      t.c = y + q * s.K + column;
+      t.c = y + q * a.column + column;
       run_tile(t, tiles.height(tile), columns);
     }
   }
   if (a.activation == Activation::linear || a.activation == Activation::relu) return;
-  for (index_t q = 0; q < s.Q; ++q) activate_row(y + q * s.K + group * outputs, outputs, nullptr, a.activation, a.alpha);
+  for (index_t q = 0; q < s.Q; ++q) activate_row(y + q * a.column + group * outputs, outputs, nullptr, a.activation, a.alpha);
 }
 
 // Row by row, unless rows are so short that tiles must hold pixels of several.
 constexpr index_t kShortRow = 6;
-inline bool by_rows(const Conv2dShape& s) { return s.Q >= kShortRow && !is_pointwise(s); }
+inline bool by_rows(const Convolution& c) { return !is_contiguous(c) || (c.s.Q >= kShortRow && !is_pointwise(c.s)); }
 
-index_t conv2d_forward_scratch(const Conv2dForward& a) {
-  return packed_filter_size(a.s) + a.slots * (by_rows(a.s) ? window_size(a.s) : pixel_block(a.s) * taps(a.s));
+inline index_t convolution_scratch(const Convolution& c, int slots) {
+  return packed_filter_size(c.s) + slots * (by_rows(c) ? window_size(c.s) : pixel_block(c.s) * taps(c.s));
 }
 
-inline void forward_by_rows(const Conv2dForward& a, const float* packed, float* windows) {
+inline void convolve_by_rows(const Convolution& a, const float* packed, float* windows, int slots) {
   const Conv2dShape& s = a.s;
   const index_t rows = block_rows(s), blocks = ceil_div(s.P, rows), size = window_size(s);
-  parallel_for(s.N * blocks, rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, a.slots,
-               [&](index_t begin, index_t end, int slot) {
-                 for (index_t item = begin; item < end; ++item) {
-                   const index_t n = item / blocks, p0 = item % blocks * rows, p1 = min_of(s.P, p0 + rows);
-                   const Window x = window(s, a.x, n, p0, p1, windows + slot * size);
-                   for (index_t p = p0; p < p1; ++p) {
-                     for (index_t group = 0; group < s.groups; ++group) {
-                       convolve_row(a, x, filter_panels(packed, s, group), p, group, a.y + (n * s.P + p) * s.Q * s.K);
-                     }
-                   }
-                 }
-               });
-}
-
-inline void forward_by_pixels(const Conv2dForward& a, const float* packed, float* gathered) {
-  const Conv2dShape& s = a.s;
-  const index_t width = taps(s), block = pixel_block(s), pixels = out_pixels(s), outputs = s.K / s.groups;
-  parallel_for(ceil_div(pixels, block), block * flops_per_pixel(s) / kFlopsPerCycle, a.slots,
-               [&](index_t begin, index_t end, int slot) {
-                 float* left = gathered + slot * block * width;
-                 for (index_t item = begin; item < end; ++item) {
-                   const index_t first = item * block, count = min_of(block, pixels - first);
-                   for (index_t group = 0; group < s.groups; ++group) {
-                     const Panels b = filter_panels(packed, s, group);
-                     const Epilogue epilogue = {a.bias ? a.bias + group * outputs : nullptr, a.activation, a.alpha};
-                     float* out = a.y + first * s.K + group * outputs;
-                     if (is_pointwise(s)) {
-                       multiply_rows(a.x + first * s.C + group * width, s.C, 1, b, out, s.K, count, false, epilogue);
-                     } else {
-                       gather_pixels(left, a.x, s, first, count, group);
-                       multiply_rows(left, width, 1, b, out, s.K, count, false, epilogue);
-                     }
-                   }
-                 }
-               });
-}
-
-void conv2d_forward(const Conv2dForward& a) {
-  float* rest = a.scratch + packed_filter_size(a.s);
-  pack_filter(a.scratch, a.w, a.s);
-  if (by_rows(a.s)) {
-    forward_by_rows(a, a.scratch, rest);
-  } else {
-    forward_by_pixels(a, a.scratch, rest);
-  }
-}
-
-// The convolution that computes dx from dy when the stride is 1.
-inline Conv2dShape flipped_shape(const Conv2dShape& s) {
-  return {.N = s.N,
-          .H = s.P,
-          .W = s.Q,
-          .C = s.K,
-          .K = s.C,
-          .R = s.R,
-          .S = s.S,
-          .P = s.H,
-          .Q = s.W,
-          .stride_h = 1,
-          .stride_w = 1,
-          .pad_top = s.dilation_h * (s.R - 1) - s.pad_top,
-          .pad_left = s.dilation_w * (s.S - 1) - s.pad_left,
-          .dilation_h = s.dilation_h,
-          .dilation_w = s.dilation_w,
-          .groups = 1};
-}
-
-inline bool flips(const Conv2dShape& s) { return s.stride_h == 1 && s.stride_w == 1 && s.groups == 1; }
-
-// to[R-1-r, S-1-s, k, c] = w[r, s, c, k].
-inline void flip_filter(float* to, const float* w, const Conv2dShape& s) {
-  for (index_t tap = 0; tap < s.R * s.S; ++tap) {
-    float* out = to + (s.R * s.S - 1 - tap) * s.K * s.C;
-    const float* in = w + tap * s.C * s.K;
-    for (index_t k = 0; k < s.K; ++k) {
-      for (index_t c = 0; c < s.C; ++c) out[k * s.C + c] = in[c * s.K + k];
-    }
-  }
-}
-
-// dx of one image, from the product dy w^T a block of pixels at a time. Each dx element receives its terms in the order of
-// output pixels, then taps.
-inline void scatter_pixels(float* dx, const float* columns, const Conv2dShape& s, index_t first, index_t count, index_t group) {
-  const index_t channels = s.C / s.groups, width = taps(s);
-  for (index_t i = 0; i < count; ++i, columns += width) {
-    const index_t p = (first + i) / s.Q, q = (first + i) % s.Q;
-    for (index_t tap = 0; tap < s.R * s.S; ++tap) {
-      const index_t h = p * s.stride_h - s.pad_top + tap / s.S * s.dilation_h;
-      const index_t w = q * s.stride_w - s.pad_left + tap % s.S * s.dilation_w;
-      if (h < 0 || h >= s.H || w < 0 || w >= s.W) continue;
-      float* __restrict to = dx + (h * s.W + w) * s.C + group * channels;
-      const float* __restrict from = columns + tap * channels;
-      FASTNN_SIMD
-      for (index_t c = 0; c < channels; ++c) to[c] += from[c];
-    }
-  }
-}
-
-// Panels of w^T of one group: K / groups rows, taps columns.
-inline index_t packed_transpose_size(const Conv2dShape& s) { return s.groups * packed_size(s.K / s.groups, taps(s)); }
-
-inline void scatter_images(const Conv2dBackwardInput& a, float* packed, float* columns) {
-  const Conv2dShape& s = a.s;
-  const index_t width = taps(s), block = pixel_block(s), pixels = s.P * s.Q, inputs = s.K / s.groups;
-  for (index_t group = 0; group < s.groups; ++group) {
-    for (index_t j = 0; j < width; j += kPanel) {
-      float* to = packed + group * packed_size(inputs, width) + j * inputs;
-      pack_panel(to, a.w + group * inputs + j * s.K, 1, s.K, inputs, min_of(kPanel, width - j));
-    }
-  }
-  parallel_for(s.N, pixels * flops_per_pixel(s) / kFlopsPerCycle, a.slots, [&](index_t begin, index_t end, int slot) {
-    float* left = columns + slot * block * width;
-    for (index_t n = begin; n < end; ++n) {
-      float* dx = a.dx + n * s.H * s.W * s.C;
-      copy_or_zero(dx, nullptr, s.H * s.W * s.C);
-      for (index_t first = 0; first < pixels; first += block) {
-        const index_t count = min_of(block, pixels - first);
+  parallel_for(s.N * blocks, rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, slots, [&](index_t begin, index_t end, int slot) {
+    for (index_t item = begin; item < end; ++item) {
+      const index_t n = item / blocks, p0 = item % blocks * rows, p1 = min_of(s.P, p0 + rows);
+      const Window x = window(s, a.x, n, p0, p1, windows + slot * size);
+      for (index_t p = p0; p < p1; ++p) {
         for (index_t group = 0; group < s.groups; ++group) {
-          const Panels b = {packed + group * packed_size(inputs, width), kPanel, true, inputs, width};
-          multiply_rows(a.dy + (n * pixels + first) * s.K + group * inputs, s.K, 1, b, left, width, count, false, kNoEpilogue);
-          scatter_pixels(dx, left, s, first, count, group);
+          convolve_row(a, x, filter_panels(packed, s, group), p, group, a.y + n * a.image + p * a.row);
         }
       }
     }
   });
 }
 
-index_t conv2d_backward_input_scratch(const Conv2dBackwardInput& a) {
+inline void convolve_by_pixels(const Convolution& a, const float* packed, float* gathered, int slots) {
   const Conv2dShape& s = a.s;
-  if (!flips(s)) return packed_transpose_size(s) + a.slots * pixel_block(s) * taps(s);
-  const Conv2dForward forward = {.s = flipped_shape(s),
-                                 .x = nullptr,
-                                 .w = nullptr,
-                                 .bias = nullptr,
-                                 .y = nullptr,
-                                 .activation = Activation::linear,
-                                 .alpha = 0.0f,
-                                 .scratch = nullptr,
-                                 .slots = a.slots};
-  return s.R * s.S * s.C * s.K + conv2d_forward_scratch(forward);
+  const index_t width = taps(s), block = pixel_block(s), pixels = out_pixels(s), outputs = s.K / s.groups;
+  const double cycles = block * flops_per_pixel(s) / kFlopsPerCycle;
+  parallel_for(ceil_div(pixels, block), cycles, slots, [&](index_t begin, index_t end, int slot) {
+    float* left = gathered + slot * block * width;
+    for (index_t item = begin; item < end; ++item) {
+      const index_t first = item * block, count = min_of(block, pixels - first);
+      for (index_t group = 0; group < s.groups; ++group) {
+        const Panels b = filter_panels(packed, s, group);
+        const Epilogue epilogue = {a.bias ? a.bias + group * outputs : nullptr, a.activation, a.alpha};
+        float* out = a.y + first * s.K + group * outputs;
+        if (is_pointwise(s)) {
+          multiply_rows(a.x + first * s.C + group * width, s.C, 1, b, out, s.K, count, false, epilogue);
+        } else {
+          gather_pixels(left, a.x, s, first, count, group);
+          multiply_rows(left, width, 1, b, out, s.K, count, false, epilogue);
+        }
+      }
+    }
+  });
+}
+
+// w: the filter (R, S, C / groups, K).
+inline void convolve(const Convolution& a, const float* w, float* scratch, int slots) {
+  pack_filter(scratch, w, a.s);
+  float* rest = scratch + packed_filter_size(a.s);
+  if (by_rows(a)) {
+    convolve_by_rows(a, scratch, rest, slots);
+  } else {
+    convolve_by_pixels(a, scratch, rest, slots);
+  }
+}
+
+inline Convolution forward_convolution(const Conv2dForward& a) {
+  const Conv2dShape& s = a.s;
+  return {s, a.x, a.bias, a.activation, a.alpha, a.y, s.P * s.Q * s.K, s.Q * s.K, s.K};
+}
+
+index_t conv2d_forward_scratch(const Conv2dForward& a) { return convolution_scratch(forward_convolution(a), a.slots); }
+
+void conv2d_forward(const Conv2dForward& a) { convolve(forward_convolution(a), a.w, a.scratch, a.slots); }
+
+// Along one axis, the inputs i = residue (mod stride) and the taps that meet them: r = first + j step for j < taps. Input
+// residue + stride i meets output place i - j dilation + base with tap j.
+struct Residue {
+  index_t residue, inputs, first, step, taps, dilation, base;
+
+  Residue(index_t residue, index_t size, index_t filter, index_t stride, index_t pad, index_t tap_dilation)
+      : residue(residue), inputs(residue < size ? ceil_div(size - residue, stride) : 0), first(0) {
+    index_t common = tap_dilation, rest = stride;  // greatest common divisor
+    while (rest > 0) {
+      const index_t next = common % rest;
+      common = rest, rest = next;
+    }
+    step = stride / common, dilation = tap_dilation / common;
+    while (first < filter && (residue + pad - first * tap_dilation) % stride != 0) ++first;
+    taps = first < filter ? ceil_div(filter - first, step) : 0;
+    base = (residue + pad - first * tap_dilation) / stride;
+  }
+
+  index_t pad() const { return (taps - 1) * dilation - base; }
+};
+
+// The convolution of dy that gives dx at one residue of rows and columns.
+inline Convolution residue_convolution(const Conv2dBackwardInput& a, const Residue& h, const Residue& w) {
+  const Conv2dShape& s = a.s;
+  const Conv2dShape shape = {.N = s.N,
+                             .H = s.P,
+                             .W = s.Q,
+                             .C = s.K,
+                             .K = s.C,
+                             .R = h.taps,
+                             .S = w.taps,
+                             .P = h.inputs,
+                             .Q = w.inputs,
+                             .stride_h = 1,
+                             .stride_w = 1,
+                             .pad_top = h.pad(),
+                             .pad_left = w.pad(),
+                             .dilation_h = h.dilation,
+                             .dilation_w = w.dilation,
+                             .groups = s.groups};
+  float* first = a.dx + (h.residue * s.W + w.residue) * s.C;
+  return {shape, a.dy, nullptr, Activation::linear, 0.0f, first, s.H * s.W * s.C, s.stride_h * s.W * s.C, s.stride_w * s.C};
+}
+
+// to[j, i, k, c] = w[the j-th last tap row, the i-th last tap column, c, k] of the residue's taps, within each group.
+inline void flip_filter(float* to, const float* w, const Conv2dShape& s, const Residue& h, const Residue& v) {
+  const index_t channels = s.C / s.groups, outputs = s.K / s.groups;
+  for (index_t j = 0; j < h.taps; ++j) {
+    for (index_t i = 0; i < v.taps; ++i, to += outputs * s.C) {
+      const index_t r = h.first + (h.taps - 1 - j) * h.step, tap = r * s.S + v.first + (v.taps - 1 - i) * v.step;
+      const float* in = w + tap * channels * s.K;
+      for (index_t k = 0; k < outputs; ++k) {
+        for (index_t c = 0; c < s.C; ++c) to[k * s.C + c] = in[c % channels * s.K + c / channels * outputs + k];
+      }
+    }
+  }
+}
+
+// body(rows, columns) for every residue of the input's rows and columns modulo the stride.
+template <class Body>
+void for_residues(const Conv2dShape& s, const Body& body) {
+  for (index_t i = 0; i < s.stride_h; ++i) {
+    for (index_t j = 0; j < s.stride_w; ++j) {
+      body(Residue(i, s.H, s.R, s.stride_h, s.pad_top, s.dilation_h), Residue(j, s.W, s.S, s.stride_w, s.pad_left, s.dilation_w));
+    }
+  }
+}
+
+inline bool is_empty(const Residue& h, const Residue& w) { return h.inputs == 0 || w.inputs == 0 || h.taps == 0 || w.taps == 0; }
+
+index_t conv2d_backward_input_scratch(const Conv2dBackwardInput& a) {
+  index_t most = 0;
+  for_residues(a.s, [&](const Residue& h, const Residue& w) {
+    if (!is_empty(h, w)) most = max_of(most, convolution_scratch(residue_convolution(a, h, w), a.slots));
+  });
+  return taps(a.s) * a.s.K + most;
 }
 
 void conv2d_backward_input(const Conv2dBackwardInput& a) {
   const Conv2dShape& s = a.s;
-  if (!flips(s)) return scatter_images(a, a.scratch, a.scratch + packed_transpose_size(s));
-  flip_filter(a.scratch, a.w, s);
-  conv2d_forward({.s = flipped_shape(s),
-                  .x = a.dy,
-                  .w = a.scratch,
-                  .bias = nullptr,
-                  .y = a.dx,
-                  .activation = Activation::linear,
-                  .alpha = 0.0f,
-                  .scratch = a.scratch + s.R * s.S * s.C * s.K,
-                  .slots = a.slots});
-}
-
-// Output rows (counted over N P) per chunk.
-inline index_t filter_chunk_rows(const Conv2dShape& s) { return max_of(1, ceil_div(s.N * s.P, kFilterChunks)); }
-inline index_t filter_chunk_count(const Conv2dShape& s) { return max_of(1, ceil_div(s.N * s.P, filter_chunk_rows(s))); }
-
-index_t conv2d_backward_filter_scratch(const Conv2dBackwardFilter& a) {
-  return filter_chunk_count(a.s) * taps(a.s) * a.s.K + a.slots * window_size(a.s);
-}
-
-// sum += what output rows [p0, p1) of one image contribute, group by group.
-inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, index_t n, index_t p0, index_t p1, float* sum) {
-  const Conv2dShape& s = a.s;
-  const index_t channels = s.C / s.groups, outputs = s.K / s.groups;
-  const index_t runs = is_dense(s) ? 1 : s.S, length = is_dense(s) ? s.S * s.C : channels;
-  const RowTiles tiles(length);
-  RunTile t = {};
-  t.a_row = 1, t.a_outer = s.stride_h * x.stride, t.a_col = s.stride_w * s.C;
-  t.b_outer = s.Q * s.K, t.b_row = s.K, t.runs = 1, t.length = s.Q, t.ldc = s.K, t.load_c = true;
-  for (index_t r = 0; r < s.R; ++r) {
-    index_t begin = p0, end = p1;  // the rows from which filter row r meets the image
-    while (begin < end && begin * s.stride_h - s.pad_top + r * s.dilation_h < 0) ++begin;
-    while (begin < end && (end - 1) * s.stride_h - s.pad_top + r * s.dilation_h >= s.H) --end;
-    t.outer = end - begin;
-    if (t.outer == 0) continue;
-    const float* row = x.at(begin * s.stride_h - s.pad_top + r * s.dilation_h);
-    const float* dy = a.dy + (n * s.P + begin) * s.Q * s.K;
-    for (index_t group = 0; group < s.groups; ++group) {
-      for (index_t k = 0; k < outputs; k += kPanel) {
-        const index_t columns = min_of(kPanel, outputs - k);
-        t.b = dy + group * outputs + k;
-        for (index_t run = 0; run < runs; ++run) {
-          for (index_t tile = 0; tile < tiles.count; ++tile) {
-            const index_t i = tiles.start(tile);
-            t.a = row + run * s.dilation_w * s.C + group * channels + i;
-            t.c = sum + ((r * s.S + run) * channels + i) * s.K + group * outputs + k;
-            run_tile(t, tiles.height(tile), columns);
-          }
-        }
-      }
-    }
+  bool covered = true;
+  for_residues(s, [&](const Residue& h, const Residue& w) { covered = covered && !is_empty(h, w); });
+  if (!covered) {  // where no tap reaches, dx is 0
+    parallel_elements(s.N * s.H * s.W * s.C, 0.3,
+                      [&](index_t begin, index_t end) { copy_or_zero(a.dx + begin, nullptr, end - begin); });
   }
-}
-
-void conv2d_backward_filter(const Conv2dBackwardFilter& a) {
-  const Conv2dShape& s = a.s;
-  const index_t size = taps(s) * s.K, chunks = filter_chunk_count(s), chunk_rows = filter_chunk_rows(s), rows = block_rows(s);
-  float* windows = a.scratch + chunks * size;
-  parallel_for(chunks, chunk_rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, a.slots, [&](index_t begin, index_t end, int slot) {
-    for (index_t chunk = begin; chunk < end; ++chunk) {
-      float* sum = a.scratch + chunk * size;
-      copy_or_zero(sum, nullptr, size);
-      const index_t stop = min_of(s.N * s.P, (chunk + 1) * chunk_rows);
-      for (index_t row = chunk * chunk_rows; row < stop;) {
-        const index_t n = row / s.P, p0 = row % s.P, p1 = min_of(min_of(s.P, p0 + rows), p0 + stop - row);
-        add_filter_rows(a, window(s, a.x, n, p0, p1, windows + slot * window_size(s)), n, p0, p1, sum);
-        row += p1 - p0;
-      }
-    }
-  });
-  parallel_elements(size, 0.3 * chunks, [&](index_t begin, index_t end) {
-    float* __restrict dw = a.dw;
-    copy_or_zero(dw + begin, a.scratch + begin, end - begin);
-    for (index_t chunk = 1; chunk < chunks; ++chunk) {
-      const float* __restrict sum = a.scratch + chunk * size;
-      FASTNN_SIMD
-      for (index_t i = begin; i < end; ++i) dw[i] += sum[i];
-    }
+  for_residues(s, [&](const Residue& h, const Residue& w) {
+    if (is_empty(h, w)) return;
+    flip_filter(a.scratch, a.w, s, h, w);
+    convolve(residue_convolution(a, h, w), a.scratch, a.scratch + taps(s) * s.K, a.slots);
   });
 }
 

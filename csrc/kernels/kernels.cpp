@@ -3,6 +3,7 @@
 
 #include "activation.h"
 #include "conv.h"
+#include "conv_filter.h"
 #include "data.h"
 #include "gemm.h"
 #include "loss.h"

@@ -1,0 +1,86 @@
+// conv_filter.h - filter gradient of a 2-D convolution.
+//
+// dw is the product (taps x pixels) (pixels x K). A tile keeps some taps of one filter row for all output rows of a block; in
+// NHWC they lie side by side. The sum over output rows is cut into at most kFilterChunks runs, each with its own sum, combined in
+// order.
+#pragma once
+
+#include "conv_shape.h"
+#include "conv_tile.h"
+
+namespace {
+
+using fastnn::Conv2dBackwardFilter;
+
+constexpr index_t kFilterChunks = 16;
+
+// Output rows (counted over N P) per chunk.
+inline index_t filter_chunk_rows(const Conv2dShape& s) { return max_of(1, ceil_div(s.N * s.P, kFilterChunks)); }
+inline index_t filter_chunk_count(const Conv2dShape& s) { return max_of(1, ceil_div(s.N * s.P, filter_chunk_rows(s))); }
+
+index_t conv2d_backward_filter_scratch(const Conv2dBackwardFilter& a) {
+  return filter_chunk_count(a.s) * taps(a.s) * a.s.K + a.slots * window_size(a.s);
+}
+
+// sum += what output rows [p0, p1) of one image contribute, group by group.
+inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, index_t n, index_t p0, index_t p1, float* sum) {
+  const Conv2dShape& s = a.s;
+  const index_t channels = s.C / s.groups, outputs = s.K / s.groups;
+  const index_t runs = is_dense(s) ? 1 : s.S, length = is_dense(s) ? s.S * s.C : channels;
+  const RowTiles tiles(length);
+  RunTile t = {};
+  t.a_row = 1, t.a_outer = s.stride_h * x.stride, t.a_col = s.stride_w * s.C;
+  t.b_outer = s.Q * s.K, t.b_row = s.K, t.runs = 1, t.length = s.Q, t.ldc = s.K, t.load_c = true;
+  for (index_t r = 0; r < s.R; ++r) {
+    index_t begin = p0, end = p1;  // the rows from which filter row r meets the image
+    while (begin < end && begin * s.stride_h - s.pad_top + r * s.dilation_h < 0) ++begin;
+    while (begin < end && (end - 1) * s.stride_h - s.pad_top + r * s.dilation_h >= s.H) --end;
+    t.outer = end - begin;
+    if (t.outer == 0) continue;
+    const float* row = x.at(begin * s.stride_h - s.pad_top + r * s.dilation_h);
+    const float* dy = a.dy + (n * s.P + begin) * s.Q * s.K;
+    for (index_t group = 0; group < s.groups; ++group) {
+      for (index_t k = 0; k < outputs; k += kPanel) {
+        const index_t columns = min_of(kPanel, outputs - k);
+        t.b = dy + group * outputs + k;
+        for (index_t run = 0; run < runs; ++run) {
+          for (index_t tile = 0; tile < tiles.count; ++tile) {
+            const index_t i = tiles.start(tile);
+            t.a = row + run * s.dilation_w * s.C + group * channels + i;
+            t.c = sum + ((r * s.S + run) * channels + i) * s.K + group * outputs + k;
+            run_tile(t, tiles.height(tile), columns);
+          }
+        }
+      }
+    }
+  }
+}
+
+void conv2d_backward_filter(const Conv2dBackwardFilter& a) {
+  const Conv2dShape& s = a.s;
+  const index_t size = taps(s) * s.K, chunks = filter_chunk_count(s), chunk_rows = filter_chunk_rows(s), rows = block_rows(s);
+  float* windows = a.scratch + chunks * size;
+  parallel_for(chunks, chunk_rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, a.slots, [&](index_t begin, index_t end, int slot) {
+    for (index_t chunk = begin; chunk < end; ++chunk) {
+      float* sum = a.scratch + chunk * size;
+      copy_or_zero(sum, nullptr, size);
+      const index_t stop = min_of(s.N * s.P, (chunk + 1) * chunk_rows);
+      for (index_t row = chunk * chunk_rows; row < stop;) {
+        const index_t n = row / s.P, p0 = row % s.P, p1 = min_of(min_of(s.P, p0 + rows), p0 + stop - row);
+        add_filter_rows(a, window(s, a.x, n, p0, p1, windows + slot * window_size(s)), n, p0, p1, sum);
+        row += p1 - p0;
+      }
+    }
+  });
+  parallel_elements(size, 0.3 * chunks, [&](index_t begin, index_t end) {
+    float* __restrict dw = a.dw;
+    copy_or_zero(dw + begin, a.scratch + begin, end - begin);
+    for (index_t chunk = 1; chunk < chunks; ++chunk) {
+      const float* __restrict sum = a.scratch + chunk * size;
+      FASTNN_SIMD
+      for (index_t i = begin; i < end; ++i) dw[i] += sum[i];
+    }
+  });
+}
+
+}  // namespace

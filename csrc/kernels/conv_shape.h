@@ -1,0 +1,94 @@
+// conv_shape.h - the geometry of a convolution: what output rows read, with zeros beside the image.
+#pragma once
+
+#include "simd.h"
+
+namespace {
+
+using fastnn::Conv2dShape;
+
+inline index_t taps(const Conv2dShape& s) { return s.R * s.S * (s.C / s.groups); }
+inline index_t out_pixels(const Conv2dShape& s) { return s.N * s.P * s.Q; }
+
+// The left matrix is x itself.
+inline bool is_pointwise(const Conv2dShape& s) {
+  return s.R == 1 && s.S == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 && s.P == s.H &&
+         s.Q == s.W;
+}
+
+inline double flops_per_pixel(const Conv2dShape& s) { return 2.0 * taps(s) * s.K; }
+
+inline void copy_or_zero(float* __restrict to, const float* __restrict from, index_t n) {
+  if (from) {
+    FASTNN_SIMD
+    for (index_t i = 0; i < n; ++i) to[i] = from[i];
+  } else {
+    FASTNN_SIMD
+    for (index_t i = 0; i < n; ++i) to[i] = 0.0f;
+  }
+}
+
+// The values of a filter row lie side by side in the image.
+inline bool is_dense(const Conv2dShape& s) { return s.dilation_w == 1 && s.groups == 1; }
+
+constexpr index_t kWindowFloats = 6144;  // what a block of output rows reads: 24 kB, to stay in the first-level cache
+
+inline index_t span(index_t count, index_t stride, index_t taps, index_t dilation) {
+  return (count - 1) * stride + (taps - 1) * dilation + 1;
+}
+
+// Whether a filter reaches over the left or right border, so that rows must be copied to get zeros beside them.
+inline bool reaches_out(const Conv2dShape& s) {
+  return s.pad_left > 0 || span(s.Q, s.stride_w, s.S, s.dilation_w) - s.pad_left > s.W;
+}
+
+inline index_t window_row(const Conv2dShape& s) {
+  return reaches_out(s) ? span(s.Q, s.stride_w, s.S, s.dilation_w) * s.C : s.W * s.C;
+}
+
+// Output rows that are computed together.
+inline index_t block_rows(const Conv2dShape& s) {
+  const index_t rows = kWindowFloats / max_of(1, window_row(s)) - (s.R - 1) * s.dilation_h;
+  return max_of(1, min_of(s.P, 1 + (rows - 1) / s.stride_h));
+}
+
+inline index_t window_size(const Conv2dShape& s) {
+  return reaches_out(s) ? span(block_rows(s), s.stride_h, s.R, s.dilation_h) * window_row(s) : 0;
+}
+
+// What output rows [p0, p1) of one image read: at(h) is the row of input row h, beginning with column -pad_left.
+struct Window {
+  const float* rows;
+  index_t first, stride;
+  const float* at(index_t h) const { return rows + (h - first) * stride; }
+};
+
+inline Window window(const Conv2dShape& s, const float* x, index_t n, index_t p0, index_t p1, float* scratch) {
+  const index_t first = max_of(0, p0 * s.stride_h - s.pad_top);
+  const index_t stop = min_of(s.H, (p1 - 1) * s.stride_h - s.pad_top + (s.R - 1) * s.dilation_h + 1);
+  const index_t width = window_row(s);
+  const float* image = x + n * s.H * s.W * s.C;
+  if (!reaches_out(s)) return {image + first * width - s.pad_left * s.C, first, width};
+  // The image lies in columns [begin, end) of the window.
+  const index_t columns = width / s.C, begin = min_of(max_of(0, s.pad_left), columns);
+  const index_t end = max_of(begin, min_of(columns, s.W + s.pad_left));
+  for (index_t h = first; h < stop; ++h) {
+    float* to = scratch + (h - first) * width;
+    copy_or_zero(to, nullptr, begin * s.C);
+    copy_or_zero(to + begin * s.C, image + (h * s.W + begin - s.pad_left) * s.C, (end - begin) * s.C);
+    copy_or_zero(to + end * s.C, nullptr, (columns - end) * s.C);
+  }
+  return {scratch, first, width};
+}
+
+// The filter rows [begin, end) that meet the image from output row p.
+struct FilterRows {
+  index_t begin, end;
+  FilterRows(const Conv2dShape& s, index_t p) {
+    const index_t h = p * s.stride_h - s.pad_top;
+    begin = h >= 0 ? 0 : min_of(s.R, ceil_div(-h, s.dilation_h));
+    end = max_of(begin, h >= s.H ? 0 : min_of(s.R, ceil_div(s.H - h, s.dilation_h)));
+  }
+};
+
+}  // namespace
