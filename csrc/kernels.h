@@ -105,22 +105,25 @@ struct Conv2dForward {
   int slots;
 };
 
-// dx = the transpose of the convolution applied to dy.
+// dx = the transpose of the convolution applied to dy; where x is the output of a relu, relu_output = x (else null), its
+// derivative is applied too: dx times 1 where x > 0, times 0 elsewhere.
 struct Conv2dBackwardInput {
   Conv2dShape s;
   const float* dy;
   const float* w;
+  const float* relu_output;
   float* dx;
   float* scratch;
   int slots;
 };
 
-// dw[r,s,c,k] = sum over n, p, q of x[...] dy[n,p,q,k].
+// dw[r,s,c,k] = sum over n, p, q of x[...] dy[n,p,q,k]; dbias[k] = sum over n, p, q of dy[n,p,q,k], or null.
 struct Conv2dBackwardFilter {
   Conv2dShape s;
   const float* x;
   const float* dy;
   float* dw;
+  float* dbias;
   float* scratch;
   int slots;
 };

@@ -79,25 +79,27 @@ void conv2d_forward(const py::array& x, const py::array& w, const MaybeArray& bi
 }
 
 void conv2d_backward_input(const py::array& dy, const py::array& w, const py::array& dx, Pair strides, Pair pads, Pair dilation,
-                           index_t groups) {
+                           index_t groups, const MaybeArray& relu_output) {
   const Conv2dShape s = conv_shape(shape_of(dx), shape_of(w), shape_of(dy), strides, pads, dilation, groups);
   launch("conv2d_backward_input", &Kernels::conv2d_backward_input, &Kernels::conv2d_backward_input_scratch,
          Conv2dBackwardInput{.s = s,
                              .dy = in<float>(dy, -1, "dy"),
                              .w = in<float>(w, -1, "w"),
+                             .relu_output = in<float>(relu_output, dx.size(), "relu_output"),
                              .dx = out<float>(dx, -1, "dx"),
                              .scratch = nullptr,
                              .slots = num_threads()});
 }
 
-void conv2d_backward_filter(const py::array& x, const py::array& dy, const py::array& dw, Pair strides, Pair pads, Pair dilation,
-                            index_t groups) {
+void conv2d_backward_filter(const py::array& x, const py::array& dy, const py::array& dw, const MaybeArray& dbias, Pair strides,
+                            Pair pads, Pair dilation, index_t groups) {
   const Conv2dShape s = conv_shape(shape_of(x), shape_of(dw), shape_of(dy), strides, pads, dilation, groups);
   launch("conv2d_backward_filter", &Kernels::conv2d_backward_filter, &Kernels::conv2d_backward_filter_scratch,
          Conv2dBackwardFilter{.s = s,
                               .x = in<float>(x, -1, "x"),
                               .dy = in<float>(dy, -1, "dy"),
                               .dw = out<float>(dw, -1, "dw"),
+                              .dbias = out<float>(dbias, s.K, "dbias"),
                               .scratch = nullptr,
                               .slots = num_threads()});
 }

@@ -76,6 +76,7 @@ struct Convolution {
   const float* bias;  // or null
   Activation activation;
   float alpha;
+  const float* relu_output;  // laid out like y, or null
   float* y;
   index_t image, row, column;
 };
@@ -93,15 +94,16 @@ inline void convolve_row(const Convolution& a, const Window& x, const Panels& b,
   t.b_outer = s.S * channels * kPanel, t.b_run = channels * kPanel, t.b_row = kPanel;
   t.outer = rows.end - rows.begin, t.runs = is_dense(s) ? 1 : s.S, t.length = is_dense(s) ? s.S * s.C : channels;
   t.ldc = a.column, t.relu = a.activation == Activation::relu;
-  const RowTiles tiles(s.Q);
   for (index_t panel = 0; panel < b.count(); ++panel) {
     const index_t columns = b.columns(panel), column = group * outputs + panel * kPanel;
+    const RowTiles tiles(s.Q, most_rows(columns));
     t.b = b.at(panel) + rows.begin * t.b_outer;
     t.bias = a.bias ? a.bias + column : nullptr;
     for (index_t tile = 0; tile < tiles.count; ++tile) {
       const index_t q = tiles.start(tile);
       t.a = first + q * t.a_row;
       t.c = y + q * a.column + column;
+      if (a.relu_output) t.relu_output = a.relu_output + (t.c - a.y);
       run_tile(t, tiles.height(tile), columns);
     }
   }
@@ -133,6 +135,11 @@ inline void convolve_by_rows(const Convolution& a, const float* packed, float* w
   });
 }
 
+inline void apply_relu_slope(float* __restrict dx, const float* __restrict y, index_t n) {
+  FASTNN_SIMD
+  for (index_t i = 0; i < n; ++i) dx[i] *= y[i] > 0.0f ? 1.0f : 0.0f;
+}
+
 inline void convolve_by_pixels(const Convolution& a, const float* packed, float* gathered, int slots) {
   const Conv2dShape& s = a.s;
   const index_t width = taps(s), block = pixel_block(s), pixels = out_pixels(s), outputs = s.K / s.groups;
@@ -152,6 +159,7 @@ inline void convolve_by_pixels(const Convolution& a, const float* packed, float*
           multiply_rows(left, width, 1, b, out, s.K, count, false, epilogue);
         }
       }
+      if (a.relu_output) apply_relu_slope(a.y + first * s.K, a.relu_output + first * s.K, count * s.K);
     }
   });
 }
@@ -169,7 +177,7 @@ inline void convolve(const Convolution& a, const float* w, float* scratch, int s
 
 inline Convolution forward_convolution(const Conv2dForward& a) {
   const Conv2dShape& s = a.s;
-  return {s, a.x, a.bias, a.activation, a.alpha, a.y, s.P * s.Q * s.K, s.Q * s.K, s.K};
+  return {s, a.x, a.bias, a.activation, a.alpha, nullptr, a.y, s.P * s.Q * s.K, s.Q * s.K, s.K};
 }
 
 index_t conv2d_forward_scratch(const Conv2dForward& a) { return convolution_scratch(forward_convolution(a), a.slots); }
@@ -216,8 +224,17 @@ inline Convolution residue_convolution(const Conv2dBackwardInput& a, const Resid
                              .dilation_h = h.dilation,
                              .dilation_w = w.dilation,
                              .groups = s.groups};
-  float* first = a.dx + (h.residue * s.W + w.residue) * s.C;
-  return {shape, a.dy, nullptr, Activation::linear, 0.0f, first, s.H * s.W * s.C, s.stride_h * s.W * s.C, s.stride_w * s.C};
+  const index_t first = (h.residue * s.W + w.residue) * s.C;
+  return {.s = shape,
+          .x = a.dy,
+          .bias = nullptr,
+          .activation = Activation::linear,
+          .alpha = 0.0f,
+          .relu_output = a.relu_output ? a.relu_output + first : nullptr,
+          .y = a.dx + first,
+          .image = s.H * s.W * s.C,
+          .row = s.stride_h * s.W * s.C,
+          .column = s.stride_w * s.C};
 }
 
 // to[j, i, k, c] = w[the j-th last tap row, the i-th last tap column, c, k] of the residue's taps, within each group.

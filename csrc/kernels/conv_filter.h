@@ -18,8 +18,27 @@ constexpr index_t kFilterChunks = 16;
 inline index_t filter_chunk_rows(const Conv2dShape& s) { return max_of(1, ceil_div(s.N * s.P, kFilterChunks)); }
 inline index_t filter_chunk_count(const Conv2dShape& s) { return max_of(1, ceil_div(s.N * s.P, filter_chunk_rows(s))); }
 
+// Each chunk's sums: the filter's gradient, and behind it the bias's.
+inline index_t filter_sums(const Conv2dBackwardFilter& a) { return (taps(a.s) + (a.dbias ? 1 : 0)) * a.s.K; }
+
 index_t conv2d_backward_filter_scratch(const Conv2dBackwardFilter& a) {
-  return filter_chunk_count(a.s) * taps(a.s) * a.s.K + a.slots * window_size(a.s);
+  return filter_chunk_count(a.s) * filter_sums(a) + a.slots * window_size(a.s);
+}
+
+// sum[k] += sum over pixels of dy[pixel, k].
+inline void add_pixels(const float* dy, index_t pixels, index_t K, float* sum) {
+  constexpr int kChains = 4;  // additions under way at a time
+  for (index_t k = 0; k < K; k += kLanes) {
+    const int count = static_cast<int>(min_of(kLanes, K - k));
+    vfloat total[kChains] = {};
+    for (index_t i = 0; i < pixels; i += kChains) {
+      FASTNN_UNROLL
+      for (int j = 0; j < kChains; ++j) {
+        if (i + j < pixels) total[j] += load_partial(dy + (i + j) * K + k, count);
+      }
+    }
+    store_partial(sum + k, load_partial(sum + k, count) + ((total[0] + total[1]) + (total[2] + total[3])), count);
+  }
 }
 
 // sum += what output rows [p0, p1) of one image contribute, group by group.
@@ -27,7 +46,6 @@ inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, inde
   const Conv2dShape& s = a.s;
   const index_t channels = s.C / s.groups, outputs = s.K / s.groups;
   const index_t runs = is_dense(s) ? 1 : s.S, length = is_dense(s) ? s.S * s.C : channels;
-  const RowTiles tiles(length);
   RunTile t = {};
   t.a_row = 1, t.a_outer = s.stride_h * x.stride, t.a_col = s.stride_w * s.C;
   t.b_outer = s.Q * s.K, t.b_row = s.K, t.runs = 1, t.length = s.Q, t.ldc = s.K, t.load_c = true;
@@ -42,6 +60,7 @@ inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, inde
     for (index_t group = 0; group < s.groups; ++group) {
       for (index_t k = 0; k < outputs; k += kPanel) {
         const index_t columns = min_of(kPanel, outputs - k);
+        const RowTiles tiles(length, most_rows(columns));
         t.b = dy + group * outputs + k;
         for (index_t run = 0; run < runs; ++run) {
           for (index_t tile = 0; tile < tiles.count; ++tile) {
@@ -58,7 +77,8 @@ inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, inde
 
 void conv2d_backward_filter(const Conv2dBackwardFilter& a) {
   const Conv2dShape& s = a.s;
-  const index_t size = taps(s) * s.K, chunks = filter_chunk_count(s), chunk_rows = filter_chunk_rows(s), rows = block_rows(s);
+  const index_t filter = taps(s) * s.K, size = filter_sums(a), chunks = filter_chunk_count(s), chunk_rows = filter_chunk_rows(s),
+                rows = block_rows(s);
   float* windows = a.scratch + chunks * size;
   parallel_for(chunks, chunk_rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, a.slots, [&](index_t begin, index_t end, int slot) {
     for (index_t chunk = begin; chunk < end; ++chunk) {
@@ -68,19 +88,21 @@ void conv2d_backward_filter(const Conv2dBackwardFilter& a) {
       for (index_t row = chunk * chunk_rows; row < stop;) {
         const index_t n = row / s.P, p0 = row % s.P, p1 = min_of(min_of(s.P, p0 + rows), p0 + stop - row);
         add_filter_rows(a, window(s, a.x, n, p0, p1, windows + slot * window_size(s)), n, p0, p1, sum);
+        if (a.dbias) add_pixels(a.dy + row * s.Q * s.K, (p1 - p0) * s.Q, s.K, sum + filter);
         row += p1 - p0;
       }
     }
   });
-  parallel_elements(size, 0.3 * chunks, [&](index_t begin, index_t end) {
-    float* __restrict dw = a.dw;
-    copy_or_zero(dw + begin, a.scratch + begin, end - begin);
+  const auto combine = [&](float* __restrict to, index_t offset, index_t begin, index_t end) {
+    copy_or_zero(to + begin, a.scratch + offset + begin, end - begin);
     for (index_t chunk = 1; chunk < chunks; ++chunk) {
-      const float* __restrict sum = a.scratch + chunk * size;
+      const float* __restrict sum = a.scratch + chunk * size + offset;
       FASTNN_SIMD
-      for (index_t i = begin; i < end; ++i) dw[i] += sum[i];
+      for (index_t i = begin; i < end; ++i) to[i] += sum[i];
     }
-  });
+  };
+  parallel_elements(filter, 0.3 * chunks, [&](index_t begin, index_t end) { combine(a.dw, 0, begin, end); });
+  if (a.dbias) combine(a.dbias, filter, 0, s.K);
 }
 
 }  // namespace

@@ -22,8 +22,15 @@ struct RunTile {
   bool load_c;        // start from c instead of 0
   const float* bias;  // of the panel's first column, or null
   bool relu;
-  int last;  // columns used of the last vector, 1..kLanes: set by run_tile
+  const float* relu_output;  // the place of c in what c's relu derivative is taken of, or null
+  int last;                  // columns used of the last vector, 1..kLanes: set by run_tile
 };
+
+template <class Vector>
+inline Vector relu_slope(Vector y) {
+  const Vector zero = {}, one = zero + 1.0f;
+  return y > zero ? one : zero;
+}
 
 using RunTileFunction = void (*)(const RunTile&);
 
@@ -57,6 +64,14 @@ using NarrowTail = WideTail;
 constexpr int kNarrowLanes = 0;
 #endif
 
+// Rows of a in groups: one moving pointer serves seven rows, at distances that the address unit makes of three registers.
+constexpr int kGroup = 7;
+inline const float* row_of(const float* p, int i, index_t s, index_t s3, index_t s5) {
+  const char* q = reinterpret_cast<const char*>(p);
+  const index_t offset = i == 0 ? 0 : i == 1 ? s : i == 2 ? 2 * s : i == 3 ? s3 : i == 4 ? 4 * s : i == 5 ? s5 : 2 * s3;
+  return reinterpret_cast<const float*>(q + offset);
+}
+
 // Rows x (Vectors whole vectors and a tail of which t.last lanes are used).
 template <int Rows, int Vectors, class Tail>
 void compute_run_tile(const RunTile& t) {
@@ -71,8 +86,8 @@ void compute_run_tile(const RunTile& t) {
       if constexpr (Tail::kUsed) tail[i] = Tail::get(t.c + i * t.ldc + kWhole, t.last);
     }
   }
-  constexpr int kGroups = (Rows + 2) / 3;  // rows of a in groups of three, as in compute_tile
-  const index_t s = t.a_row, a_col = t.a_col, b_row = t.b_row, length = t.length;
+  constexpr int kGroups = (Rows + kGroup - 1) / kGroup;
+  const index_t s = t.a_row * sizeof(float), s3 = 3 * s, s5 = 5 * s, a_col = t.a_col, b_row = t.b_row, length = t.length;
   const int last = t.last;
   const float *a_outer = t.a, *b_outer = t.b;
   for (index_t o = t.outer; o > 0; --o, a_outer += t.a_outer, b_outer += t.b_outer) {
@@ -81,7 +96,7 @@ void compute_run_tile(const RunTile& t) {
       const float *a[kGroups], *b = b_run;
       a[0] = a_run;
       FASTNN_UNROLL
-      for (int g = 1; g < kGroups; ++g) a[g] = a[g - 1] + 3 * s;
+      for (int g = 1; g < kGroups; ++g) a[g] = a[g - 1] + kGroup * t.a_row;
       for (index_t p = length; p > 0; --p) {
         vfloat row[Vectors + 1];
         FASTNN_UNROLL
@@ -89,7 +104,7 @@ void compute_run_tile(const RunTile& t) {
         const typename Tail::Vector row_tail = Tail::get(b + kWhole, last);
         FASTNN_UNROLL
         for (int i = 0; i < Rows; ++i) {
-          const float value = a[i / 3][(i % 3) * s];
+          const float value = *row_of(a[i / kGroup], i % kGroup, s, s3, s5);
           FASTNN_UNROLL
           for (int j = 0; j < Vectors; ++j) acc[i][j] += value * row[j];
           if constexpr (Tail::kUsed) tail[i] += value * row_tail;
@@ -118,6 +133,15 @@ void compute_run_tile(const RunTile& t) {
       if constexpr (Tail::kUsed) tail[i] = tail[i] < zero_tail ? zero_tail : tail[i];
     }
   }
+  if (t.relu_output) {
+    FASTNN_UNROLL
+    for (int i = 0; i < Rows; ++i) {
+      const float* y = t.relu_output + i * t.ldc;
+      FASTNN_UNROLL
+      for (int j = 0; j < Vectors; ++j) acc[i][j] *= relu_slope(load(y + j * kLanes));
+      if constexpr (Tail::kUsed) tail[i] *= relu_slope(Tail::get(y + kWhole, last));
+    }
+  }
   FASTNN_UNROLL
   for (int i = 0; i < Rows; ++i) {
     FASTNN_UNROLL
@@ -126,10 +150,15 @@ void compute_run_tile(const RunTile& t) {
   }
 }
 
+// Tiles of a single vector may have twice the rows.
+constexpr int kMaxThinRows = 2 * kMaxRows;
+inline int most_rows(index_t columns) { return columns > kLanes ? kMaxRows : kMaxThinRows; }
+
 template <int Vectors, class Tail>
 struct RunTileTable {
-  RunTileFunction function[kMaxRows + 1] = {};
-  constexpr RunTileTable() { put<kMaxRows>(); }
+  static constexpr int kRows = Vectors + Tail::kUsed > 1 ? kMaxRows : kMaxThinRows;
+  RunTileFunction function[kRows + 1] = {};
+  constexpr RunTileTable() { put<kRows>(); }
   template <int Rows>
   constexpr void put() {
     function[Rows] = compute_run_tile<Rows, Vectors, Tail>;

@@ -202,7 +202,7 @@ inline void pack_panel(float* to, const float* b, index_t b_row, index_t b_col, 
 // A matrix cut into tiles of nearly equal height, so that no tile is a thin remainder.
 struct RowTiles {
   index_t m, count;
-  explicit RowTiles(index_t rows) : m(rows), count(ceil_div(rows, kMaxRows)) {}
+  explicit RowTiles(index_t rows, int most = kMaxRows) : m(rows), count(ceil_div(rows, most)) {}
   index_t start(index_t tile) const { return tile * (m / count) + min_of(tile, m % count); }
   int height(index_t tile) const { return static_cast<int>(start(tile + 1) - start(tile)); }
 };

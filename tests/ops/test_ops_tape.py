@@ -90,7 +90,7 @@ class Training:
 KERNELS = [
     "gather_rows", "gather_rows", "conv2d_forward", "batch_norm_forward", "max_pool2d_forward", "dropout_forward", "gemm",
     "softmax_cross_entropy", "mean_update", "count_matches", "gemm", "column_sums", "gemm", "dropout_backward",
-    "max_pool2d_backward", "batch_norm_backward", "activation_backward", "conv2d_backward_filter", "column_sums", "adam_step",
+    "max_pool2d_backward", "batch_norm_backward", "activation_backward", "conv2d_backward_filter", "adam_step",
     "advance", "advance",
 ]  # fmt: skip
 

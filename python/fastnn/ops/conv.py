@@ -11,7 +11,6 @@ from fastnn.ops.base import (
     Padding,
     Pair,
     as_float32,
-    as_rows,
     check_rank,
     check_same_shape,
     empty,
@@ -76,13 +75,17 @@ def conv2d_backward_input(
     padding: Padding = NO_PADDING,
     dilation: Pair = (1, 1),
     groups: int = 1,
+    relu_output: Float32 | None = None,
 ) -> Float32:
-    """Return dx, the transposed convolution of dy."""
+    """Return dx, the transposed convolution of dy; where x is a relu's output, times the relu's derivative."""
     dy = as_float32("conv2d_backward_input", "dy", dy)
     p, q = conv_output("conv2d_backward_input", x_shape, kernel.shape[:2], strides, padding, dilation)
     check_same_shape("conv2d_backward_input", "dy", dy, (x_shape[0], p, q, kernel.shape[3]))
+    if relu_output is not None:
+        relu_output = as_float32("conv2d_backward_input", "relu_output", relu_output)
+        check_same_shape("conv2d_backward_input", "relu_output", relu_output, x_shape)
     dx = empty(x_shape)
-    _core.conv2d_backward_input(dy, kernel, dx, strides, leading_pads(padding), dilation, groups)
+    _core.conv2d_backward_input(dy, kernel, dx, strides, leading_pads(padding), dilation, groups, relu_output)
     return dx
 
 
@@ -102,6 +105,4 @@ def conv2d_backward_filter(
     x, dy = as_float32("conv2d_backward_filter", "x", x), as_float32("conv2d_backward_filter", "dy", dy)
     p, q = conv_output("conv2d_backward_filter", x.shape, dkernel.shape[:2], strides, padding, dilation)
     check_same_shape("conv2d_backward_filter", "dy", dy, (x.shape[0], p, q, dkernel.shape[3]))
-    _core.conv2d_backward_filter(x, dy, dkernel, strides, leading_pads(padding), dilation, groups)
-    if dbias is not None:
-        _core.column_sums(as_rows(dy), dbias)
+    _core.conv2d_backward_filter(x, dy, dkernel, dbias, strides, leading_pads(padding), dilation, groups)

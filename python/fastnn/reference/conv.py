@@ -58,8 +58,12 @@ def conv2d_backward_input(
     padding: Padding = ((0, 0), (0, 0)),
     dilation: Pair = (1, 1),
     groups: int = 1,
+    relu_output: Array | None = None,
 ) -> Array:
-    """dx = the gradient of every window, dy kernel^T, added up where the windows lay ("col2im")."""
+    """dx = the gradient of every window, dy kernel^T, added up where the windows lay ("col2im").
+
+    relu_output: x, where it is the output of a relu; dx is then multiplied by the relu's derivative.
+    """
     n, p, q, _ = dy.shape
     r, s, depth, _ = kernel.shape
     dcolumns = _split_last(dy, groups) @ _split_last(kernel, groups).swapaxes(1, 2)  # (G, N P Q, R S C/G)
@@ -69,7 +73,8 @@ def conv2d_backward_input(
     view = windows(padded, (r, s), strides, dilation)
     for tap in np.ndindex(r, s):
         view[..., *tap] += dcolumns[..., *tap].reshape(n, p, q, groups * depth)
-    return crop_image(padded, padding)
+    dx = crop_image(padded, padding)
+    return dx if relu_output is None else dx * (relu_output > 0)
 
 
 def conv2d_backward_filter(
