@@ -96,7 +96,7 @@ inline void convolve_row(const Convolution& a, const Window& x, const Panels& b,
   t.ldc = a.column, t.relu = a.activation == Activation::relu;
   for (index_t panel = 0; panel < b.count(); ++panel) {
     const index_t columns = b.columns(panel), column = group * outputs + panel * kPanel;
-    const RowTiles tiles(s.Q, most_rows(columns));
+    const RowTiles tiles(s.Q, most_rows(columns, taps(s)));
     t.b = b.at(panel) + rows.begin * t.b_outer;
     t.bias = a.bias ? a.bias + column : nullptr;
     for (index_t tile = 0; tile < tiles.count; ++tile) {

@@ -46,6 +46,7 @@ inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, inde
   const Conv2dShape& s = a.s;
   const index_t channels = s.C / s.groups, outputs = s.K / s.groups;
   const index_t runs = is_dense(s) ? 1 : s.S, length = is_dense(s) ? s.S * s.C : channels;
+  const RowTiles tiles(length);
   RunTile t = {};
   t.a_row = 1, t.a_outer = s.stride_h * x.stride, t.a_col = s.stride_w * s.C;
   t.b_outer = s.Q * s.K, t.b_row = s.K, t.runs = 1, t.length = s.Q, t.ldc = s.K, t.load_c = true;
@@ -60,7 +61,6 @@ inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, inde
     for (index_t group = 0; group < s.groups; ++group) {
       for (index_t k = 0; k < outputs; k += kPanel) {
         const index_t columns = min_of(kPanel, outputs - k);
-        const RowTiles tiles(length, most_rows(columns));
         t.b = dy + group * outputs + k;
         for (index_t run = 0; run < runs; ++run) {
           for (index_t tile = 0; tile < tiles.count; ++tile) {

@@ -150,9 +150,12 @@ void compute_run_tile(const RunTile& t) {
   }
 }
 
-// Tiles of a single vector may have twice the rows.
+// Tiles of a single vector have room for twice the rows, which pays where few products share the cost of a tile.
 constexpr int kMaxThinRows = 2 * kMaxRows;
-inline int most_rows(index_t columns) { return columns > kLanes ? kMaxRows : kMaxThinRows; }
+constexpr index_t kFewProducts = 64;
+inline int most_rows(index_t columns, index_t products) {
+  return columns <= kLanes && products < kFewProducts ? kMaxThinRows : kMaxRows;
+}
 
 template <int Vectors, class Tail>
 struct RunTileTable {
