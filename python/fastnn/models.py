@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from fastnn import checks, ops, saving
 from fastnn.checks import Float32
 from fastnn.layers.base import Layer, assign_all
-from fastnn.layers.core import InputSpec
+from fastnn.layers.core import ActivatedLayer, InputSpec
 from fastnn.names import Shape, unique_name
 from fastnn.parameter import Parameter, ParameterStore
+from fastnn.recordable import is_recordable
 from fastnn.summary import summary_text
 from fastnn.training.trainer import Trainer
+
+
+def leaves_slope(below: Layer, above: Layer) -> bool:
+    """Return whether the derivative of the relu at the end of a layer may be taken by the one above, in its backward pass."""
+    if not (above.takes_relu and isinstance(below, ActivatedLayer) and below.effective().kind == "relu"):
+        return False
+    return all(is_recordable(part) for part in (below, below.effective(), above))
+
+
+@contextmanager
+def asked(layer: Layer, need_dx: bool, relu_input: bool, skip_slope: bool) -> Iterator[None]:
+    """Tell a layer what its backward pass is to do, for one call."""
+    layer.need_dx, layer.relu_input, layer.skip_slope = need_dx, relu_input, skip_slope
+    try:
+        yield
+    finally:
+        layer.need_dx, layer.relu_input, layer.skip_slope = True, False, False
 
 
 class Sequential(Trainer):
@@ -212,15 +231,15 @@ class Sequential(Trainer):
         recording = ops.recording()
         lowest = next((i for i, layer in enumerate(self.layers) if layer.trainable_weights), len(self.layers))
         gradient: Float32 | None = dy
+        slope_taken = False
         for i in reversed(range(len(self.layers))):
-            layer = self.layers[i]
             if not input_gradient and i < lowest:
                 return None
-            layer.need_dx = input_gradient or i > lowest
-            try:
+            layer, need_dx = self.layers[i], input_gradient or i > lowest
+            take_slope = need_dx and i > 0 and leaves_slope(self.layers[i - 1], layer)
+            with asked(layer, need_dx, take_slope, slope_taken):
                 gradient = layer.backward(gradient)  # type: ignore[arg-type]
-            finally:
-                layer.need_dx = True
+            slope_taken = take_slope
             if recording:
                 layer.forget()  # so that later calls of the recording may use its buffers
         return gradient

@@ -45,7 +45,7 @@ class Activation(ActivatedLayer):
 
     def backward(self, dy: Float32) -> Float32:
         x, y = self.saved()
-        return self.effective().backward(dy, x, y)
+        return self.before_activation(dy, x, y)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "activation": activations.serialize(self.activation)}

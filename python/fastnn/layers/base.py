@@ -75,6 +75,7 @@ class Layer:
     """
 
     recordable: ClassVar[bool] = False
+    takes_relu: ClassVar[bool] = False  # backward heeds `relu_input`
 
     def __init__(
         self,
@@ -100,7 +101,10 @@ class Layer:
         self.built = False
         self.input_shape: Shape | None = None
         self.parameters: list[Parameter] = []
-        self.need_dx = True  # set False by a model for what no parameter lies before
+        # Set by a model around its calls of backward:
+        self.need_dx = True  # False for what no parameter lies before
+        self.relu_input = False  # the input is a relu's output, whose derivative backward is to take as well
+        self.skip_slope = False  # the activation's derivative is in dy already, taken by the layer above
         self._saved: Any = None
 
     # --- to override ---

@@ -49,6 +49,7 @@ class Conv2D(ActivatedLayer):
     """
 
     recordable: ClassVar[bool] = True
+    takes_relu: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -144,13 +145,14 @@ class Conv2D(ActivatedLayer):
     def backward(self, dy: Float32) -> Float32 | None:
         x, z, y = self.saved()
         options = self._options(x.shape)
-        dz = self.effective().backward(geometry.to_last(dy, self.data_format), z, y)
+        dz = self.before_activation(geometry.to_last(dy, self.data_format), z, y)
         if self.trainable:
             dbias = None if self.bias is None else self.bias.grad
             ops.conv2d_backward_filter(x, dz, self.kernel.gradient, dbias, **options)
         if not self.need_dx:
             return None
-        dx = ops.conv2d_backward_input(dz, self.kernel.value, x.shape, **options)
+        relu_output = x if self.relu_input else None
+        dx = ops.conv2d_backward_input(dz, self.kernel.value, x.shape, **options, relu_output=relu_output)
         return geometry.from_last(dx, self.data_format)
 
     def get_config(self) -> dict[str, Any]:

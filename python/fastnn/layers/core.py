@@ -59,6 +59,10 @@ class ActivatedLayer(Layer):
         """Return the activation to apply now."""
         return activations.linear if self.skip_activation else self.activation
 
+    def before_activation(self, dy: Float32, z: Float32 | None, y: Float32) -> Float32:
+        """Return the gradient of the activation's input z, given that of its output y."""
+        return dy if self.skip_slope else self.effective().backward(dy, z, y)
+
     def step_key(self) -> tuple[Any, ...]:
         return (*super().step_key(), self.activation.kind, self.activation.alpha)
 
@@ -91,6 +95,7 @@ class Dense(ActivatedLayer):
     """
 
     recordable: ClassVar[bool] = True
+    takes_relu: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -155,10 +160,12 @@ class Dense(ActivatedLayer):
 
     def backward(self, dy: Float32) -> Float32 | None:
         x, z, y, shape = self.saved()
-        dz = self.effective().backward(dy.reshape(y.shape), z, y)
+        dz = self.before_activation(dy.reshape(y.shape), z, y)
         dkernel = self.kernel.grad if self.trainable else None
         dbias = self.bias.grad if self.trainable and self.bias is not None else None
-        dx = ops.dense_backward(x, self.kernel.value, dz, dkernel, dbias, need_dx=self.need_dx)
+        dx = ops.dense_backward(
+            x, self.kernel.value, dz, dkernel, dbias, need_dx=self.need_dx, relu_input=self.relu_input
+        )
         return None if dx is None else dx.reshape(shape)
 
     def get_config(self) -> dict[str, Any]:

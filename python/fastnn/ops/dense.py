@@ -69,8 +69,12 @@ def dense_backward(
     dbias: Float32 | None = None,
     *,
     need_dx: bool = True,
+    relu_input: bool = False,
 ) -> Float32 | None:
-    """Write dkernel = x^T dy and dbias = sum(dy) where they are given; return dx = dy kernel^T, or None."""
+    """Write dkernel = x^T dy and dbias = sum(dy) where they are given; return dx = dy kernel^T, or None.
+
+    relu_input: x is the output of a relu, and dx is multiplied by the relu's derivative.
+    """
     x, dy = as_float32("dense_backward", "x", x), as_float32("dense_backward", "dy", dy)
     check_same_shape("dense_backward", "dy", dy, (x.shape[0], kernel.shape[1]))
     if dkernel is not None:
@@ -82,4 +86,6 @@ def dense_backward(
         return None
     dx = empty(x.shape)
     _core.gemm(dy, kernel, dx, False, True, None, "linear", 0.0)
+    if relu_input:
+        _core.activation_backward(dx, None, x, dx, "relu", 0.0)
     return dx

@@ -46,14 +46,24 @@ def dense_forward(
 
 
 def dense_backward(
-    x: Array, kernel: Array, dy: Array, dkernel: Array | None, dbias: Array | None = None, *, need_dx: bool = True
+    x: Array,
+    kernel: Array,
+    dy: Array,
+    dkernel: Array | None,
+    dbias: Array | None = None,
+    *,
+    need_dx: bool = True,
+    relu_input: bool = False,
 ) -> Array | None:
     """dkernel = x^T dy and dbias = sum of dy over the batch, both written; returns dx = dy kernel^T.
 
-    dkernel or dbias None: not wanted.
+    dkernel or dbias None: not wanted. relu_input: x is a relu's output, and dx is multiplied by the relu's derivative.
     """
     if dkernel is not None:
         dkernel[...] = x.T @ dy
     if dbias is not None:
         dbias[...] = column_sums(dy)
-    return dy @ kernel.T if need_dx else None
+    if not need_dx:
+        return None
+    dx: Array = dy @ kernel.T
+    return dx * (x > 0) if relu_input else dx
