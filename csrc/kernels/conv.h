@@ -1,12 +1,9 @@
-// conv.h - 2-D convolution: forward pass and input gradient.
+// conv.h - 2-D convolution, forward.
 //
 // A convolution is the product (pixels x taps) (taps x K) with taps = R S C / groups. The left matrix is never stored: a tile takes
 // neighboring pixels of an output row and finds their values where they lie in the image (in NHWC the S C values of one filter
 // row lie side by side), or in a copy of a few image rows with zeros beside them. Filter rows above or below the image are left
 // out. Where output rows are too short for a tile, pixels of several are gathered into a scratch block first.
-//
-// The input gradient is made of convolutions of dy with the filter flipped and its channels exchanged: one for each residue of
-// the input's row and column modulo the stride, with the taps that meet it.
 #pragma once
 
 #include "conv_shape.h"
@@ -14,7 +11,6 @@
 
 namespace {
 
-using fastnn::Conv2dBackwardInput;
 using fastnn::Conv2dForward;
 
 constexpr index_t kGatherFloats = 6144;  // scratch block per thread: 24 kB
@@ -183,107 +179,5 @@ inline Convolution forward_convolution(const Conv2dForward& a) {
 index_t conv2d_forward_scratch(const Conv2dForward& a) { return convolution_scratch(forward_convolution(a), a.slots); }
 
 void conv2d_forward(const Conv2dForward& a) { convolve(forward_convolution(a), a.w, a.scratch, a.slots); }
-
-// Along one axis, the inputs i = residue (mod stride) and the taps that meet them: r = first + j step for j < taps. Input
-// residue + stride i meets output place i - j dilation + base with tap j.
-struct Residue {
-  index_t residue, inputs, first, step, taps, dilation, base;
-
-  Residue(index_t residue, index_t size, index_t filter, index_t stride, index_t pad, index_t tap_dilation)
-      : residue(residue), inputs(residue < size ? ceil_div(size - residue, stride) : 0), first(0) {
-    index_t common = tap_dilation, rest = stride;  // greatest common divisor
-    while (rest > 0) {
-      const index_t next = common % rest;
-      common = rest, rest = next;
-    }
-    step = stride / common, dilation = tap_dilation / common;
-    while (first < filter && (residue + pad - first * tap_dilation) % stride != 0) ++first;
-    taps = first < filter ? ceil_div(filter - first, step) : 0;
-    base = (residue + pad - first * tap_dilation) / stride;
-  }
-
-  index_t pad() const { return (taps - 1) * dilation - base; }
-};
-
-// The convolution of dy that gives dx at one residue of rows and columns.
-inline Convolution residue_convolution(const Conv2dBackwardInput& a, const Residue& h, const Residue& w) {
-  const Conv2dShape& s = a.s;
-  const Conv2dShape shape = {.N = s.N,
-                             .H = s.P,
-                             .W = s.Q,
-                             .C = s.K,
-                             .K = s.C,
-                             .R = h.taps,
-                             .S = w.taps,
-                             .P = h.inputs,
-                             .Q = w.inputs,
-                             .stride_h = 1,
-                             .stride_w = 1,
-                             .pad_top = h.pad(),
-                             .pad_left = w.pad(),
-                             .dilation_h = h.dilation,
-                             .dilation_w = w.dilation,
-                             .groups = s.groups};
-  const index_t first = (h.residue * s.W + w.residue) * s.C;
-  return {.s = shape,
-          .x = a.dy,
-          .bias = nullptr,
-          .activation = Activation::linear,
-          .alpha = 0.0f,
-          .relu_output = a.relu_output ? a.relu_output + first : nullptr,
-          .y = a.dx + first,
-          .image = s.H * s.W * s.C,
-          .row = s.stride_h * s.W * s.C,
-          .column = s.stride_w * s.C};
-}
-
-// to[j, i, k, c] = w[the j-th last tap row, the i-th last tap column, c, k] of the residue's taps, within each group.
-inline void flip_filter(float* to, const float* w, const Conv2dShape& s, const Residue& h, const Residue& v) {
-  const index_t channels = s.C / s.groups, outputs = s.K / s.groups;
-  for (index_t j = 0; j < h.taps; ++j) {
-    for (index_t i = 0; i < v.taps; ++i, to += outputs * s.C) {
-      const index_t r = h.first + (h.taps - 1 - j) * h.step, tap = r * s.S + v.first + (v.taps - 1 - i) * v.step;
-      const float* in = w + tap * channels * s.K;
-      for (index_t k = 0; k < outputs; ++k) {
-        for (index_t c = 0; c < s.C; ++c) to[k * s.C + c] = in[c % channels * s.K + c / channels * outputs + k];
-      }
-    }
-  }
-}
-
-// body(rows, columns) for every residue of the input's rows and columns modulo the stride.
-template <class Body>
-void for_residues(const Conv2dShape& s, const Body& body) {
-  for (index_t i = 0; i < s.stride_h; ++i) {
-    for (index_t j = 0; j < s.stride_w; ++j) {
-      body(Residue(i, s.H, s.R, s.stride_h, s.pad_top, s.dilation_h), Residue(j, s.W, s.S, s.stride_w, s.pad_left, s.dilation_w));
-    }
-  }
-}
-
-inline bool is_empty(const Residue& h, const Residue& w) { return h.inputs == 0 || w.inputs == 0 || h.taps == 0 || w.taps == 0; }
-
-index_t conv2d_backward_input_scratch(const Conv2dBackwardInput& a) {
-  index_t most = 0;
-  for_residues(a.s, [&](const Residue& h, const Residue& w) {
-    if (!is_empty(h, w)) most = max_of(most, convolution_scratch(residue_convolution(a, h, w), a.slots));
-  });
-  return taps(a.s) * a.s.K + most;
-}
-
-void conv2d_backward_input(const Conv2dBackwardInput& a) {
-  const Conv2dShape& s = a.s;
-  bool covered = true;
-  for_residues(s, [&](const Residue& h, const Residue& w) { covered = covered && !is_empty(h, w); });
-  if (!covered) {  // where no tap reaches, dx is 0
-    parallel_elements(s.N * s.H * s.W * s.C, 0.3,
-                      [&](index_t begin, index_t end) { copy_or_zero(a.dx + begin, nullptr, end - begin); });
-  }
-  for_residues(s, [&](const Residue& h, const Residue& w) {
-    if (is_empty(h, w)) return;
-    flip_filter(a.scratch, a.w, s, h, w);
-    convolve(residue_convolution(a, h, w), a.scratch, a.scratch + taps(s) * s.K, a.slots);
-  });
-}
 
 }  // namespace

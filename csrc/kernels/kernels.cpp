@@ -4,6 +4,7 @@
 #include "activation.h"
 #include "conv.h"
 #include "conv_filter.h"
+#include "conv_input.h"
 #include "data.h"
 #include "gemm.h"
 #include "loss.h"

@@ -1,0 +1,152 @@
+// conv_input.h - input gradient of a 2-D convolution.
+//
+// Row h of dx is made from the rows of dy that some filter row r joins to it: the product of their pixels with w[r]^T, summed over
+// r in a register tile, gives for every pixel q of dy the S C values that it adds to dx around its own place; then every pixel of
+// dx collects its own. So no tap is multiplied in vain at a border, a stride needs nothing special, and there are S C columns to
+// fill vectors with. Where rows are too short for a tile, its rows are images.
+#pragma once
+
+#include "conv_shape.h"
+#include "conv_tile.h"
+
+namespace {
+
+using fastnn::Conv2dBackwardInput;
+
+constexpr index_t kShortGradientRow = 6;
+
+// Images whose gradients are computed together.
+inline index_t image_block(const Conv2dShape& s) { return s.Q >= kShortGradientRow ? 1 : max_of(1, min_of(s.N, kMaxRows)); }
+
+// What one pixel of dy adds to dx in one row and group.
+inline index_t spread(const Conv2dShape& s) { return s.S * (s.C / s.groups); }
+
+// w^T by group, panel of columns (s, c), filter row and output channel.
+inline index_t packed_rows_size(const Conv2dShape& s) { return s.R * packed_size(s.K / s.groups, spread(s)); }
+
+inline void pack_rows_of_filter(float* to, const float* w, const Conv2dShape& s) {
+  const index_t outputs = s.K / s.groups, columns = spread(s);
+  for (index_t group = 0; group < s.groups; ++group) {
+    for (index_t j = 0; j < columns; j += kPanel) {
+      for (index_t r = 0; r < s.R; ++r, to += outputs * kPanel) {
+        const float* from = w + (r * columns + j) * s.K + group * outputs;
+        pack_panel(to, from, 1, s.K, outputs, min_of(kPanel, columns - j));
+      }
+    }
+  }
+}
+
+// The rows of dy that are joined to row h of dx: filter row first + j step with row p - j down, j < count.
+struct JoinedRows {
+  index_t first, step, p, down, count;
+
+  JoinedRows(const Conv2dShape& s, index_t h) : first(0), p(0), count(0) {
+    index_t common = s.dilation_h, rest = s.stride_h;  // greatest common divisor
+    while (rest > 0) {
+      const index_t next = common % rest;
+      common = rest, rest = next;
+    }
+    step = s.stride_h / common, down = s.dilation_h / common;
+    for (index_t r = 0; r < s.R; ++r) {
+      const index_t place = h + s.pad_top - r * s.dilation_h;
+      if (place < 0 || place % s.stride_h != 0 || place / s.stride_h >= s.P) continue;
+      if (count++ == 0) first = r, p = place / s.stride_h;
+    }
+  }
+};
+
+// values[(q images + n), :] = what pixel q of image n0 + n adds to row h, for one group.
+inline void spread_row(const Conv2dBackwardInput& a, const float* packed, const JoinedRows& rows, index_t n0, index_t images,
+                       index_t group, float* values) {
+  const Conv2dShape& s = a.s;
+  const index_t outputs = s.K / s.groups, width = spread(s), image = s.P * s.Q * s.K;
+  const bool pixels = images == 1;  // rows of the tile
+  const RowTiles tiles(pixels ? s.Q : images);
+  RunTile t = {};
+  t.a_row = pixels ? s.K : image, t.a_outer = -rows.down * s.Q * s.K, t.a_col = 1;
+  t.b_outer = rows.step * outputs * kPanel, t.b_row = kPanel;
+  t.outer = rows.count, t.runs = 1, t.length = outputs, t.ldc = width;
+  const float* dy = a.dy + n0 * image + rows.p * s.Q * s.K + group * outputs;
+  for (index_t j = 0; j < width; j += kPanel) {
+    const index_t columns = min_of(kPanel, width - j);
+    t.b = packed + (j * s.R + rows.first * kPanel) * outputs;
+    for (index_t q = 0; q < (pixels ? 1 : s.Q); ++q) {
+      for (index_t tile = 0; tile < tiles.count; ++tile) {
+        t.a = dy + q * s.K + tiles.start(tile) * t.a_row;
+        t.c = values + (q * images + tiles.start(tile)) * width + j;
+        run_tile(t, tiles.height(tile), columns);
+      }
+    }
+  }
+}
+
+// The taps that join pixel w of dx to pixels of dy: first, first - step, ... count times, with pixel q, q + right, ...
+struct JoinedPixels {
+  index_t first, step, q, right, count;
+
+  JoinedPixels(const Conv2dShape& s, index_t w) : first(0), step(1), q(0), right(1), count(0) {
+    const index_t place = w + s.pad_left;
+    if (s.stride_w == 1 && s.dilation_w == 1) {
+      first = min_of(s.S - 1, place), q = place - first;
+      count = max_of(0, min_of(first + 1, s.Q - q));
+      return;
+    }
+    for (index_t tap = s.S - 1; tap >= 0; --tap) {
+      const index_t at = place - tap * s.dilation_w;
+      if (at < 0) continue;
+      const index_t pixel = at / s.stride_w;
+      if (pixel * s.stride_w != at || pixel >= s.Q) continue;
+      if (count == 0) first = tap, q = pixel;
+      if (count == 1) step = first - tap, right = pixel - q;
+      ++count;
+    }
+  }
+};
+
+// One row of dx of one image and group: every pixel collects what the pixels of dy, `distance` values apart, add to it.
+inline void collect_row(const Conv2dShape& s, const float* values, index_t distance, const float* relu_output, float* dx) {
+  const index_t channels = s.C / s.groups;
+  for (index_t w = 0; w < s.W; ++w) {
+    const JoinedPixels pixels(s, w);
+    const float* first = values + pixels.q * distance + pixels.first * channels;
+    const index_t next = pixels.right * distance - pixels.step * channels;
+    for (index_t c = 0; c < channels; c += kLanes) {
+      const int count = static_cast<int>(min_of(kLanes, channels - c));
+      vfloat sum = {};
+      for (index_t i = 0; i < pixels.count; ++i) sum += load_partial(first + i * next + c, count);
+      if (relu_output) sum *= relu_slope(load_partial(relu_output + w * s.C + c, count));
+      store_partial(dx + w * s.C + c, sum, count);
+    }
+  }
+}
+
+index_t conv2d_backward_input_scratch(const Conv2dBackwardInput& a) {
+  const Conv2dShape& s = a.s;
+  return s.groups * packed_rows_size(s) + a.slots * image_block(s) * s.Q * spread(s);
+}
+
+void conv2d_backward_input(const Conv2dBackwardInput& a) {
+  const Conv2dShape& s = a.s;
+  const index_t block = image_block(s), channels = s.C / s.groups, size = block * s.Q * spread(s);
+  float* blocks = a.scratch + s.groups * packed_rows_size(s);
+  pack_rows_of_filter(a.scratch, a.w, s);
+  const double cycles = block * s.P * s.Q * flops_per_pixel(s) / s.H / kFlopsPerCycle;
+  parallel_for(ceil_div(s.N, block) * s.H, cycles, a.slots, [&](index_t begin, index_t end, int slot) {
+    float* values = blocks + slot * size;
+    for (index_t item = begin; item < end; ++item) {
+      const index_t n0 = item / s.H * block, h = item % s.H, images = min_of(block, s.N - n0);
+      const JoinedRows rows(s, h);
+      for (index_t n = 0; n < images && rows.count == 0; ++n)
+        copy_or_zero(a.dx + ((n0 + n) * s.H + h) * s.W * s.C, nullptr, s.W * s.C);
+      for (index_t group = 0; group < s.groups && rows.count > 0; ++group) {
+        spread_row(a, a.scratch + group * packed_rows_size(s), rows, n0, images, group, values);
+        for (index_t n = 0; n < images; ++n) {
+          const index_t at = ((n0 + n) * s.H + h) * s.W * s.C + group * channels;
+          collect_row(s, values + n * spread(s), images * spread(s), a.relu_output ? a.relu_output + at : nullptr, a.dx + at);
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
