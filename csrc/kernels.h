@@ -132,19 +132,24 @@ struct Pool2dShape {
   index_t stride_h, stride_w, pad_top, pad_left;
 };
 
-// y = largest value of the window; index = h W + w of the first one. A NaN wins.
+// y = largest value of the window; index = r S + s of the first one, its position in the window. A NaN wins.
+// index where R S <= 256, wide_index for larger windows, the other null.
 struct MaxPool2dForward {
   Pool2dShape s;
   const float* x;
   float* y;
-  std::int32_t* index;
+  std::uint8_t* index;
+  std::int32_t* wide_index;
 };
 
-// dx[index] += dy, 0 elsewhere.
+// dx = the sum of dy over the windows that have their largest value here, 0 elsewhere. relu_y: the pooled values of outputs of a
+// relu, or null: then dy counts only where they are > 0, so that dx is the gradient of what entered the relu.
 struct MaxPool2dBackward {
   Pool2dShape s;
   const float* dy;
-  const std::int32_t* index;
+  const std::uint8_t* index;
+  const std::int32_t* wide_index;
+  const float* relu_y;
   float* dx;
 };
 
@@ -259,7 +264,7 @@ struct BatchNormBackward {
 
 // Philox4x32-10, key = seed, counter = (index / 8 low word, index / 8 high word, stream, step): eight 16-bit numbers a block,
 // word w of the block giving elements 2w (low half) and 2w + 1 (high half). Element i is kept where its number >= threshold,
-// threshold = round(rate 65536): y = x / (1 - threshold / 65536) where kept, 0 elsewhere. step = low word of counter[0], which
+// threshold = round(rate 65536): y = x (65536 / (65536 - threshold)) where kept, 0 elsewhere. step = low word of counter[0], which
 // is copied to used[0] and then increased by one. y may be x.
 struct DropoutForward {
   const float* x;
@@ -272,7 +277,7 @@ struct DropoutForward {
   std::uint64_t* used;
 };
 
-// dx = dy / (1 - threshold / 65536) where the forward pass with step = used[0] kept, 0 elsewhere; dx may be dy.
+// dx = dy (65536 / (65536 - threshold)) where the forward pass with step = used[0] kept, 0 elsewhere; dx may be dy.
 struct DropoutBackward {
   const float* dy;
   float* dx;

@@ -9,9 +9,11 @@
 #include "norm.h"
 #include "optim.h"
 #include "pool.h"
+#include "pool_backward.h"
 #include "probe.h"
 #include "random.h"
 #include "softmax.h"
+#include "spatial_mean.h"
 
 namespace fastnn {
 

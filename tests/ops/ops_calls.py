@@ -183,6 +183,8 @@ POOLS: dict[str, Pooling] = {
     "apart": ((6, 24, 26, 19), pool((2, 2), (2, 2))),
     "overlapping": ((6, 21, 17, 18), pool((3, 2), (2, 1), ((1, 1), (0, 1)))),
     "gaps": ((7, 45, 50, 19), pool((2, 3), (3, 4), ((0, 1), (1, 0)))),
+    "three wide": ((6, 22, 26, 20), pool((3, 3), (2, 2))),
+    "large windows": ((3, 40, 37, 10), pool((17, 16), (2, 5))),
 }
 
 
@@ -196,6 +198,7 @@ def pool_calls(rng: Generator, cases: dict[str, Pooling] = POOLS) -> dict[str, C
         calls |= {
             f"max_pool2d_forward {label}": Call("max_pool2d_forward", (x,), options),
             f"max_pool2d_backward {label}": Call("max_pool2d_backward", (dy, index, shape), options),
+            f"max_pool2d_backward {label} behind a relu": Call("max_pool2d_backward", (dy, index, shape, y), options),
             f"avg_pool2d_forward {label}": Call("avg_pool2d_forward", (x,), options),
             f"avg_pool2d_backward {label}": Call("avg_pool2d_backward", (dy, shape), options),
         }
