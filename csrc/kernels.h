@@ -189,7 +189,8 @@ struct ActivationForward {
   float alpha;
 };
 
-// dx = dy f'(x); dx may be dy. x may be null for the kinds that use y, y for those that use x.
+// dx = dy f'(x); dx may be dy. x may be null for the kinds that use y, y for those that use x. sums: cols values, the column sums
+// of dx as rows of cols >= 1 numbers, with the bits of column_sums, or null.
 struct ActivationBackward {
   const float* dy;
   const float* x;
@@ -198,6 +199,9 @@ struct ActivationBackward {
   index_t n;
   Activation kind;
   float alpha;
+  float* sums;
+  index_t cols;
+  float* scratch;
 };
 
 // y = exp(x - max) / sum of exp(x - max), row by row; y may be x.
@@ -216,7 +220,8 @@ struct SoftmaxBackward {
 };
 
 // x (rows x channels). mean and variance (biased) of each channel by two passes; rstd = 1 / sqrt(variance + epsilon);
-// y = gamma (x - mean) rstd + beta; moving = momentum moving + (1 - momentum) batch value. gamma, beta: or null (1, 0).
+// y = f(gamma (x - mean) rstd + beta + residual), f = max(., 0) if relu; moving = momentum moving + (1 - momentum) batch value.
+// gamma, beta, residual (rows x channels): or null (1, 0, 0).
 struct BatchNormForward {
   const float* x;
   const float* gamma;
@@ -226,12 +231,15 @@ struct BatchNormForward {
   float* rstd;
   float* moving_mean;
   float* moving_variance;
+  const float* residual;
   index_t rows, channels;
   float momentum, epsilon;
+  bool relu;
   float* scratch;
 };
 
-// y = gamma (x - moving_mean) / sqrt(moving_variance + epsilon) + beta. mean, rstd: what was used, or null.
+// y = f(gamma (x - moving_mean) / sqrt(moving_variance + epsilon) + beta + residual), f as above. mean, rstd: what was used, or
+// null.
 struct BatchNormInference {
   const float* x;
   const float* gamma;
@@ -241,24 +249,31 @@ struct BatchNormInference {
   float* y;
   float* mean;
   float* rstd;
+  const float* residual;
   index_t rows, channels;
   float epsilon;
+  bool relu;
 };
 
 // xhat = (x - mean) rstd; dgamma = sum(dy xhat), dbeta = sum(dy),
 // dx = gamma rstd (dy - dbeta / rows - xhat dgamma / rows), or gamma rstd dy with fixed_statistics.
 // gamma or null (1). dx: or null. dgamma, dbeta always written (to scratch-like arrays where the layer has none).
+// With relu dy counts only where relu_y, the y of the forward pass, is > 0, or, without a residual, relu_y may be null: then where
+// gamma (x - mean) rstd + beta is > 0. dresidual: the dy that counts, or null; written only if dx is.
 struct BatchNormBackward {
   const float* x;
   const float* dy;
   const float* gamma;
+  const float* beta;
   const float* mean;
   const float* rstd;
+  const float* relu_y;
   float* dx;
   float* dgamma;
   float* dbeta;
+  float* dresidual;
   index_t rows, channels;
-  bool fixed_statistics;
+  bool fixed_statistics, relu;
   float* scratch;
 };
 
@@ -493,6 +508,7 @@ struct Kernels {
 
   void (*activation_forward)(const ActivationForward&);
   void (*activation_backward)(const ActivationBackward&);
+  index_t (*activation_backward_scratch)(const ActivationBackward&);
   void (*softmax_forward)(const SoftmaxForward&);
   void (*softmax_backward)(const SoftmaxBackward&);
 

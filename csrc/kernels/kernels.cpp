@@ -2,11 +2,13 @@
 #include "../kernels.h"
 
 #include "activation.h"
+#include "column_sums.h"
 #include "conv.h"
 #include "data.h"
 #include "gemm.h"
 #include "loss.h"
 #include "norm.h"
+#include "norm_backward.h"
 #include "optim.h"
 #include "pool.h"
 #include "pool_backward.h"
@@ -39,6 +41,7 @@ const Kernels FASTNN_TABLE = {
     .spatial_mean_backward = spatial_mean_backward,
     .activation_forward = activation_forward,
     .activation_backward = activation_backward,
+    .activation_backward_scratch = activation_backward_scratch,
     .softmax_forward = softmax_forward,
     .softmax_backward = softmax_backward,
     .batch_norm_forward = batch_norm_forward,
