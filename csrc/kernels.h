@@ -135,19 +135,24 @@ struct Pool2dShape {
   index_t stride_h, stride_w, pad_top, pad_left;
 };
 
-// y = largest value of the window; index = h W + w of the first one. A NaN wins.
+// y = largest value of the window; index = r S + s of the first one, its position in the window. A NaN wins.
+// index where R S <= 256, wide_index for larger windows, the other null.
 struct MaxPool2dForward {
   Pool2dShape s;
   const float* x;
   float* y;
-  std::int32_t* index;
+  std::uint8_t* index;
+  std::int32_t* wide_index;
 };
 
-// dx[index] += dy, 0 elsewhere.
+// dx = the sum of dy over the windows that have their largest value here, 0 elsewhere. relu_y: the pooled values of outputs of a
+// relu, or null: then dy counts only where they are > 0, so that dx is the gradient of what entered the relu.
 struct MaxPool2dBackward {
   Pool2dShape s;
   const float* dy;
-  const std::int32_t* index;
+  const std::uint8_t* index;
+  const std::int32_t* wide_index;
+  const float* relu_y;
   float* dx;
 };
 
@@ -187,7 +192,8 @@ struct ActivationForward {
   float alpha;
 };
 
-// dx = dy f'(x); dx may be dy. x may be null for the kinds that use y, y for those that use x.
+// dx = dy f'(x); dx may be dy. x may be null for the kinds that use y, y for those that use x. sums: cols values, the column sums
+// of dx as rows of cols >= 1 numbers, with the bits of column_sums, or null.
 struct ActivationBackward {
   const float* dy;
   const float* x;
@@ -196,6 +202,9 @@ struct ActivationBackward {
   index_t n;
   Activation kind;
   float alpha;
+  float* sums;
+  index_t cols;
+  float* scratch;
 };
 
 // y = exp(x - max) / sum of exp(x - max), row by row; y may be x.
@@ -214,7 +223,8 @@ struct SoftmaxBackward {
 };
 
 // x (rows x channels). mean and variance (biased) of each channel by two passes; rstd = 1 / sqrt(variance + epsilon);
-// y = gamma (x - mean) rstd + beta; moving = momentum moving + (1 - momentum) batch value. gamma, beta: or null (1, 0).
+// y = f(gamma (x - mean) rstd + beta + residual), f = max(., 0) if relu; moving = momentum moving + (1 - momentum) batch value.
+// gamma, beta, residual (rows x channels): or null (1, 0, 0).
 struct BatchNormForward {
   const float* x;
   const float* gamma;
@@ -224,12 +234,15 @@ struct BatchNormForward {
   float* rstd;
   float* moving_mean;
   float* moving_variance;
+  const float* residual;
   index_t rows, channels;
   float momentum, epsilon;
+  bool relu;
   float* scratch;
 };
 
-// y = gamma (x - moving_mean) / sqrt(moving_variance + epsilon) + beta. mean, rstd: what was used, or null.
+// y = f(gamma (x - moving_mean) / sqrt(moving_variance + epsilon) + beta + residual), f as above. mean, rstd: what was used, or
+// null.
 struct BatchNormInference {
   const float* x;
   const float* gamma;
@@ -239,30 +252,37 @@ struct BatchNormInference {
   float* y;
   float* mean;
   float* rstd;
+  const float* residual;
   index_t rows, channels;
   float epsilon;
+  bool relu;
 };
 
 // xhat = (x - mean) rstd; dgamma = sum(dy xhat), dbeta = sum(dy),
 // dx = gamma rstd (dy - dbeta / rows - xhat dgamma / rows), or gamma rstd dy with fixed_statistics.
 // gamma or null (1). dx: or null. dgamma, dbeta always written (to scratch-like arrays where the layer has none).
+// With relu dy counts only where relu_y, the y of the forward pass, is > 0, or, without a residual, relu_y may be null: then where
+// gamma (x - mean) rstd + beta is > 0. dresidual: the dy that counts, or null; written only if dx is.
 struct BatchNormBackward {
   const float* x;
   const float* dy;
   const float* gamma;
+  const float* beta;
   const float* mean;
   const float* rstd;
+  const float* relu_y;
   float* dx;
   float* dgamma;
   float* dbeta;
+  float* dresidual;
   index_t rows, channels;
-  bool fixed_statistics;
+  bool fixed_statistics, relu;
   float* scratch;
 };
 
 // Philox4x32-10, key = seed, counter = (index / 8 low word, index / 8 high word, stream, step): eight 16-bit numbers a block,
 // word w of the block giving elements 2w (low half) and 2w + 1 (high half). Element i is kept where its number >= threshold,
-// threshold = round(rate 65536): y = x / (1 - threshold / 65536) where kept, 0 elsewhere. step = low word of counter[0], which
+// threshold = round(rate 65536): y = x (65536 / (65536 - threshold)) where kept, 0 elsewhere. step = low word of counter[0], which
 // is copied to used[0] and then increased by one. y may be x.
 struct DropoutForward {
   const float* x;
@@ -275,7 +295,7 @@ struct DropoutForward {
   std::uint64_t* used;
 };
 
-// dx = dy / (1 - threshold / 65536) where the forward pass with step = used[0] kept, 0 elsewhere; dx may be dy.
+// dx = dy (65536 / (65536 - threshold)) where the forward pass with step = used[0] kept, 0 elsewhere; dx may be dy.
 struct DropoutBackward {
   const float* dy;
   float* dx;
@@ -491,6 +511,7 @@ struct Kernels {
 
   void (*activation_forward)(const ActivationForward&);
   void (*activation_backward)(const ActivationBackward&);
+  index_t (*activation_backward_scratch)(const ActivationBackward&);
   void (*softmax_forward)(const SoftmaxForward&);
   void (*softmax_backward)(const SoftmaxBackward&);
 

@@ -149,7 +149,7 @@ def test_max_pool2d(case, special):
     if special is not None:
         x[normal(*x_shape, seed=2) > (0.8 if np.isnan(special) else -0.5)] = special
     y, index = ref.max_pool2d_forward(x, **shape)
-    assert index.dtype == np.int32
+    assert index.dtype == np.uint8
     assert y.shape == (x_shape[0], *output_size(x_shape[1:3], size, strides, padding), x_shape[3])
     dy, dx = normal(*y.shape, seed=1), np.zeros(x_shape)
     for n, p, q, c in np.ndindex(y.shape):
@@ -157,9 +157,33 @@ def test_max_pool2d(case, special):
         values = [x[n, h, w, c] for h, w in seen]
         best = next((i for i, v in enumerate(values) if math.isnan(v)), values.index(max(values)))
         h, w = seen[best]
-        np.testing.assert_equal((y[n, p, q, c], index[n, p, q, c]), (values[best], h * x_shape[2] + w))
+        place = (h - p * strides[0] + padding[0][0]) * size[1] + w - q * strides[1] + padding[1][0]
+        np.testing.assert_equal((y[n, p, q, c], index[n, p, q, c]), (values[best], place))
         dx[n, h, w, c] += dy[n, p, q, c]
     np.testing.assert_allclose(ref.max_pool2d_backward(dy, index, x_shape, **shape), dx, **EXACT)
+
+
+def test_max_pool2d_of_a_large_window():
+    x = normal(1, 17, 20, 2)
+    y, index = ref.max_pool2d_forward(x, pool_size=(17, 16), strides=(1, 4))
+    assert index.dtype == np.int32
+    dx = ref.max_pool2d_backward(np.ones_like(y), index, x.shape, pool_size=(17, 16), strides=(1, 4))
+    for q, c in np.ndindex(2, 2):
+        place = np.unravel_index(x[0, :, 4 * q : 4 * q + 16, c].argmax(), (17, 16))
+        assert index[0, 0, q, c] == place[0] * 16 + place[1]
+        assert dx[0, place[0], 4 * q + place[1], c] >= 1
+
+
+@pytest.mark.parametrize("case", POOLS.values(), ids=POOLS)
+def test_max_pool2d_behind_a_relu(case):
+    x_shape, size, strides, padding = case
+    shape = {"pool_size": size, "strides": strides, "padding": padding}
+    x = normal(*x_shape)
+    relu = np.maximum(x, 0)
+    y, index = ref.max_pool2d_forward(relu, **shape)
+    dy = normal(*y.shape, seed=1)
+    separate = ref.activation_backward(ref.max_pool2d_backward(dy, index, x_shape, **shape), None, relu, "relu")
+    np.testing.assert_array_equal(ref.max_pool2d_backward(dy, index, x_shape, y, **shape), separate)
 
 
 @pytest.mark.parametrize("case", POOLS.values(), ids=POOLS)

@@ -52,7 +52,7 @@ def test_dropout_keeps_by_the_numbers(rate, threshold):
     assert (int(used[0]), int(counter[0])) == (step, step + 1)
     for i, (before, after) in enumerate(zip(x.ravel(), y.ravel(), strict=True)):
         number = sixteen_bits(i, seed, stream, 5)  # the low word of the step
-        assert after == (before / (1 - threshold / 65536) if number >= threshold else 0)
+        assert after == (before * np.float32(65536 / (65536 - threshold)) if number >= threshold else 0)
     np.testing.assert_array_equal(ref.dropout_backward(x, rate, seed, stream, used), y)
 
 

@@ -28,16 +28,29 @@ Pool2dShape pool_shape(const py::array& x, const py::array& y, Pair size, Pair s
   return s;
 }
 
+// An index of bytes where the positions in a window fit, else of int32.
+bool narrow(const Pool2dShape& s) { return s.R * s.S <= 256; }
+
 void max_pool2d_forward(const py::array& x, const py::array& y, const py::array& index, Pair size, Pair strides, Pair pads) {
+  const Pool2dShape s = pool_shape(x, y, size, strides, pads);
   launch("max_pool2d_forward", &Kernels::max_pool2d_forward,
-         MaxPool2dForward{pool_shape(x, y, size, strides, pads), in<float>(x, -1, "x"), out<float>(y, -1, "y"),
-                          out<std::int32_t>(index, y.size(), "index")});
+         MaxPool2dForward{.s = s,
+                          .x = in<float>(x, -1, "x"),
+                          .y = out<float>(y, -1, "y"),
+                          .index = narrow(s) ? out<std::uint8_t>(index, y.size(), "index") : nullptr,
+                          .wide_index = narrow(s) ? nullptr : out<std::int32_t>(index, y.size(), "index")});
 }
 
-void max_pool2d_backward(const py::array& dy, const py::array& index, const py::array& dx, Pair size, Pair strides, Pair pads) {
+void max_pool2d_backward(const py::array& dy, const py::array& index, const MaybeArray& relu_y, const py::array& dx, Pair size,
+                         Pair strides, Pair pads) {
+  const Pool2dShape s = pool_shape(dx, dy, size, strides, pads);
   launch("max_pool2d_backward", &Kernels::max_pool2d_backward,
-         MaxPool2dBackward{pool_shape(dx, dy, size, strides, pads), in<float>(dy, -1, "dy"),
-                           in<std::int32_t>(index, dy.size(), "index"), out<float>(dx, -1, "dx")});
+         MaxPool2dBackward{.s = s,
+                           .dy = in<float>(dy, -1, "dy"),
+                           .index = narrow(s) ? in<std::uint8_t>(index, dy.size(), "index") : nullptr,
+                           .wide_index = narrow(s) ? nullptr : in<std::int32_t>(index, dy.size(), "index"),
+                           .relu_y = in<float>(relu_y, dy.size(), "relu_y"),
+                           .dx = out<float>(dx, -1, "dx")});
 }
 
 void avg_pool2d_forward(const py::array& x, const py::array& y, Pair size, Pair strides, Pair pads) {

@@ -14,13 +14,22 @@ void activation_forward(const py::array& x, const py::array& y, const std::strin
 }
 
 void activation_backward(const py::array& dy, const MaybeArray& x, const MaybeArray& y, const py::array& dx,
-                         const std::string& kind, float alpha) {
-  const index_t n = dy.size();
+                         const std::string& kind, float alpha, const MaybeArray& sums) {
+  const index_t n = dy.size(), cols = sums ? sums->size() : 1;
   const Activation activation = activation_from(kind);
   require(activation <= Activation::tanh ? y.has_value() : x.has_value(), "the array that the derivative is taken from");
-  launch("activation_backward", &Kernels::activation_backward,
-         ActivationBackward{in<float>(dy, n, "dy"), in<float>(x, n, "x"), in<float>(y, n, "y"), out<float>(dx, n, "dx"), n,
-                            activation, alpha});
+  require(cols > 0 ? n % cols == 0 : n == 0, "sums of as many elements as a row has");
+  launch("activation_backward", &Kernels::activation_backward, &Kernels::activation_backward_scratch,
+         ActivationBackward{.dy = in<float>(dy, n, "dy"),
+                            .x = in<float>(x, n, "x"),
+                            .y = in<float>(y, n, "y"),
+                            .dx = out<float>(dx, n, "dx"),
+                            .n = n,
+                            .kind = activation,
+                            .alpha = alpha,
+                            .sums = cols > 0 ? out<float>(sums, -1, "sums") : nullptr,
+                            .cols = cols,
+                            .scratch = nullptr});
 }
 
 // x, y (rows, cols).
@@ -40,7 +49,7 @@ void softmax_backward(const py::array& dy, const py::array& y, const py::array& 
 // x (rows, channels).
 void batch_norm_forward(const py::array& x, const MaybeArray& gamma, const MaybeArray& beta, const py::array& y,
                         const py::array& mean, const py::array& rstd, const py::array& moving_mean,
-                        const py::array& moving_variance, float momentum, float epsilon) {
+                        const py::array& moving_variance, float momentum, float epsilon, const MaybeArray& residual, bool relu) {
   const index_t rows = dim(x, 0, "x"), channels = dim(x, 1, "x");
   require(rows >= 1, "at least one row");
   launch("batch_norm_forward", &Kernels::batch_norm_forward, &Kernels::batch_norm_forward_scratch,
@@ -52,16 +61,18 @@ void batch_norm_forward(const py::array& x, const MaybeArray& gamma, const Maybe
                           .rstd = out<float>(rstd, channels, "rstd"),
                           .moving_mean = out<float>(moving_mean, channels, "moving_mean"),
                           .moving_variance = out<float>(moving_variance, channels, "moving_variance"),
+                          .residual = in<float>(residual, rows * channels, "residual"),
                           .rows = rows,
                           .channels = channels,
                           .momentum = momentum,
                           .epsilon = epsilon,
+                          .relu = relu,
                           .scratch = nullptr});
 }
 
 void batch_norm_inference(const py::array& x, const MaybeArray& gamma, const MaybeArray& beta, const py::array& moving_mean,
                           const py::array& moving_variance, const py::array& y, const MaybeArray& mean, const MaybeArray& rstd,
-                          float epsilon) {
+                          float epsilon, const MaybeArray& residual, bool relu) {
   const index_t rows = dim(x, 0, "x"), channels = dim(x, 1, "x");
   launch("batch_norm_inference", &Kernels::batch_norm_inference,
          BatchNormInference{.x = in<float>(x, rows * channels, "x"),
@@ -72,28 +83,35 @@ void batch_norm_inference(const py::array& x, const MaybeArray& gamma, const May
                             .y = out<float>(y, rows * channels, "y"),
                             .mean = out<float>(mean, channels, "mean"),
                             .rstd = out<float>(rstd, channels, "rstd"),
+                            .residual = in<float>(residual, rows * channels, "residual"),
                             .rows = rows,
                             .channels = channels,
-                            .epsilon = epsilon});
+                            .epsilon = epsilon,
+                            .relu = relu});
 }
 
-void batch_norm_backward(const py::array& x, const py::array& dy, const MaybeArray& gamma, const py::array& mean,
-                         const py::array& rstd, const MaybeArray& dx, const py::array& dgamma, const py::array& dbeta,
-                         bool fixed_statistics) {
+void batch_norm_backward(const py::array& x, const py::array& dy, const MaybeArray& gamma, const MaybeArray& beta,
+                         const py::array& mean, const py::array& rstd, const MaybeArray& relu_y, const MaybeArray& dx,
+                         const py::array& dgamma, const py::array& dbeta, const MaybeArray& dresidual, bool fixed_statistics,
+                         bool relu) {
   const index_t rows = dim(x, 0, "x"), channels = dim(x, 1, "x");
   require(rows >= 1, "at least one row");
   launch("batch_norm_backward", &Kernels::batch_norm_backward, &Kernels::batch_norm_backward_scratch,
          BatchNormBackward{.x = in<float>(x, rows * channels, "x"),
                            .dy = in<float>(dy, rows * channels, "dy"),
                            .gamma = in<float>(gamma, channels, "gamma"),
+                           .beta = in<float>(beta, channels, "beta"),
                            .mean = in<float>(mean, channels, "mean"),
                            .rstd = in<float>(rstd, channels, "rstd"),
+                           .relu_y = in<float>(relu_y, rows * channels, "relu_y"),
                            .dx = out<float>(dx, rows * channels, "dx"),
                            .dgamma = out<float>(dgamma, channels, "dgamma"),
                            .dbeta = out<float>(dbeta, channels, "dbeta"),
+                           .dresidual = out<float>(dresidual, rows * channels, "dresidual"),
                            .rows = rows,
                            .channels = channels,
                            .fixed_statistics = fixed_statistics,
+                           .relu = relu,
                            .scratch = nullptr});
 }
 

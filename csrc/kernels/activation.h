@@ -169,25 +169,10 @@ inline void activate_row(float* row, index_t n, const float* bias, Activation ki
   });
 }
 
-// Threads get whole cache lines.
-constexpr index_t kLine = 16;
-
 void activation_forward(const fastnn::ActivationForward& a) {
   with_activation(a.kind, a.alpha, [&a](auto f) {
-    parallel_for(ceil_div(a.n, kLine), kLine * f.kCycles, [&a, f](index_t begin, index_t end) {
-      const index_t from = begin * kLine, count = min_of(end * kLine, a.n) - from;
-      map(count, Value<decltype(f)>{f}, a.y + from, a.x + from);
-    });
-  });
-}
-
-void activation_backward(const fastnn::ActivationBackward& a) {
-  with_activation(a.kind, a.alpha, [&a](auto f) {
-    const float* at = f.kSlopeOfOutput ? a.y : a.x;
-    parallel_for(ceil_div(a.n, kLine), kLine * f.kCycles, [&a, f, at](index_t begin, index_t end) {
-      const index_t from = begin * kLine, count = min_of(end * kLine, a.n) - from;
-      map(count, Slope<decltype(f)>{f}, a.dx + from, a.dy + from, at + from);
-    });
+    parallel_elements(a.n, f.kCycles,
+                      [&a, f](index_t begin, index_t end) { map(end - begin, Value<decltype(f)>{f}, a.y + begin, a.x + begin); });
   });
 }
 

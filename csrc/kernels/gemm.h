@@ -1,4 +1,4 @@
-// gemm.h - matrix products from register tiles, and column sums.
+// gemm.h - matrix products from register tiles.
 //
 // A tile keeps rows x vectors accumulators in registers for the whole k loop: each step loads one row of b (a panel at most
 // kPanel columns wide) and multiplies it by one broadcast value per row of a. Every output element is therefore the chain
@@ -15,7 +15,6 @@
 namespace {
 
 using fastnn::Activation;
-using fastnn::ColumnSums;
 using fastnn::Gemm;
 
 constexpr index_t kPanel = kMaxVectors * kLanes;
@@ -342,33 +341,6 @@ void gemm(const Gemm& g) {
       }
       gemm_block(g, plan, b, j0, p0, packed_a);
     }
-  }
-}
-
-// Rows per partial sum: a function of the shape alone, at most kSumChunks sums.
-constexpr index_t kSumChunks = 32, kSumRows = 64;
-constexpr index_t sum_chunk_rows(index_t rows) { return max_of(kSumRows, ceil_div(rows, kSumChunks)); }
-
-index_t column_sums_scratch(const ColumnSums& a) { return max_of(1, ceil_div(a.rows, sum_chunk_rows(a.rows))) * a.cols; }
-
-void column_sums(const ColumnSums& a) {
-  const index_t step = sum_chunk_rows(a.rows), chunks = max_of(1, ceil_div(a.rows, step)), cols = a.cols;
-  parallel_for(chunks, 0.3 * step * cols, [&](index_t begin, index_t end) {
-    for (index_t chunk = begin; chunk < end; ++chunk) {
-      float* __restrict sum = a.scratch + chunk * cols;
-      for (index_t j = 0; j < cols; ++j) sum[j] = 0.0f;
-      for (index_t i = chunk * step; i < min_of(a.rows, (chunk + 1) * step); ++i) {
-        const float* __restrict row = a.x + i * cols;
-        FASTNN_SIMD
-        for (index_t j = 0; j < cols; ++j) sum[j] += row[j];
-      }
-    }
-  });
-  for (index_t j = 0; j < cols; ++j) a.y[j] = 0.0f;
-  for (index_t chunk = 0; chunk < chunks; ++chunk) {
-    const float* __restrict sum = a.scratch + chunk * cols;
-    FASTNN_SIMD
-    for (index_t j = 0; j < cols; ++j) a.y[j] += sum[j];
   }
 }
 

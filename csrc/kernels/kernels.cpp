@@ -2,6 +2,7 @@
 #include "../kernels.h"
 
 #include "activation.h"
+#include "column_sums.h"
 #include "conv.h"
 #include "conv_filter.h"
 #include "conv_input.h"
@@ -9,11 +10,14 @@
 #include "gemm.h"
 #include "loss.h"
 #include "norm.h"
+#include "norm_backward.h"
 #include "optim.h"
 #include "pool.h"
+#include "pool_backward.h"
 #include "probe.h"
 #include "random.h"
 #include "softmax.h"
+#include "spatial_mean.h"
 
 namespace fastnn {
 
@@ -39,6 +43,7 @@ const Kernels FASTNN_TABLE = {
     .spatial_mean_backward = spatial_mean_backward,
     .activation_forward = activation_forward,
     .activation_backward = activation_backward,
+    .activation_backward_scratch = activation_backward_scratch,
     .softmax_forward = softmax_forward,
     .softmax_backward = softmax_backward,
     .batch_norm_forward = batch_norm_forward,

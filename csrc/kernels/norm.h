@@ -1,11 +1,11 @@
-// norm.h - batch normalization of rows x channels: statistics, application, gradients.
+// norm.h - batch normalization of rows x channels: sums over rows, statistics, application.
 #pragma once
 
+#include "math.h"
 #include "simd.h"
 
 namespace {
 
-using fastnn::BatchNormBackward;
 using fastnn::BatchNormForward;
 using fastnn::BatchNormInference;
 
@@ -67,20 +67,6 @@ struct SquareTerm {  // (x - center)^2
   inline void add(index_t at, index_t column, F* totals) const {
     const F d = read_as<F>(x + at) - read_as<F>(center + column);
     totals[0] += d * d;
-  }
-};
-
-struct GradientTerm {  // dy and dy (x - mean)
-  static constexpr int kSums = 2;
-  const float* x;
-  const float* dy;
-  const float* mean;
-
-  template <class F>
-  inline void add(index_t at, index_t column, F* totals) const {
-    const F g = read_as<F>(dy + at);
-    totals[0] += g;
-    totals[1] += g * (read_as<F>(x + at) - read_as<F>(mean + column));
   }
 };
 
@@ -221,6 +207,12 @@ void join_statistics(const NormPlan& plan, const float* x, const float* sums, co
   }
 }
 
+// Forward and backward, so that both agree on what a relu behind it lets through.
+template <class F>
+FASTNN_INLINE F normalized(F centered, F scale, F offset) {
+  return centered * scale + offset;
+}
+
 inline float reciprocal_deviation(float variance, float epsilon) { return 1.0f / __builtin_sqrtf(variance + epsilon); }
 
 // What is applied to the elements of one channel.
@@ -260,16 +252,39 @@ void apply_by_channel(index_t rows, index_t channels, double cycles, const Of& o
   });
 }
 
-// y = (x - mean) scale + offset, of(c) = {mean, scale, offset}.
-template <class Of>
-void normalize(const float* x, float* y, index_t rows, index_t channels, const Of& of) {
+// What follows the normalization.
+struct NormEpilogue {
+  const float* residual;  // or null
+  bool relu;
+};
+
+// y = (x - mean) scale + offset, then the epilogue; of(c) = {mean, scale, offset}.
+template <bool Residual, bool Relu, class Of>
+void normalize_with(const float* x, float* y, index_t rows, index_t channels, const float* residual, const Of& of) {
   apply_by_channel<3>(rows, channels, 0.5, of, [=](index_t at, index_t n, const float(*table)[kApplyColumns]) {
     const float* __restrict from = x + at;
+    const float* __restrict more = residual + (Residual ? at : 0);
     float* __restrict to = y + at;
     const float* __restrict mean = table[0], * __restrict scale = table[1], * __restrict offset = table[2];
     FASTNN_SIMD
-    for (index_t i = 0; i < n; ++i) to[i] = (from[i] - mean[i]) * scale[i] + offset[i];
+    for (index_t i = 0; i < n; ++i) {
+      float z = normalized(from[i] - mean[i], scale[i], offset[i]);
+      if constexpr (Residual) z += more[i];
+      to[i] = Relu && z < 0.0f ? 0.0f : z;
+    }
   });
+}
+
+template <class Of>
+void normalize(const float* x, float* y, index_t rows, index_t channels, const NormEpilogue& epilogue, const Of& of) {
+  const float* residual = epilogue.residual;
+  if (residual) {
+    epilogue.relu ? normalize_with<true, true>(x, y, rows, channels, residual, of)
+                  : normalize_with<true, false>(x, y, rows, channels, residual, of);
+  } else {
+    epilogue.relu ? normalize_with<false, true>(x, y, rows, channels, residual, of)
+                  : normalize_with<false, false>(x, y, rows, channels, residual, of);
+  }
 }
 
 index_t batch_norm_forward_scratch(const BatchNormForward& a) {
@@ -293,7 +308,7 @@ void batch_norm_forward(const BatchNormForward& a) {
       a.moving_variance[c] = a.momentum * a.moving_variance[c] + rest * variance[i];
     }
   });
-  normalize(a.x, a.y, a.rows, a.channels, [&a](index_t c) {
+  normalize(a.x, a.y, a.rows, a.channels, {a.residual, a.relu}, [&a](index_t c) {
     return Coefficients<3>{a.mean[c], a.gamma ? a.gamma[c] * a.rstd[c] : a.rstd[c], a.beta ? a.beta[c] : 0.0f};
   });
 }
@@ -303,84 +318,9 @@ void batch_norm_inference(const BatchNormInference& a) {
   const auto rstd = [&a](index_t c) { return reciprocal_deviation(a.moving_variance[c], a.epsilon); };
   for (index_t c = 0; a.mean && c < a.channels; ++c) a.mean[c] = a.moving_mean[c];
   for (index_t c = 0; a.rstd && c < a.channels; ++c) a.rstd[c] = rstd(c);
-  normalize(a.x, a.y, a.rows, a.channels, [&a, &rstd](index_t c) {
+  normalize(a.x, a.y, a.rows, a.channels, {a.residual, a.relu}, [&a, &rstd](index_t c) {
     return Coefficients<3>{a.moving_mean[c], a.gamma ? a.gamma[c] * rstd(c) : rstd(c), a.beta ? a.beta[c] : 0.0f};
   });
-}
-
-// Per chunk and channel: the sum of dy and that of dy (x - mean).
-void chunk_gradients(const NormPlan& plan, const BatchNormBackward& a, float* dy_sums, float* product_sums) {
-  plan.for_each_block(0.4, [&](index_t chunk, const NormBlock& b) {
-    alignas(64) float mean[kNormColumns] = {}, totals[2][kNormColumns];
-    spread_channels(b.column, b.count, plan.channels, mean, [&a](index_t c) { return a.mean[c]; });
-    sum_block(b, GradientTerm{a.x, a.dy, mean}, totals);
-    const index_t out = chunk * plan.channels + b.column;
-    fold_columns(totals[0], b.count, plan.channels, dy_sums + out);
-    fold_columns(totals[1], b.count, plan.channels, product_sums + out);
-  });
-}
-
-// Joins the chunks in order: dbeta = sum dy, dgamma = rstd sum dy (x - mean).
-void join_gradients(const NormPlan& plan, const BatchNormBackward& a, const float* dy_sums, const float* product_sums,
-                    index_t first, index_t count) {
-  double dbeta[kNormColumns] = {}, dgamma[kNormColumns] = {};
-  for (index_t chunk = 0; chunk < plan.chunks; ++chunk) {
-    const index_t at = chunk * plan.channels + first;
-    FASTNN_SIMD
-    for (index_t i = 0; i < count; ++i) {
-      dbeta[i] += dy_sums[at + i];
-      dgamma[i] += product_sums[at + i];
-    }
-  }
-  for (index_t i = 0; i < count; ++i) {
-    a.dbeta[first + i] = static_cast<float>(dbeta[i]);
-    a.dgamma[first + i] = static_cast<float>(dgamma[i] * a.rstd[first + i]);
-  }
-}
-
-// dx = scale dy
-void scale_gradient(const BatchNormBackward& a) {
-  const auto of = [&a](index_t c) { return Coefficients<1>{a.gamma ? a.gamma[c] * a.rstd[c] : a.rstd[c]}; };
-  apply_by_channel<1>(a.rows, a.channels, 0.4, of, [&a](index_t at, index_t n, const float(*table)[kApplyColumns]) {
-    const float* __restrict dy = a.dy + at;
-    float* __restrict dx = a.dx + at;
-    const float* __restrict scale = table[0];
-    FASTNN_SIMD
-    for (index_t i = 0; i < n; ++i) dx[i] = scale[i] * dy[i];
-  });
-}
-
-// dx = scale (dy - dy_mean - (x - mean) slope)
-void center_gradient(const BatchNormBackward& a) {
-  const float inverse = static_cast<float>(1.0 / static_cast<double>(a.rows));
-  const auto of = [&a, inverse](index_t c) {
-    const float scale = a.gamma ? a.gamma[c] * a.rstd[c] : a.rstd[c];
-    return Coefficients<4>{a.mean[c], scale, a.dbeta[c] * inverse, a.dgamma[c] * inverse * a.rstd[c]};
-  };
-  apply_by_channel<4>(a.rows, a.channels, 0.6, of, [&a](index_t at, index_t n, const float(*table)[kApplyColumns]) {
-    const float* __restrict x = a.x + at;
-    const float* __restrict dy = a.dy + at;
-    float* __restrict dx = a.dx + at;
-    const float* __restrict mean = table[0], * __restrict scale = table[1];
-    const float* __restrict dy_mean = table[2], * __restrict slope = table[3];
-    FASTNN_SIMD
-    for (index_t i = 0; i < n; ++i) dx[i] = scale[i] * (dy[i] - dy_mean[i] - (x[i] - mean[i]) * slope[i]);
-  });
-}
-
-index_t batch_norm_backward_scratch(const BatchNormBackward& a) {
-  return a.channels == 0 ? 0 : NormPlan(a.rows, a.channels).scratch();
-}
-
-void batch_norm_backward(const BatchNormBackward& a) {
-  if (a.channels == 0) return;
-  const NormPlan plan(a.rows, a.channels);
-  float* dy_sums = a.scratch;
-  float* product_sums = dy_sums + plan.chunks * a.channels;
-  chunk_gradients(plan, a, dy_sums, product_sums);
-  plan.for_each_channel_range([&](index_t first, index_t count) { join_gradients(plan, a, dy_sums, product_sums, first, count); });
-  if (!a.dx) return;
-  a.fixed_statistics ? scale_gradient(a) : center_gradient(a);
 }
 
 }  // namespace

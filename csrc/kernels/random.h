@@ -16,77 +16,67 @@ struct PhiloxStream {
 };
 
 constexpr int kNumbersPerBlock = 8;  // of 16 bits
-constexpr int kBlocks = 16;
+constexpr int kBlocks = 32;
 constexpr int kNumbers = kBlocks * kNumbersPerBlock;
 
-// One 32-bit word of kLanes blocks.
-typedef std::uint32_t vword __attribute__((vector_size(kLanes * 4)));
+// One 32-bit word of kWide blocks, each in the low half of 64 bits: so the products need no rearranging.
+constexpr int kWide = kLanes / 2;
+typedef std::uint64_t vwide __attribute__((vector_size(kLanes * 4)));
 
-FASTNN_INLINE vword load_words(const std::uint32_t* p) { return (vword)load(reinterpret_cast<const float*>(p)); }
-FASTNN_INLINE void store_words(std::uint32_t* p, vword v) { store(reinterpret_cast<float*>(p), (vfloat)v); }
-
-struct Product {
-  vword low, high;
-};
-
-// The halves of the 64-bit products. The instruction multiplies the even words, so the odd ones are shifted down first
-// and the two results merged; of the plain loop a compiler makes about twice the work.
+// multiply: the 64-bit products of the low halves. even_pairs, odd_pairs: a[i], b[i] for the even or the odd i, one after the
+// other.
 #if defined(__AVX512F__)
-FASTNN_INLINE Product multiply(vword a, std::uint32_t factor) {
-  const __m512i f = _mm512_set1_epi64(factor);
-  const __m512i even = _mm512_maskz_mul_epu32(0xff, (__m512i)a, f);
-  const __m512i odd = _mm512_maskz_mul_epu32(0xff, _mm512_maskz_srli_epi64(0xff, (__m512i)a, 32), f);
-  return {(vword)_mm512_mask_shuffle_epi32(even, 0xaaaa, odd, _MM_PERM_CCAA),
-          (vword)_mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB)};
+FASTNN_INLINE vwide multiply(vwide a, std::uint32_t factor) {
+  return (vwide)_mm512_maskz_mul_epu32(0xff, (__m512i)a, _mm512_set1_epi64(factor));
 }
+FASTNN_INLINE vwide even_pairs(vwide a, vwide b) { return (vwide)_mm512_maskz_unpacklo_epi64(0xff, (__m512i)a, (__m512i)b); }
+FASTNN_INLINE vwide odd_pairs(vwide a, vwide b) { return (vwide)_mm512_maskz_unpackhi_epi64(0xff, (__m512i)a, (__m512i)b); }
 #elif defined(__AVX2__)
-FASTNN_INLINE Product multiply(vword a, std::uint32_t factor) {
-  const __m256i f = _mm256_set1_epi64x(factor);
-  const __m256i even = _mm256_mul_epu32((__m256i)a, f);
-  const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64((__m256i)a, 32), f);
-  return {(vword)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa),
-          (vword)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa)};
+FASTNN_INLINE vwide multiply(vwide a, std::uint32_t factor) {
+  return (vwide)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(factor));
 }
+FASTNN_INLINE vwide even_pairs(vwide a, vwide b) { return (vwide)_mm256_unpacklo_epi64((__m256i)a, (__m256i)b); }
+FASTNN_INLINE vwide odd_pairs(vwide a, vwide b) { return (vwide)_mm256_unpackhi_epi64((__m256i)a, (__m256i)b); }
+#elif defined(__SSE2__)
+FASTNN_INLINE vwide multiply(vwide a, std::uint32_t factor) { return (vwide)_mm_mul_epu32((__m128i)a, _mm_set1_epi64x(factor)); }
+FASTNN_INLINE vwide even_pairs(vwide a, vwide b) { return (vwide)_mm_unpacklo_epi64((__m128i)a, (__m128i)b); }
+FASTNN_INLINE vwide odd_pairs(vwide a, vwide b) { return (vwide)_mm_unpackhi_epi64((__m128i)a, (__m128i)b); }
 #else
-FASTNN_INLINE Product multiply(vword a, std::uint32_t factor) {
-  Product p;
-  FASTNN_SIMD
-  for (int i = 0; i < kLanes; ++i) {
-    const std::uint64_t product = std::uint64_t{a[i]} * factor;
-    p.low[i] = static_cast<std::uint32_t>(product);
-    p.high[i] = static_cast<std::uint32_t>(product >> 32);
-  }
-  return p;
-}
+FASTNN_INLINE vwide multiply(vwide a, std::uint32_t factor) { return (a & 0xffffffffu) * std::uint64_t{factor}; }
+FASTNN_INLINE vwide even_pairs(vwide a, vwide b) { return vwide{a[0], b[0]}; }
+FASTNN_INLINE vwide odd_pairs(vwide a, vwide b) { return vwide{a[1], b[1]}; }
 #endif
 
-// words[4 b + w] is word w of block first + b, for kLanes blocks.
+constexpr int kGroups = 4;  // of kWide blocks at a time: a round is a chain of slow instructions
+
+// The numbers of kGroups kWide blocks from `first` on, 16 bytes each. Lanes 2 i and 2 i + 1 of a group are its blocks i and
+// kWide / 2 + i, which puts the blocks into order at the end. What the high halves are does not matter.
 FASTNN_INLINE void philox_blocks(const PhiloxStream& s, std::uint64_t first, std::uint32_t* words) {
-  std::uint32_t c[4][kLanes];
-  FASTNN_SIMD
-  for (int b = 0; b < kLanes; ++b) {
-    const std::uint64_t block = first + static_cast<std::uint64_t>(b);
-    c[0][b] = static_cast<std::uint32_t>(block);
-    c[1][b] = static_cast<std::uint32_t>(block >> 32);
+  vwide block = {}, c[kGroups][4];
+  FASTNN_UNROLL
+  for (int i = 0; i < kWide; ++i) block[i] = first + static_cast<std::uint64_t>(i % 2 * (kWide / 2) + i / 2);
+  FASTNN_UNROLL
+  for (int g = 0; g < kGroups; ++g, block += kWide) {
+    c[g][0] = block, c[g][1] = block >> 32, c[g][2] = vwide{} + s.stream, c[g][3] = vwide{} + s.step;
   }
-  vword c0 = load_words(c[0]), c1 = load_words(c[1]), c2 = vword{} + s.stream, c3 = vword{} + s.step;
   std::uint32_t key0 = static_cast<std::uint32_t>(s.seed), key1 = static_cast<std::uint32_t>(s.seed >> 32);
-  for (int round = 0; round < 10; ++round) {
-    const Product p0 = multiply(c0, 0xD2511F53u), p1 = multiply(c2, 0xCD9E8D57u);
-    c0 = p1.high ^ c1 ^ key0;
-    c1 = p1.low;
-    c2 = p0.high ^ c3 ^ key1;
-    c3 = p0.low;
-    key0 += 0x9E3779B9u;
-    key1 += 0xBB67AE85u;
+  FASTNN_UNROLL
+  for (int round = 0; round < 10; ++round, key0 += 0x9E3779B9u, key1 += 0xBB67AE85u) {
+    FASTNN_UNROLL
+    for (int g = 0; g < kGroups; ++g) {
+      const vwide p0 = multiply(c[g][0], 0xD2511F53u), p1 = multiply(c[g][2], 0xCD9E8D57u);
+      c[g][0] = (p1 >> 32) ^ c[g][1] ^ std::uint64_t{key0};
+      c[g][1] = p1;
+      c[g][2] = (p0 >> 32) ^ c[g][3] ^ std::uint64_t{key1};
+      c[g][3] = p0;
+    }
   }
-  store_words(c[0], c0);
-  store_words(c[1], c1);
-  store_words(c[2], c2);
-  store_words(c[3], c3);
-  FASTNN_SIMD
-  for (int b = 0; b < kLanes; ++b) {
-    for (int w = 0; w < 4; ++w) words[4 * b + w] = c[w][b];
+  FASTNN_UNROLL
+  for (int g = 0; g < kGroups; ++g, words += 2 * kLanes) {
+    const vwide pair0 = (c[g][0] & 0xffffffffu) | c[g][1] << 32, pair1 = (c[g][2] & 0xffffffffu) | c[g][3] << 32;
+    const vwide low = even_pairs(pair0, pair1), high = odd_pairs(pair0, pair1);
+    __builtin_memcpy(words, &low, sizeof low);
+    __builtin_memcpy(words + kLanes, &high, sizeof high);
   }
 }
 
@@ -94,7 +84,7 @@ FASTNN_INLINE void philox_blocks(const PhiloxStream& s, std::uint64_t first, std
 struct Numbers {
   std::uint32_t words[kNumbers / 2];
   FASTNN_INLINE Numbers(const PhiloxStream& s, std::uint64_t first) {
-    for (int b = 0; b < kBlocks; b += kLanes) philox_blocks(s, first + static_cast<std::uint64_t>(b), words + 4 * b);
+    for (int b = 0; b < kBlocks; b += kGroups * kWide) philox_blocks(s, first + static_cast<std::uint64_t>(b), words + 4 * b);
   }
   FASTNN_INLINE std::int32_t operator[](int i) const {
     typedef std::uint16_t half __attribute__((may_alias));
@@ -102,23 +92,23 @@ struct Numbers {
   }
 };
 
-FASTNN_INLINE void drop_numbers(const Numbers& numbers, std::int32_t threshold, float kept, const float* x, float* y, int n) {
+FASTNN_INLINE void drop_numbers(const Numbers& numbers, std::int32_t threshold, float scale, const float* x, float* y, int n) {
   FASTNN_SIMD
-  for (int i = 0; i < n; ++i) y[i] = select(numbers[i] >= threshold, x[i] / kept, 0.0f);
+  for (int i = 0; i < n; ++i) y[i] = select(numbers[i] >= threshold, x[i] * scale, 0.0f);
 }
 
-// y = x / (1 - threshold / 65536) where the number of the element reaches the threshold, 0 elsewhere; y may be x.
+// y = scale x where the number of the element reaches the threshold, 0 elsewhere; y may be x.
 inline void drop(const PhiloxStream& s, float rate, const float* x, float* y, index_t n) {
   const std::int32_t threshold = static_cast<std::int32_t>(rate * 65536.0f + 0.5f);
-  const float kept = 1.0f - static_cast<float>(threshold) / 65536.0f;
+  const float scale = 65536.0f / static_cast<float>(65536 - threshold);
   parallel_for(ceil_div(n, kNumbers), 2.0 * kNumbers, [=, &s](index_t begin, index_t end) {
     for (index_t i = begin; i < end; ++i) {
       const Numbers numbers(s, static_cast<std::uint64_t>(i) * kBlocks);
       const index_t at = i * kNumbers;
       if (n - at >= kNumbers) {
-        drop_numbers(numbers, threshold, kept, x + at, y + at, kNumbers);
+        drop_numbers(numbers, threshold, scale, x + at, y + at, kNumbers);
       } else {
-        drop_numbers(numbers, threshold, kept, x + at, y + at, static_cast<int>(n - at));
+        drop_numbers(numbers, threshold, scale, x + at, y + at, static_cast<int>(n - at));
       }
     }
   });

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#if defined(__AVX2__) || defined(__AVX512F__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -105,9 +105,8 @@ void parallel_for(index_t n, double cycles, const Body& body) {
 constexpr index_t kLineFloats = 16;
 template <class Body>
 void parallel_elements(index_t n, double cycles, const Body& body) {
-  parallel_for(ceil_div(n, kLineFloats), kLineFloats * cycles, [&body, n](index_t begin, index_t end) {
-    body(begin * kLineFloats, min_of(n, end * kLineFloats));
-  });
+  parallel_for(ceil_div(n, kLineFloats), kLineFloats * cycles,
+               [&body, n](index_t begin, index_t end) { body(begin * kLineFloats, min_of(n, end * kLineFloats)); });
 }
 
 }  // namespace

@@ -183,6 +183,8 @@ POOLS: dict[str, Pooling] = {
     "apart": ((6, 24, 26, 19), pool((2, 2), (2, 2))),
     "overlapping": ((6, 21, 17, 18), pool((3, 2), (2, 1), ((1, 1), (0, 1)))),
     "gaps": ((7, 45, 50, 19), pool((2, 3), (3, 4), ((0, 1), (1, 0)))),
+    "three wide": ((6, 22, 26, 20), pool((3, 3), (2, 2))),
+    "large windows": ((3, 40, 37, 10), pool((17, 16), (2, 5))),
 }
 
 
@@ -196,6 +198,7 @@ def pool_calls(rng: Generator, cases: dict[str, Pooling] = POOLS) -> dict[str, C
         calls |= {
             f"max_pool2d_forward {label}": Call("max_pool2d_forward", (x,), options),
             f"max_pool2d_backward {label}": Call("max_pool2d_backward", (dy, index, shape), options),
+            f"max_pool2d_backward {label} behind a relu": Call("max_pool2d_backward", (dy, index, shape, y), options),
             f"avg_pool2d_forward {label}": Call("avg_pool2d_forward", (x,), options),
             f"avg_pool2d_backward {label}": Call("avg_pool2d_backward", (dy, shape), options),
         }
@@ -217,6 +220,11 @@ def row_calls(rng: Generator, rows: int = 331, cols: int = 151) -> dict[str, Cal
         f"activation_backward {kind}": Call("activation_backward", (dy, x, y, kind, ALPHA))
         for kind in reference.ACTIVATIONS
     }
+    sums = np.zeros(cols, np.float32)
+    calls |= {
+        f"activation_backward {kind} sums": Call("activation_backward", (dy, x, y, kind, ALPHA, sums), written=(5,))
+        for kind in ("linear", "relu", "gelu")
+    }
     return calls | {
         "softmax_forward": Call("softmax_forward", (x,)),
         "softmax_backward": Call("softmax_backward", (dy, ops.softmax_forward(x))),
@@ -232,9 +240,21 @@ def norm_calls(rng: Generator, shape: tuple[int, ...] = (9, 8, 7, 70)) -> dict[s
     variance, options = uniform(rng, 0.5, 2.0, channels), {"epsilon": 0.125}
     gradients = np.zeros(channels, np.float32), np.zeros(channels, np.float32)
     forward, backward = (x, gamma, beta, mean, variance), (x, normal(rng, *shape), gamma, mean, variance, *gradients)
+    added: dict[str, Any] = {"residual": normal(rng, *shape), "relu": True}
+    output, more = {"relu": True, "relu_y": normal(rng, *shape)}, (*backward, np.zeros(shape, np.float32))
     return {
         "batch_norm_forward": Call("batch_norm_forward", forward, {"momentum": 0.75, **options}, written=(3, 4)),
+        "batch_norm_forward relu": Call(
+            "batch_norm_forward", forward, {"momentum": 0.75, **options, "relu": True}, (3, 4)
+        ),
+        "batch_norm_forward added": Call("batch_norm_forward", forward, {"momentum": 0.75, **options, **added}, (3, 4)),
         "batch_norm_inference": Call("batch_norm_inference", forward, options),
+        "batch_norm_inference added": Call("batch_norm_inference", forward, {**options, **added}),
+        "batch_norm_backward relu": Call("batch_norm_backward", backward, {"relu": True, "beta": beta}, (5, 6)),
+        "batch_norm_backward added": Call("batch_norm_backward", more, output, (5, 6, 7)),
+        "batch_norm_backward fixed relu": Call(
+            "batch_norm_backward", more, {**output, "fixed_statistics": True}, (5, 6, 7)
+        ),
         "batch_norm_backward": Call("batch_norm_backward", backward, written=(5, 6)),
         "batch_norm_backward fixed": Call("batch_norm_backward", backward, {"fixed_statistics": True}, (5, 6)),
     }

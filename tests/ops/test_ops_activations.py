@@ -85,6 +85,34 @@ def test_sizes_around_a_vector(isa: str, rng: Generator, kind: str) -> None:
 
 
 @every_kind
+def test_sums_are_those_of_the_columns(isa: str, rng: Generator, kind: str) -> None:
+    width = lanes()
+    for shape in (
+        (1, 1),
+        (67, 1),
+        (130, 3),
+        (63, width - 1),
+        (2049, 6),
+        (7, 5, 9, width),
+        (700, 4 * width + 1),
+        (3, 5000),
+    ):
+        x, dy = normal(rng, *shape), normal(rng, *shape)
+        y = ops.activation_forward(x, kind, ALPHA)
+        sums = np.full(shape[-1], np.nan, np.float32)
+        dx = ops.activation_backward(dy, x, y, kind, ALPHA, sums)
+        assert_bits(dx, ops.activation_backward(dy, x, y, kind, ALPHA))
+        rows = dx.reshape(-1, shape[-1])
+        assert_bits(sums, ops.column_sums(rows))
+        assert_close(sums, double(rows).sum(0), bound("sum", np.abs(double(rows)).sum(0), len(rows)), f"{kind} {shape}")
+    for shape in ((0, 3), (3, 0)):
+        sums = np.full(shape[-1], np.nan, np.float32)
+        empty = np.zeros(shape, np.float32)
+        ops.activation_backward(empty, empty, empty, kind, ALPHA, sums)
+        np.testing.assert_array_equal(sums, 0)
+
+
+@every_kind
 def test_slope_is_the_derivative(isa: str, rng: Generator, kind: str) -> None:
     x = normal(rng, 31, 37) * 3
     x[np.abs(x) < 0.01] = 1.0  # away from the kink

@@ -73,7 +73,7 @@ def test_values_are_scaled_exactly(isa: str, rng: Generator, rate: float) -> Non
     counter, twin = np.array([11], np.uint64), np.array([11], np.uint64)
     y, used = ops.dropout_forward(x, rate, 2**40 + 7, 3, counter)
     want, _ = reference.dropout_forward(double(x), rate, 2**40 + 7, 3, twin)
-    # A quotient of two float32 numbers, rounded to float64 and then to float32, is the correctly rounded one.
+    # A product of two float32 numbers is exact in float64, so that rounded to float32 it is the correctly rounded one.
     assert_bits(y, want.astype(np.float32))
     dwant = reference.dropout_backward(double(dy), rate, 2**40 + 7, 3, np.array([11], np.uint64))
     assert_bits(ops.dropout_backward(dy, rate, 2**40 + 7, 3, used), dwant.astype(np.float32))

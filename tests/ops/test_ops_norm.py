@@ -119,6 +119,60 @@ def test_backward(isa: str, rng: Generator, shape: tuple[int, ...], fixed: bool)
     check_backward(rng, shape, fixed)
 
 
+def bits_of_separate_ops(x: Array, residual: Array | None, relu: bool, y: Array) -> Array:
+    """Return what y becomes by a residual and a relu of their own."""
+    total = y if residual is None else y + residual
+    return ops.activation_forward(total, "relu") if relu else total
+
+
+@every_shape
+def test_a_residual_and_a_relu(isa: str, rng: Generator, shape: tuple[int, ...]) -> None:
+    """Fused or one after the other: the same bits."""
+    x, gamma, beta, *moving = data(rng, shape)
+    residual = normal(rng, *shape)
+    plain, *_ = ops.batch_norm_forward(x, gamma, beta, *(m.copy() for m in moving), **NORM)
+    inferred, *_ = ops.batch_norm_inference(x, gamma, beta, *moving, epsilon=EPSILON)
+    for more in (None, residual):
+        for relu in (False, True):
+            own = [m.copy() for m in moving]
+            y, *_ = ops.batch_norm_forward(x, gamma, beta, *own, **NORM, residual=more, relu=relu)
+            assert_bits(y, bits_of_separate_ops(x, more, relu, plain))
+            y, *_ = ops.batch_norm_inference(x, gamma, beta, *moving, epsilon=EPSILON, residual=more, relu=relu)
+            assert_bits(y, bits_of_separate_ops(x, more, relu, inferred))
+
+
+@every_shape
+@pytest.mark.parametrize("fixed", [False, True])
+def test_the_gradient_behind_a_relu(isa: str, rng: Generator, shape: tuple[int, ...], fixed: bool) -> None:
+    """That of the relu, then that of the normalization: the same bits, whether seen from y or computed again."""
+    x, gamma, beta, *moving = data(rng, shape)
+    dy, residual, channels = normal(rng, *shape), normal(rng, *shape), shape[-1]
+    for factor, offset in ((gamma, beta), (gamma, None), (None, beta)):
+        own = [m.copy() for m in moving]
+        if fixed:
+            forward = lambda **more: ops.batch_norm_inference(x, factor, offset, *own, epsilon=EPSILON, **more)  # noqa: E731, B023
+        else:
+            forward = lambda **more: ops.batch_norm_forward(x, factor, offset, *own, **NORM, **more)  # noqa: E731, B023
+        for y, mean, rstd in (forward(relu=True), forward(relu=True, residual=residual)):
+            dz = ops.activation_backward(dy, None, y, "relu")
+            want = [np.empty(channels, np.float32) for _ in (0, 1)]
+            dx = ops.batch_norm_backward(x, dz, factor, mean, rstd, *want, fixed_statistics=fixed)
+            found, dresidual = [np.empty(channels, np.float32) for _ in (0, 1)], np.full(shape, np.nan, np.float32)
+            options = {"fixed_statistics": fixed, "relu": True, "relu_y": y, "beta": offset}
+            fused = ops.batch_norm_backward(x, dy, factor, mean, rstd, *found, dresidual, **options)
+            np.testing.assert_array_equal(dresidual, dz)
+            for got, expected in zip((fused, *found), (dx, *want), strict=True):
+                np.testing.assert_array_equal(got, expected)
+        y, mean, rstd = forward(relu=True)
+        results = []
+        for relu_y in (y, None):
+            found = [np.empty(channels, np.float32) for _ in (0, 1)]
+            options = {"fixed_statistics": fixed, "relu": True, "relu_y": relu_y, "beta": offset}
+            results.append([ops.batch_norm_backward(x, dy, factor, mean, rstd, *found, **options), *found])
+        for from_y, again in zip(*results, strict=True):
+            assert_bits(again, from_y)
+
+
 @pytest.mark.parametrize("shape", [(7, 3), (3, 2, 5, 7), (65, 1), (131, 63), (40, 70)], ids=str)
 @pytest.mark.parametrize("training", [True, False])
 def test_gradients_are_slopes(isa: str, rng: Generator, shape: tuple[int, ...], training: bool) -> None:

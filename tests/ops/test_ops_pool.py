@@ -30,6 +30,9 @@ CASES: dict[str, Pooling] = {
     "window beyond the image": ((2, 1, 2, 3), pool((3, 4), (1, 2), ((1, 1), (2, 1)))),
     "1 x 1": ((2, 4, 3, 6), pool((1, 1), (1, 1))),
     "1 x 1 strided": ((2, 5, 4, 6), pool((1, 1), (2, 3))),
+    "256 pixels": ((1, 17, 20, 3), pool((16, 16), (1, 3))),
+    "more than 256 pixels": ((2, 24, 20, 5), pool((17, 16), (3, 4), ((1, 2), (0, 3)))),
+    "3 wide, odd image": ((2, 9, 13, 20), pool((2, 3), (2, 2))),
     "one row": ((3, 1, 23, 5), pool((1, 4), (1, 3), ((0, 0), (2, 1)))),
     "one column": ((3, 23, 1, 5), pool((5, 1), (4, 1), ((1, 2), (0, 0)))),
     "no images": ((0, 4, 4, 3), pool((2, 2), (2, 2))),
@@ -49,7 +52,7 @@ def check_max(x: Array, dy_of: Any, options: dict[str, Any], what: str) -> None:
     """Compare max pooling and its gradient with the twin: every value and index the same."""
     y, index = ops.max_pool2d_forward(x, **options)
     expected, places = reference.max_pool2d_forward(double(x), **options)
-    assert (y.dtype, index.dtype) == (np.float32, np.int32)
+    assert (y.dtype, index.dtype) == (np.float32, places.dtype)
     np.testing.assert_array_equal(y, expected, err_msg=what)
     np.testing.assert_array_equal(index, places, err_msg=what)
     dy = dy_of(y.shape)
@@ -57,6 +60,10 @@ def check_max(x: Array, dy_of: Any, options: dict[str, Any], what: str) -> None:
     want = reference.max_pool2d_backward(double(dy), index, x.shape, **options)
     scale = reference.max_pool2d_backward(abs(double(dy)), index, x.shape, **options)
     assert_close(dx, want, bound("sum", scale, overlap(options)), what)
+    relu_y = np.where(np.isnan(y), np.nan, np.maximum(y, 0))
+    dx = ops.max_pool2d_backward(dy, index, x.shape, relu_y, **options)
+    want = reference.max_pool2d_backward(double(dy), index, x.shape, double(relu_y), **options)
+    assert_close(dx, want, bound("sum", scale, overlap(options)), f"{what} behind a relu")
 
 
 def check_average(x: Array, dy_of: Any, options: dict[str, Any], what: str) -> None:
@@ -111,7 +118,19 @@ def test_nothing_is_larger_than_minus_infinity(isa: str) -> None:
     x = np.full((1, 4, 4, 3), -np.inf, np.float32)
     y, index = ops.max_pool2d_forward(x, **pool((3, 3), (2, 2), ((1, 1), (1, 1))))
     assert (y == -np.inf).all()
-    np.testing.assert_array_equal(index[0, :, :, 0], [[0, 1], [4, 5]])
+    np.testing.assert_array_equal(index[0, :, :, 0], [[4, 3], [1, 0]])  # the first pixel that is not padding
+
+
+def test_a_relu_before_a_maximum(isa: str, rng: Generator) -> None:
+    """The fused gradient is that of the pooling followed by that of the relu."""
+    for label in ("2 x 2", "2 x 2, odd image", "3 x 3 overlapping", "asymmetric padding", "more than 256 pixels"):
+        shape, options = CASES[label]
+        x = normal(rng, *shape) - 0.5
+        relu = ops.activation_forward(x, "relu")
+        y, index = ops.max_pool2d_forward(relu, **options)
+        dy = normal(rng, *y.shape)
+        separate = ops.activation_backward(ops.max_pool2d_backward(dy, index, shape, **options), None, relu, "relu")
+        np.testing.assert_array_equal(ops.max_pool2d_backward(dy, index, shape, y, **options), separate, err_msg=label)
 
 
 @real_case
@@ -145,6 +164,7 @@ def test_an_image_does_not_see_the_others(isa: str, rng: Generator, label: str) 
     mean, dy = ops.avg_pool2d_forward(x, **options), normal(rng, *y.shape)
     dy[4] = np.inf
     dmax = ops.max_pool2d_backward(dy, index, x.shape, **options)
+    drelu = ops.max_pool2d_backward(dy, index, x.shape, y, **options)
     dmean = ops.avg_pool2d_backward(dy, x.shape, **options)
     for i in range(6):
         one = slice(i, i + 1)
@@ -153,6 +173,8 @@ def test_an_image_does_not_see_the_others(isa: str, rng: Generator, label: str) 
         assert_bits(places, index[one])
         assert_bits(ops.avg_pool2d_forward(x[one], **options), mean[one])
         assert_bits(ops.max_pool2d_backward(dy[one], index[one], (1, h, w, c), **options), dmax[one])
+        fused = ops.max_pool2d_backward(dy[one], index[one], (1, h, w, c), y[one], **options)
+        assert_bits(fused, drelu[one])
         assert_bits(ops.avg_pool2d_backward(dy[one], (1, h, w, c), **options), dmean[one])
     assert np.isfinite(mean[[0, 1, 3, 4, 5]]).all()
     assert np.isfinite(dmean[[0, 1, 2, 3, 5]]).all()
@@ -184,7 +206,7 @@ def test_global_average_gradient_is_the_slope(isa: str, rng: Generator) -> None:
     assert_gradient(ops.global_average_pool2d_backward(dy, x.shape), float(slope), v)
 
 
-X, DY, INDEX = np.zeros((2, 5, 6, 3), np.float32), np.zeros((2, 2, 3, 3), np.float32), np.zeros((2, 2, 3, 3), np.int32)
+X, DY, INDEX = np.zeros((2, 5, 6, 3), np.float32), np.zeros((2, 2, 3, 3), np.float32), np.zeros((2, 2, 3, 3), np.uint8)
 TWO = pool((2, 2), (2, 2))
 WRONG: dict[str, tuple[Any, str]] = {
     "max rank": (
@@ -216,6 +238,10 @@ WRONG: dict[str, tuple[Any, str]] = {
         lambda: ops.max_pool2d_backward(DY[:1], INDEX, X.shape, **TWO),
         r"max_pool2d_backward: expected dy of shape \(2, 2, 3, 3\), got \(1, 2, 3, 3\)",
     ),
+    "max relu_y": (
+        lambda: ops.max_pool2d_backward(DY, INDEX, X.shape, DY[:1], **TWO),
+        r"max_pool2d_backward: expected relu_y of shape \(2, 2, 3, 3\), got \(1, 2, 3, 3\)",
+    ),
     "max x_shape": (lambda: ops.max_pool2d_backward(DY, INDEX, (2, 2, 2, 3), **TWO), "expected windows that meet"),
     "average dy": (
         lambda: ops.avg_pool2d_backward(DY, (2, 6, 6, 3), **TWO),
@@ -233,7 +259,7 @@ def test_wrong_arguments(call: Any, text: str) -> None:
 
 def test_wrong_dtypes() -> None:
     with pytest.raises(TypeError, match="expected index as an aligned, C-contiguous array"):
-        ops.max_pool2d_backward(DY, INDEX.astype(np.int64), X.shape, **TWO)
+        ops.max_pool2d_backward(DY, INDEX.astype(np.int32), X.shape, **TWO)
     for forward in (ops.max_pool2d_forward, ops.avg_pool2d_forward):
         with pytest.raises(TypeError, match=r"pool2d_forward: expected x of a real dtype .*, got dtype complex64"):
             forward(X * 1j, **TWO)

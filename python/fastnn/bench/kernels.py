@@ -138,7 +138,7 @@ def _pooling(shape: tuple[int, ...], kind: str, quick: bool) -> Iterator[KernelC
         plain.forward(x)
         return lambda kernels: kernels.max_pool2d_backward(dy, index, shape, **POOL), lambda: plain.backward(dy, True)
 
-    index_bytes = 4 * small if kind == "max" else 0
+    index_bytes = small if kind == "max" else 0
     nbytes = 4 * (size + small) + index_bytes
     yield KernelCase(f"{kind}_pool2d_forward {text}", 0, nbytes, forward, quick)
     yield KernelCase(f"{kind}_pool2d_backward {text}", 0, nbytes, backward, quick)

@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 FLOAT32 = np.dtype(np.float32)
 INT32 = np.dtype(np.int32)
+UINT8 = np.dtype(np.uint8)
 UINT64 = np.dtype(np.uint64)
 
 

@@ -23,11 +23,23 @@ def activation_forward(x: Float32, kind: str, alpha: float = 0.0) -> Float32:
 
 
 @twin
-def activation_backward(dy: Float32, x: Float32 | None, y: Float32 | None, kind: str, alpha: float = 0.0) -> Float32:
-    """Return dy f'(x); of x and y only the one that the kind needs (`reference.FROM_OUTPUT`) must be given."""
+def activation_backward(
+    dy: Float32,
+    x: Float32 | None,
+    y: Float32 | None,
+    kind: str,
+    alpha: float = 0.0,
+    sums: Float32 | None = None,
+) -> Float32:
+    """Return dx = dy f'(x); of x and y only the one that the kind needs (`reference.FROM_OUTPUT`) must be given.
+
+    sums: where the sum of dx over all axes but the last is written, which is the gradient of a bias before the activation.
+    """
     dy = as_float32("activation_backward", "dy", dy)
     dx = empty(dy.shape)
-    _core.activation_backward(dy, x, y, dx, kind, alpha)
+    if sums is not None:
+        check_same_shape("activation_backward", "sums", sums, dy.shape[-1:])
+    _core.activation_backward(dy, x, y, dx, kind, alpha, sums)
     return dx
 
 

@@ -11,9 +11,18 @@ from fastnn.ops.base import (
     UINT64,
     as_float32,
     as_rows,
+    check_same_shape,
     empty,
     twin,
 )
+
+
+def _like(who: str, name: str, more: Float32 | None, x: Float32) -> Float32 | None:
+    """Return an optional array of the shape of x."""
+    if more is None:
+        return None
+    check_same_shape(who, name, more, x.shape)
+    return as_float32(who, name, more)
 
 
 @twin
@@ -26,14 +35,31 @@ def batch_norm_forward(
     *,
     momentum: float,
     epsilon: float,
+    residual: Float32 | None = None,
+    relu: bool = False,
 ) -> tuple[Float32, Float32, Float32]:
-    """Normalize each channel (last axis) by its batch statistics; return (y, mean, rstd), update the moving statistics."""
+    """Normalize each channel (last axis) by its batch statistics; return (y, mean, rstd), update the moving statistics.
+
+    Then add the residual and cut off below 0, if wanted.
+    """
     x = as_float32("batch_norm_forward", "x", x)
+    residual = _like("batch_norm_forward", "residual", residual, x)
     y, mean, rstd = empty(x.shape), empty(x.shape[-1:]), empty(x.shape[-1:])
     if x.size == 0:
         checks.fail("batch_norm_forward", "at least one sample in training", f"x of shape {x.shape}")
     _core.batch_norm_forward(
-        as_rows(x), gamma, beta, as_rows(y), mean, rstd, moving_mean, moving_variance, momentum, epsilon
+        as_rows(x),
+        gamma,
+        beta,
+        as_rows(y),
+        mean,
+        rstd,
+        moving_mean,
+        moving_variance,
+        momentum,
+        epsilon,
+        residual,
+        relu,
     )
     return y, mean, rstd
 
@@ -47,11 +73,19 @@ def batch_norm_inference(
     moving_variance: Float32,
     *,
     epsilon: float,
+    residual: Float32 | None = None,
+    relu: bool = False,
 ) -> tuple[Float32, Float32, Float32]:
-    """Normalize each channel (last axis) by the moving statistics; return (y, mean, rstd) with what was used."""
+    """Normalize each channel (last axis) by the moving statistics; return (y, mean, rstd) with what was used.
+
+    Then add the residual and cut off below 0, if wanted.
+    """
     x = as_float32("batch_norm_inference", "x", x)
+    residual = _like("batch_norm_inference", "residual", residual, x)
     y, mean, rstd = empty(x.shape), empty(x.shape[-1:]), empty(x.shape[-1:])
-    _core.batch_norm_inference(as_rows(x), gamma, beta, moving_mean, moving_variance, as_rows(y), mean, rstd, epsilon)
+    _core.batch_norm_inference(
+        as_rows(x), gamma, beta, moving_mean, moving_variance, as_rows(y), mean, rstd, epsilon, residual, relu
+    )
     return y, mean, rstd
 
 
@@ -64,10 +98,17 @@ def batch_norm_backward(
     rstd: Float32,
     dgamma: Float32 | None = None,
     dbeta: Float32 | None = None,
+    dresidual: Float32 | None = None,
     *,
     fixed_statistics: bool = False,
+    relu: bool = False,
+    relu_y: Float32 | None = None,
+    beta: Float32 | None = None,
 ) -> Float32:
-    """Return dx; write dgamma and dbeta where they are given. fixed_statistics: mean and rstd did not depend on x."""
+    """Return dx; write dgamma, dbeta and dresidual where they are given. fixed_statistics: mean and rstd did not depend on x.
+
+    relu: there was one. What it let through is seen from its output relu_y or, if there was no residual, found from beta.
+    """
     dx, channels = empty(x.shape), x.shape[-1:]
     if x.size == 0 and fixed_statistics:
         for sums in (dgamma, dbeta):
@@ -77,7 +118,22 @@ def batch_norm_backward(
     dgamma = empty(channels) if dgamma is None else dgamma
     dbeta = empty(channels) if dbeta is None else dbeta
     dy = as_float32("batch_norm_backward", "dy", dy)
-    _core.batch_norm_backward(as_rows(x), as_rows(dy), gamma, mean, rstd, as_rows(dx), dgamma, dbeta, fixed_statistics)
+    relu_y = _like("batch_norm_backward", "relu_y", relu_y, x) if relu else None
+    _core.batch_norm_backward(
+        as_rows(x),
+        as_rows(dy),
+        gamma,
+        beta,
+        mean,
+        rstd,
+        relu_y,
+        as_rows(dx),
+        dgamma,
+        dbeta,
+        dresidual,
+        fixed_statistics,
+        relu,
+    )
     return dx
 
 

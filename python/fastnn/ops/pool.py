@@ -12,6 +12,7 @@ from fastnn.checks import Float32
 from fastnn.ops.base import (
     INT32,
     NO_PADDING,
+    UINT8,
     Padding,
     Pair,
     as_float32,
@@ -21,6 +22,8 @@ from fastnn.ops.base import (
     twin,
 )
 from fastnn.ops.conv import conv_output, leading_pads
+
+Index = NDArray[np.uint8] | NDArray[np.int32]
 
 
 def _pool_output(who: str, shape: Sequence[int], size: Pair, strides: Pair, padding: Padding) -> list[int]:
@@ -33,11 +36,14 @@ def _pool_output(who: str, shape: Sequence[int], size: Pair, strides: Pair, padd
 @twin
 def max_pool2d_forward(
     x: Float32, *, pool_size: Pair, strides: Pair, padding: Padding = NO_PADDING
-) -> tuple[Float32, NDArray[np.int32]]:
-    """Return (y, index): the largest value of every window, and where in the image (h W + w) it was found first."""
+) -> tuple[Float32, Index]:
+    """Return (y, index): the largest value of every window, and where in the window (r S + s) it was found first.
+
+    The index is uint8 where the window has at most 256 pixels, else int32.
+    """
     x = as_float32("max_pool2d_forward", "x", x)
     shape = _pool_output("max_pool2d_forward", x.shape, pool_size, strides, padding)
-    y, index = empty(shape), empty(shape, INT32)
+    y, index = empty(shape), empty(shape, UINT8 if pool_size[0] * pool_size[1] <= 256 else INT32)
     _core.max_pool2d_forward(x, y, index, pool_size, strides, leading_pads(padding))
     return y, index
 
@@ -45,18 +51,25 @@ def max_pool2d_forward(
 @twin
 def max_pool2d_backward(
     dy: Float32,
-    index: NDArray[np.int32],
+    index: Index,
     x_shape: Sequence[int],
+    relu_y: Float32 | None = None,
     *,
     pool_size: Pair,
     strides: Pair,
     padding: Padding = NO_PADDING,
 ) -> Float32:
-    """Return dx: every dy is added at its index, the rest is 0."""
+    """Return dx: every dy is added where its index says, the rest is 0.
+
+    relu_y: what the pooling of a relu's outputs gave; dx is then the gradient of what entered the relu, because the largest
+    output is > 0 exactly where its input was. A dy counts only where relu_y is > 0.
+    """
     dy = as_float32("max_pool2d_backward", "dy", dy)
     check_same_shape("max_pool2d_backward", "dy", dy, index.shape)
+    if relu_y is not None:
+        check_same_shape("max_pool2d_backward", "relu_y", relu_y, index.shape)
     dx = empty(x_shape)
-    _core.max_pool2d_backward(dy, index, dx, pool_size, strides, leading_pads(padding))
+    _core.max_pool2d_backward(dy, index, relu_y, dx, pool_size, strides, leading_pads(padding))
     return dx
 
 

@@ -103,9 +103,22 @@ def activation_forward(x: Array, kind: str, alpha: float = 0.0) -> Array:
     return _FORWARD[kind](x, alpha)
 
 
-def activation_backward(dy: Array, x: Array | None, y: Array | None, kind: str, alpha: float = 0.0) -> Array:
-    """dx = dy f'(x), computed from y for the kinds in FROM_OUTPUT (x may be None), else from x (y may be None)."""
-    return _BACKWARD[kind](dy, y if kind in FROM_OUTPUT else x, alpha)
+def activation_backward(
+    dy: Array,
+    x: Array | None,
+    y: Array | None,
+    kind: str,
+    alpha: float = 0.0,
+    sums: Array | None = None,
+) -> Array:
+    """dx = dy f'(x), computed from y for the kinds in FROM_OUTPUT (x may be None), else from x (y may be None).
+
+    sums, if given, becomes the sum of dx over all axes but the last.
+    """
+    dx = _BACKWARD[kind](dy, y if kind in FROM_OUTPUT else x, alpha)
+    if sums is not None:
+        sums[...] = dx.sum(axis=tuple(range(dx.ndim - 1)), dtype=np.float64)
+    return dx
 
 
 def softmax_forward(x: Array) -> Array:

@@ -19,6 +19,13 @@ def _scale_and_shift(xhat: Array, gamma: Array | None, beta: Array | None) -> Ar
     return y if beta is None else y + beta
 
 
+def _epilogue(y: Array, residual: Array | None, relu: bool) -> Array:
+    """Return y plus the residual, cut off below 0 with relu."""
+    if residual is not None:
+        y = y + residual
+    return np.maximum(y, 0) if relu else y
+
+
 def batch_norm_forward(
     x: Array,
     gamma: Array | None,
@@ -28,8 +35,10 @@ def batch_norm_forward(
     *,
     momentum: float,
     epsilon: float,
+    residual: Array | None = None,
+    relu: bool = False,
 ) -> tuple[Array, Array, Array]:
-    """y = gamma (x - mean) rstd + beta, rstd = 1 / sqrt(variance + epsilon); returns y, mean, rstd.
+    """y = f(gamma (x - mean) rstd + beta + residual), f = max(., 0) with relu, rstd = 1 / sqrt(variance + epsilon); returns y, mean, rstd.
 
     mean and variance (biased) are those of each channel in this batch, and moving = momentum moving + (1 - momentum)
     batch value, in place. An empty batch has mean 0 and variance 0, and leaves the moving values as they are.
@@ -43,7 +52,7 @@ def batch_norm_forward(
     if len(rows):
         moving_mean[...] = momentum * moving_mean + (1.0 - momentum) * mean
         moving_variance[...] = momentum * moving_variance + (1.0 - momentum) * variance
-    return _scale_and_shift(centered * rstd, gamma, beta), mean, rstd
+    return _epilogue(_scale_and_shift(centered * rstd, gamma, beta), residual, relu), mean, rstd
 
 
 def batch_norm_inference(
@@ -54,11 +63,13 @@ def batch_norm_inference(
     moving_variance: Array,
     *,
     epsilon: float,
+    residual: Array | None = None,
+    relu: bool = False,
 ) -> tuple[Array, Array, Array]:
-    """y = gamma (x - moving_mean) / sqrt(moving_variance + epsilon) + beta; returns y, and mean and rstd as used."""
+    """y = f(gamma (x - moving_mean) / sqrt(moving_variance + epsilon) + beta + residual), f as above; returns y, and mean and rstd as used."""
     mean = moving_mean.copy()
     rstd = 1.0 / np.sqrt(moving_variance + epsilon)
-    return _scale_and_shift((x - mean) * rstd, gamma, beta), mean, rstd
+    return _epilogue(_scale_and_shift((x - mean) * rstd, gamma, beta), residual, relu), mean, rstd
 
 
 def batch_norm_backward(
@@ -69,14 +80,25 @@ def batch_norm_backward(
     rstd: Array,
     dgamma: Array | None = None,
     dbeta: Array | None = None,
+    dresidual: Array | None = None,
     *,
     fixed_statistics: bool = False,
+    relu: bool = False,
+    relu_y: Array | None = None,
+    beta: Array | None = None,
 ) -> Array:
     """xhat = (x - mean) rstd; dgamma = sum(dy xhat) and dbeta = sum(dy), written where given; returns
 
     dx = gamma rstd (dy - dbeta / rows - xhat dgamma / rows), or gamma rstd dy where mean and rstd did not come from x.
+
+    With relu, dy is first set to 0 where the relu's output was 0: that is relu_y or, without a residual, follows from beta.
+    dresidual, if given, becomes this dy.
     """
     xhat = (x - mean) * rstd
+    if relu:
+        dy = np.where((_scale_and_shift(xhat, gamma, beta) if relu_y is None else relu_y) > 0, dy, 0)
+    if dresidual is not None:
+        dresidual[...] = dy
     sum_dy_xhat = column_sums(_rows(dy * xhat))
     sum_dy = column_sums(_rows(dy))
     if dgamma is not None:

@@ -12,27 +12,24 @@ NO_PADDING: Padding = ((0, 0), (0, 0))
 def max_pool2d_forward(
     x: Array, *, pool_size: Pair, strides: Pair, padding: Padding = NO_PADDING
 ) -> tuple[Array, Array]:
-    """y = largest value of each window, index (int32) = h W + w of the first one; x (N, H, W, C), both (N, P, Q, C).
+    """y = largest value of each window, index = r S + s of the first one; x (N, H, W, C), both (N, P, Q, C).
 
-    Padding never wins; a NaN does.
+    Padding never wins; a NaN does. The index is uint8 where the window has at most 256 pixels, else int32.
     """
-    _, height, width, _ = x.shape
     view = windows(pad_image(x, padding, -np.inf), pool_size, strides)
     _, p, q, _, r, s = view.shape
-    pixel = np.arange(height * width, dtype=np.int32).reshape(1, height, width, 1)
-    pixels = windows(pad_image(pixel, padding, -1), pool_size, strides)
 
     # Start at the first real pixel of each window. The padding is -inf, which is never larger, so it is never moved to.
     y = np.full(view.shape[:4], -np.inf, x.dtype)
-    first_row = np.maximum(np.arange(p) * strides[0] - padding[0][0], 0)
-    first_column = np.maximum(np.arange(q) * strides[1] - padding[1][0], 0)
-    first = first_row[:, None, None] * width + first_column[:, None]
-    index = np.broadcast_to(first, y.shape).astype(np.int32)
+    first_row = np.maximum(padding[0][0] - np.arange(p) * strides[0], 0)
+    first_column = np.maximum(padding[1][0] - np.arange(q) * strides[1], 0)
+    first = first_row[:, None, None] * s + first_column[:, None]
+    index = np.broadcast_to(first, y.shape).astype(np.uint8 if r * s <= 256 else np.int32, order="C")
     for tap in np.ndindex(r, s):
         value = view[..., *tap]
         better = ~(value <= y) & ~np.isnan(y)  # larger or NaN, and no NaN yet
         y = np.where(better, value, y)
-        index = np.where(better, pixels[..., *tap], index)
+        index[better] = tap[0] * s + tap[1]
     return y, index
 
 
@@ -40,17 +37,26 @@ def max_pool2d_backward(
     dy: Array,
     index: Array,
     x_shape: tuple[int, ...],
+    relu_y: Array | None = None,
     *,
     pool_size: Pair,
     strides: Pair,
     padding: Padding = NO_PADDING,
 ) -> Array:
-    """dx[n, index[n,p,q,c], c] += dy[n,p,q,c], 0 elsewhere. The index says all; the geometry is not needed here."""
+    """dx[n, h, w, c] += dy[n, p, q, c] at the pixel (h, w) that index[n, p, q, c] means, 0 elsewhere.
+
+    With relu_y, the y of the pooling of outputs of a relu, only where it is > 0: dx is the gradient of what entered the relu.
+    """
+    if relu_y is not None:
+        dy = np.where(relu_y > 0, dy, 0)
     n, height, width, channels = x_shape
-    image = np.arange(n).reshape(n, 1, 1, 1)
-    place = (image * (height * width) + index) * channels + np.arange(channels)
+    _, p, q, _ = dy.shape
+    index = index.astype(np.int64)
+    row = (np.arange(p) * strides[0] - padding[0][0])[:, None, None] + index // pool_size[1]
+    column = (np.arange(q) * strides[1] - padding[1][0])[:, None] + index % pool_size[1]
+    pixel = (np.arange(n).reshape(n, 1, 1, 1) * height + row) * width + column
     dx = np.zeros(n * height * width * channels, dy.dtype)
-    np.add.at(dx, place.ravel(), dy.ravel())
+    np.add.at(dx, (pixel * channels + np.arange(channels)).ravel(), dy.ravel())
     return dx.reshape(x_shape)
 
 

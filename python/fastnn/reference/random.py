@@ -52,10 +52,12 @@ def _kept(n: int, threshold: int, seed: int, stream: int, step: int) -> Array:
 
 
 def _drop(x: Array, rate: float, seed: int, stream: int, used: Array) -> Array:
-    """Return x / (1 - threshold / 65536) where kept, 0 elsewhere."""
+    """Return x times 65536 / (65536 - threshold), rounded to float32, where kept, 0 elsewhere."""
     threshold = _threshold(rate)
     keep = _kept(x.size, threshold, seed, stream, int(used[0]) & _LOW).reshape(x.shape)
-    return np.divide(x, 1.0 - threshold / _LEVELS, out=np.zeros_like(x, order="C"), where=keep)
+    scale = np.float32(_LEVELS / max(_LEVELS - threshold, 1))
+    y: Array = np.multiply(x, x.dtype.type(scale), out=np.zeros_like(x, order="C"), where=keep)
+    return y
 
 
 def dropout_forward(x: Array, rate: float, seed: int, stream: int, counter: Array) -> tuple[Array, Array]:

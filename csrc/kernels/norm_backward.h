@@ -1,0 +1,137 @@
+// norm_backward.h - the gradients of batch normalization, and of a relu behind it.
+#pragma once
+
+#include "norm.h"
+
+namespace {
+
+using fastnn::BatchNormBackward;
+
+// The gradient of what was normalized, from that of y: dy itself, or with a relu dy where it let something through. of(dy, offset
+// in the arrays, x - mean, the scale and the offset of the column), for F = vfloat or float.
+struct NoRelu {
+  template <class F>
+  FASTNN_INLINE F of(F dy, index_t, F, F, F) const {
+    return dy;
+  }
+};
+
+struct ReluOfOutput {
+  const float* y;
+
+  template <class F>
+  FASTNN_INLINE F of(F dy, index_t at, F, F, F) const {
+    return read_as<F>(y + at) > 0.0f ? dy : F{};
+  }
+};
+
+struct ReluOfInput {
+  template <class F>
+  FASTNN_INLINE F of(F dy, index_t, F centered, F scale, F offset) const {
+    return normalized(centered, scale, offset) > 0.0f ? dy : F{};
+  }
+};
+
+// dy and dy (x - mean), behind the relu.
+template <class Relu>
+struct GradientTerm {
+  static constexpr int kSums = 2;
+  Relu relu;
+  const float* x;
+  const float* dy;
+  const float (*table)[kNormColumns];  // mean, scale, offset
+
+  template <class F>
+  inline void add(index_t at, index_t column, F* totals) const {
+    const F centered = read_as<F>(x + at) - read_as<F>(table[0] + column);
+    const F scale = read_as<F>(table[1] + column), offset = read_as<F>(table[2] + column);
+    const F g = relu.template of<F>(read_as<F>(dy + at), at, centered, scale, offset);
+    totals[0] += g;
+    totals[1] += g * centered;
+  }
+};
+
+inline float scale_of(const BatchNormBackward& a, index_t c) { return a.gamma ? a.gamma[c] * a.rstd[c] : a.rstd[c]; }
+inline float offset_of(const BatchNormBackward& a, index_t c) { return a.beta ? a.beta[c] : 0.0f; }
+
+// Per chunk and channel: the sum of dy and that of dy (x - mean).
+template <class Relu>
+void chunk_gradients(const NormPlan& plan, const BatchNormBackward& a, const Relu& relu, float* dy_sums, float* product_sums) {
+  plan.for_each_block(0.4, [&](index_t chunk, const NormBlock& b) {
+    alignas(64) float table[3][kNormColumns] = {}, totals[2][kNormColumns];
+    spread_channels(b.column, b.count, plan.channels, table[0], [&a](index_t c) { return a.mean[c]; });
+    spread_channels(b.column, b.count, plan.channels, table[1], [&a](index_t c) { return scale_of(a, c); });
+    spread_channels(b.column, b.count, plan.channels, table[2], [&a](index_t c) { return offset_of(a, c); });
+    sum_block(b, GradientTerm<Relu>{relu, a.x, a.dy, table}, totals);
+    const index_t out = chunk * plan.channels + b.column;
+    fold_columns(totals[0], b.count, plan.channels, dy_sums + out);
+    fold_columns(totals[1], b.count, plan.channels, product_sums + out);
+  });
+}
+
+// Joins the chunks in order: dbeta = sum dy, dgamma = rstd sum dy (x - mean).
+void join_gradients(const NormPlan& plan, const BatchNormBackward& a, const float* dy_sums, const float* product_sums,
+                    index_t first, index_t count) {
+  double dbeta[kNormColumns] = {}, dgamma[kNormColumns] = {};
+  for (index_t chunk = 0; chunk < plan.chunks; ++chunk) {
+    const index_t at = chunk * plan.channels + first;
+    FASTNN_SIMD
+    for (index_t i = 0; i < count; ++i) {
+      dbeta[i] += dy_sums[at + i];
+      dgamma[i] += product_sums[at + i];
+    }
+  }
+  for (index_t i = 0; i < count; ++i) {
+    a.dbeta[first + i] = static_cast<float>(dbeta[i]);
+    a.dgamma[first + i] = static_cast<float>(dgamma[i] * a.rstd[first + i]);
+  }
+}
+
+// dx = scale (dy - dy_mean - (x - mean) slope), or scale dy with fixed statistics, and what goes to the residual: dy.
+template <bool Fixed, bool Residual, class Relu>
+void apply_gradient(const BatchNormBackward& a, const Relu& relu) {
+  const float inverse = static_cast<float>(1.0 / static_cast<double>(a.rows));
+  const auto of = [&a, inverse](index_t c) {
+    return Coefficients<5>{a.mean[c], scale_of(a, c), offset_of(a, c), a.dbeta[c] * inverse, a.dgamma[c] * inverse * a.rstd[c]};
+  };
+  apply_by_channel<5>(a.rows, a.channels, 0.6, of, [&a, relu](index_t at, index_t n, const float(*table)[kApplyColumns]) {
+    const float* __restrict x = a.x + at;
+    const float* __restrict dy = a.dy + at;
+    float* __restrict dx = a.dx + at;
+    float* __restrict dresidual = a.dresidual + (Residual ? at : 0);
+    const float* __restrict mean = table[0], * __restrict scale = table[1], * __restrict offset = table[2];
+    const float* __restrict dy_mean = table[3], * __restrict slope = table[4];
+    const Relu here = relu;
+    FASTNN_SIMD
+    for (index_t i = 0; i < n; ++i) {
+      const float centered = x[i] - mean[i];
+      const float g = here.template of<float>(dy[i], at + i, centered, scale[i], offset[i]);
+      if constexpr (Residual) dresidual[i] = g;
+      dx[i] = Fixed ? scale[i] * g : scale[i] * (g - dy_mean[i] - centered * slope[i]);
+    }
+  });
+}
+
+template <class Relu>
+void batch_norm_backward_of(const BatchNormBackward& a, const Relu& relu) {
+  const NormPlan plan(a.rows, a.channels);
+  float* dy_sums = a.scratch;
+  float* product_sums = dy_sums + plan.chunks * a.channels;
+  chunk_gradients(plan, a, relu, dy_sums, product_sums);
+  plan.for_each_channel_range([&](index_t first, index_t count) { join_gradients(plan, a, dy_sums, product_sums, first, count); });
+  if (!a.dx) return;
+  if (a.fixed_statistics) return a.dresidual ? apply_gradient<true, true>(a, relu) : apply_gradient<true, false>(a, relu);
+  a.dresidual ? apply_gradient<false, true>(a, relu) : apply_gradient<false, false>(a, relu);
+}
+
+index_t batch_norm_backward_scratch(const BatchNormBackward& a) {
+  return a.channels == 0 ? 0 : NormPlan(a.rows, a.channels).scratch();
+}
+
+void batch_norm_backward(const BatchNormBackward& a) {
+  if (a.channels == 0) return;
+  if (a.relu_y) return batch_norm_backward_of(a, ReluOfOutput{a.relu_y});
+  a.relu ? batch_norm_backward_of(a, ReluOfInput{}) : batch_norm_backward_of(a, NoRelu{});
+}
+
+}  // namespace
