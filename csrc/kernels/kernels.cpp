@@ -12,6 +12,7 @@
 #include "probe.h"
 #include "random.h"
 #include "softmax.h"
+#include "sums.h"
 
 namespace fastnn {
 
