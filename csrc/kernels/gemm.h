@@ -13,8 +13,8 @@ namespace {
 
 using fastnn::Gemm;
 
-constexpr index_t kBlockK = 512;          // k of a block, at most: a packed panel of it is 64 kB with AVX-512
-constexpr index_t kBlockN = 12 * kPanel;  // columns of a block: packed, 768 kB, inside the second-level cache
+constexpr index_t kBlockK = 384;          // k of a block, at most: a packed panel of it is 48 kB with AVX-512
+constexpr index_t kBlockN = 16 * kPanel;  // columns of a block: packed, 768 kB, inside the second-level cache
 constexpr index_t kShortK = 128;          // up to here the ends of a tile count for more than its loads
 constexpr int kShortRows = kMaxRows > 8 ? kMaxRows / 2 : 4;
 constexpr int kTransposedRows = 16;      // up to here a transposed b is not copied
@@ -79,6 +79,7 @@ struct GemmPlan {
   explicit GemmPlan(const Gemm& g) {
     transposed = g.b_row == 1 && g.b_col != 1 && g.m <= kTransposedRows && g.n >= kSquare;
     few_rows = g.b_col == 1 && g.m <= kMaxRows;
+    const bool far = g.k * g.b_row > kFarFloats;
     height = tile_height(g.k);
     pack_a = transposed;
     pack_b = false;
@@ -86,12 +87,12 @@ struct GemmPlan {
     block_n = round_up(g.n, kPanel);
     if (transposed) return;
     if (few_rows) {
-      if (g.k * g.b_row <= kFarFloats) return;
+      if (!far) return;
       pack_b = wide_panels(static_cast<int>(g.m)) == 1;
       block_k = pack_b ? 64 : 8;
       if (pack_b) block_n = kBlockN;
     } else {
-      pack_b = g.b_col != 1 || g.m > 8 * kMaxRows;
+      pack_b = g.b_col != 1 || g.m > 8 * kMaxRows || far;
       block_k = ceil_div(g.k, ceil_div(g.k, kBlockK));
       block_n = min_of(block_n, kBlockN);
       const index_t stride = g.a_row == 1 ? g.a_col : g.a_row;
@@ -114,9 +115,15 @@ inline Epilogue epilogue_of(const Gemm& g, index_t j0, bool last) {
   return last ? Epilogue{g.bias ? g.bias + j0 : nullptr, g.activation, g.alpha} : kNoEpilogue;
 }
 
+// Cost of a column: its products, or reading b.
+inline double cycles_of(const Gemm& g, double cycles_per_element) {
+  const double products = 2.0 * static_cast<double>(g.m) / kFlopsPerCycle;
+  return static_cast<double>(g.k) * (products > cycles_per_element ? products : cycles_per_element);
+}
+
 // Few rows: the columns are shared out, and each thread copies the parts of b that it needs copied.
 inline void gemm_few_rows(const Gemm& g, const GemmPlan& plan) {
-  const double cycles = kPanel * static_cast<double>(g.k) * max_of(2 * g.m / kFlopsPerCycle, 0.3);
+  const double cycles = kPanel * cycles_of(g, 0.15);
   parallel_for(ceil_div(g.n, kPanel), cycles, g.slots, [&](index_t begin, index_t end, int slot) {
     float* packed = g.scratch + slot * plan.packed_b();
     const index_t stop = min_of(g.n, end * kPanel);
@@ -139,7 +146,7 @@ inline void gemm_few_rows(const Gemm& g, const GemmPlan& plan) {
 // Few rows and a transposed b: the columns are shared out.
 inline void gemm_transposed(const Gemm& g, const GemmPlan& plan) {
   const RowTiles rows(g.m);
-  const double cycles = kSquare * static_cast<double>(g.k) * max_of(2 * g.m / kFlopsPerCycle, 0.4);
+  const double cycles = kSquare * cycles_of(g, 0.4);
   parallel_for(ceil_div(g.n, kSquare), cycles, g.slots, [&](index_t begin, index_t end, int slot) {
     float* packed = g.scratch + slot * plan.packed_a();
     const index_t first = begin * kSquare, n = min_of(g.n, end * kSquare) - first;
@@ -154,6 +161,13 @@ inline void gemm_transposed(const Gemm& g, const GemmPlan& plan) {
       }
     }
   });
+}
+
+// Fetches the lines of c that the next tile will need.
+inline void prefetch_tile(const float* c, index_t ldc, int height) {
+  for (int i = 0; i < height; ++i) {
+    for (index_t j = 0; j < kPanel; j += kLineFloats) __builtin_prefetch(c + i * ldc + j, 1);
+  }
 }
 
 // One block: all rows, columns [j0, j0 + b.n) and b.k terms of the sums.
@@ -174,8 +188,11 @@ inline void gemm_block(const Gemm& g, const GemmPlan& plan, const Panels& b, ind
         pack_rows(packed, a, a_row, a_col, height, b.k);
         a = packed, a_row = 1, a_col = height;
       }
+      float* c = g.c + start * g.ldc + j0;
       for (; item < stop; ++item) {
-        multiply_tile(a, a_row, a_col, b, item - tile * panels, 1, g.c + start * g.ldc + j0, g.ldc, height, load_c, epilogue);
+        const index_t panel = item - tile * panels;
+        if (b.k > kShortK) prefetch_tile(c + (panel + 1) * kPanel, g.ldc, height);
+        multiply_tile(a, a_row, a_col, b, panel, 1, c, g.ldc, height, load_c, epilogue);
       }
     }
   });
