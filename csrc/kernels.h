@@ -57,7 +57,7 @@ enum class Match : std::int32_t {
 };
 
 // c (m x n, row stride ldc) = f(a b + bias), or c + a b if accumulate (then no bias, no f).
-// Element (i, p) of a is a[i * a_row + p * a_col]; (p, j) of b is b[p * b_row + j * b_col]; b_row or b_col is 1.
+// Element (i, p) of a is a[i * a_row + p * a_col]; (p, j) of b is b[p * b_row + j * b_col]; of each pair one step is 1.
 // bias: n values, or null. k == 0 gives f(bias).
 struct Gemm {
   const float* a;

@@ -21,13 +21,13 @@ using fastnn::index_t;
 // kMaxRows x (kMaxVectors * kLanes) is the largest register tile: its accumulators, one row of b and one broadcast value fit in the
 // 32 (AVX-512, NEON) or 16 registers.
 #if defined(__AVX512F__)
-constexpr int kLanes = 16, kMaxRows = 14, kMaxVectors = 2;
+constexpr int kRegisters = 32, kLanes = 16, kMaxRows = 14, kMaxVectors = 2;
 #elif defined(__AVX2__)
-constexpr int kLanes = 8, kMaxRows = 6, kMaxVectors = 2;
+constexpr int kRegisters = 16, kLanes = 8, kMaxRows = 6, kMaxVectors = 2;
 #elif defined(__aarch64__)
-constexpr int kLanes = 4, kMaxRows = 8, kMaxVectors = 3;
+constexpr int kRegisters = 32, kLanes = 4, kMaxRows = 8, kMaxVectors = 3;
 #else
-constexpr int kLanes = 4, kMaxRows = 4, kMaxVectors = 2;
+constexpr int kRegisters = 16, kLanes = 4, kMaxRows = 4, kMaxVectors = 2;
 #endif
 
 typedef float vfloat __attribute__((vector_size(kLanes * 4)));
@@ -35,6 +35,16 @@ typedef float vfloat_unaligned __attribute__((vector_size(kLanes * 4), aligned(4
 
 inline vfloat load(const float* p) { return *reinterpret_cast<const vfloat_unaligned*>(p); }
 inline void store(float* p, vfloat v) { *reinterpret_cast<vfloat_unaligned*>(p) = v; }
+
+// a b + c for every lane, rounded once where the instruction set can: written out, because compilers may split a contracted a * b +
+// c again where they expect that to be faster.
+#if defined(__AVX512F__)
+inline vfloat multiply_add(float a, vfloat b, vfloat c) { return (vfloat)_mm512_fmadd_ps(_mm512_set1_ps(a), (__m512)b, (__m512)c); }
+#elif defined(__FMA__)
+inline vfloat multiply_add(float a, vfloat b, vfloat c) { return (vfloat)_mm256_fmadd_ps(_mm256_set1_ps(a), (__m256)b, (__m256)c); }
+#else
+inline vfloat multiply_add(float a, vfloat b, vfloat c) { return a * b + c; }
+#endif
 
 // The first `count` lanes (0 <= count <= kLanes); the others read as 0 and are not written. Never touches memory beyond them.
 #if defined(__AVX512F__)

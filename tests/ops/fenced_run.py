@@ -65,7 +65,11 @@ def fenced(x: Any, at_end: bool) -> Any:
 def product_calls(rng: Generator, n: int) -> dict[str, Call]:
     """Return products with n in each place, all ways around."""
     calls: dict[str, Call] = {}
-    for m, cols, k in ((1, n, 3), (n, 3, 2), (3, n, n), (2, 5, n), (n, n, 1), (131, n, 5)):
+    shapes = [(1, n, 3), (n, 3, 2), (3, n, n), (2, 5, n), (n, n, 1), (131, n, 5)]
+    shapes += [(2, 8 * lanes() + n, 3), (15, n, 9), (30, 8 * lanes() + n, 256), (256, 8 * lanes() + n, 3)]
+    if n < 3:
+        shapes += [(n, 2055, 1030), (9 * n, 2055, 1030)]
+    for m, cols, k in shapes:
         for ta, tb in ((False, False), (True, False), (False, True), (True, True)):
             a, b = normal(rng, *((k, m) if ta else (m, k))), normal(rng, *((cols, k) if tb else (k, cols)))
             options = {

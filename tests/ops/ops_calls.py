@@ -83,6 +83,11 @@ def product_calls(rng: Generator) -> dict[str, Call]:
     return {
         "gemm": Call("gemm", (normal(rng, 17, 300), normal(rng, 300, 170))),
         "gemm of one row": Call("gemm", (normal(rng, 1, 300), normal(rng, 300, 600))),
+        "gemm of few rows": Call("gemm", (normal(rng, 5, 300), normal(rng, 300, 613)), {"bias": normal(rng, 613)}),
+        "gemm of few rows, transposed": Call(
+            "gemm", (normal(rng, 5, 301), normal(rng, 613, 301)), {"transpose_b": True}
+        ),
+        "gemm of few rows, b large": Call("gemm", (normal(rng, 9, 1030), normal(rng, 1030, 2051))),
         "gemm of many rows": Call("gemm", (tall, normal(rng, 129, 37)), {"activation": "relu"}),
         "gemm cut at k": Call("gemm", (a, b), {"bias": normal(rng, 131), "activation": "tanh"}),
         "gemm of a bad stride": Call("gemm", (square, wide), {"bias": bias}),

@@ -59,6 +59,42 @@ def test_products_with_packed_operands(isa: str, rng: Generator, ta: bool, tb: b
         assert_product(*operands(rng, m, n, k, ta, tb), ta, tb)
 
 
+@pytest.mark.parametrize("m", [*range(1, 8), 13, 14, 15, 16, 17])
+def test_few_rows(isa: str, rng: Generator, m: int) -> None:
+    # Widths around those of the wide tiles (up to eight vectors and a rest), and around a square of a transposed copy.
+    width = lanes()
+    for n in (7, 8, 9, 15, 16, 17, 4 * width - 1, 4 * width, 6 * width + 1, 8 * width, 8 * width + 3, 17 * width + 5):
+        for ta, tb in TRANSPOSES:
+            for k in (1, 7, 8, 9, 130):
+                assert_product(*operands(rng, m, n, k, ta, tb), ta, tb)
+
+
+@pytest.mark.parametrize(("ta", "tb"), TRANSPOSES)
+@pytest.mark.parametrize("m", [1, 4, 7, 14])
+def test_few_rows_of_a_large_matrix(isa: str, rng: Generator, ta: bool, tb: bool, m: int) -> None:
+    # b of more than 2^21 numbers; with 1024 terms its transposed rows are a power of two apart.
+    for n, k in ((2053, 1029), (2056, 1024)):
+        assert_product(*operands(rng, m, n, k, ta, tb), ta, tb, normal(rng, n))
+
+
+@pytest.mark.parametrize(("ta", "tb"), TRANSPOSES)
+@pytest.mark.parametrize("k", [127, 128, 129, 383, 384, 385, 769])
+def test_borders_of_blocks(isa: str, rng: Generator, ta: bool, tb: bool, k: int) -> None:
+    for m, n in ((29, 37), (150, 33 * lanes() + 1)):
+        assert_product(*operands(rng, m, n, k, ta, tb), ta, tb, normal(rng, n))
+
+
+@pytest.mark.parametrize(("n", "k"), [(5, 9), (300, 19), (70, 130), (259, 400), (2051, 1030)])
+@pytest.mark.parametrize("tb", [False, True])
+def test_a_row_is_the_same_in_every_batch(isa: str, rng: Generator, n: int, k: int, tb: bool) -> None:
+    # Each of these heights is cut in another way.
+    a, b = operands(rng, 131, n, k, False, tb)
+    batch = ops.gemm(a, b, transpose_b=tb)
+    for m in (1, 2, 3, 4, 5, 7, 9, 14, 15, 16, 17, 40, 113):
+        assert_bits(ops.gemm(a[:m], b, transpose_b=tb), batch[:m])
+        assert_bits(ops.gemm(a[:m].T.copy(), b, transpose_a=True, transpose_b=tb), batch[:m])
+
+
 @pytest.mark.parametrize("activation", reference.ACTIVATIONS)
 @pytest.mark.parametrize(("m", "n", "k"), [(1, 1, 1), (7, 21, 5), (29, 70, 530), (3, 19, 0), (0, 4, 3), (2, 0, 3)])
 def test_bias_and_activation_change_no_bits(isa: str, rng: Generator, activation: str, m: int, n: int, k: int) -> None:
@@ -133,10 +169,22 @@ def test_strided_and_converted_operands(isa: str, rng: Generator) -> None:
 @pytest.mark.parametrize("rows", [0, 1, 2, 63, 64, 65, 129, 2047, 2048, 2049, 4001])
 def test_column_sums(isa: str, rng: Generator, rows: int) -> None:
     width = lanes()
-    for cols in (0, 1, width - 1, width, width + 1, 37):
+    for cols in (0, 1, width - 1, width, width + 1, 37, 3 * width, 8 * width - 1, 8 * width, 8 * width + 1):
         x = normal(rng, rows, cols)
         expected, sizes = reference.column_sums(double(x)), reference.column_sums(abs(double(x)))
         assert_close(ops.column_sums(x), expected, bound("sum", sizes, rows), f"{rows} x {cols}")
+
+
+def test_column_sums_are_taken_in_order(isa: str, rng: Generator) -> None:
+    # Whole numbers up to 2^24 are exact; beyond, each step rounds. A chunk of 64 rows is one chain.
+    x = rng.integers(2**22, 2**23, (150, 203)).astype(np.float32)
+    expected = np.zeros(203, np.float32)
+    for first in range(0, 150, 64):
+        part = np.zeros(203, np.float32)
+        for row in x[first : first + 64]:
+            part += row
+        expected += part
+    assert_bits(ops.column_sums(x), expected)
 
 
 def test_column_sums_keep_growing(isa: str) -> None:

@@ -20,11 +20,17 @@ def _normal(dtype: Any, *shapes: tuple[int, ...]) -> list[Any]:
 
 # --- products ---
 
-SQUARES = (64, 128, 256, 512, 1024)
+SQUARES = (64, 128, 256, 512, 1024, 2048)
 SKINNY = (  # (m, n, k): layers of the networks that are trained in the benchmark
     (1, 500, 784),
     (10, 500, 784),
+    (2, 500, 500),
+    (16, 500, 500),
+    (1, 2048, 2048),
+    (16, 2048, 2048),
     (128, 300, 784),
+    (128, 100, 784),
+    (128, 300, 256),
     (128, 10, 100),
     (256, 2048, 2048),
     (86528, 32, 9),

@@ -1,0 +1,167 @@
+// pack.h - operands of matrix products copied into the order in which the tiles read them.
+//
+// Panels of b lie side by side where they are used often enough to pay for the copy, or where b is transposed. Rows of a are
+// copied into tile order where a long stride would make them collide in the cache.
+#pragma once
+
+#include "tile.h"
+
+namespace {
+
+// The columns of b, one panel after the other: packed (each panel k x kPanel, zeros behind the last column) or in place.
+struct Panels {
+  const float* data;
+  index_t ld;  // row stride in place; unused when packed
+  bool packed;
+  index_t k, n;
+
+  const float* at(index_t panel) const { return packed ? data + panel * kPanel * k : data + panel * kPanel; }
+  index_t row_stride() const { return packed ? kPanel : ld; }
+  index_t count() const { return ceil_div(n, kPanel); }
+  index_t columns(index_t panel) const { return min_of(kPanel, n - panel * kPanel); }
+};
+
+constexpr index_t packed_size(index_t k, index_t n) { return k * round_up(n, kPanel); }
+
+// A square of a transposed copy: as many rows and columns as the registers take at a time.
+#if defined(__AVX__)
+constexpr int kSquare = 8;
+typedef float vsquare __attribute__((vector_size(32)));
+typedef float vsquare_unaligned __attribute__((vector_size(32), aligned(4), may_alias));
+
+#if defined(__AVX512F__)
+inline vsquare multiply_add(float a, vsquare b, vsquare c) {
+  return (vsquare)_mm256_fmadd_ps(_mm256_set1_ps(a), (__m256)b, (__m256)c);
+}
+#endif
+
+// column[i][j] = x[j x_step + i]. The rows j and j + 4 share a register from the start, so that the rest happens within its halves.
+FASTNN_INLINE void load_transposed(const float* x, index_t x_step, vsquare (&column)[kSquare]) {
+  FASTNN_UNROLL
+  for (int half = 0; half < 8; half += 4) {
+    vsquare row[4];
+    FASTNN_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      const vquad low = *reinterpret_cast<const vquad_unaligned*>(x + j * x_step + half);
+      const vquad high = *reinterpret_cast<const vquad_unaligned*>(x + (j + 4) * x_step + half);
+      row[j] = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+    }
+    const vsquare a = __builtin_shufflevector(row[0], row[1], 0, 8, 1, 9, 4, 12, 5, 13);
+    const vsquare b = __builtin_shufflevector(row[2], row[3], 0, 8, 1, 9, 4, 12, 5, 13);
+    const vsquare c = __builtin_shufflevector(row[0], row[1], 2, 10, 3, 11, 6, 14, 7, 15);
+    const vsquare d = __builtin_shufflevector(row[2], row[3], 2, 10, 3, 11, 6, 14, 7, 15);
+    column[half] = __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13);
+    column[half + 1] = __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
+    column[half + 2] = __builtin_shufflevector(c, d, 0, 1, 8, 9, 4, 5, 12, 13);
+    column[half + 3] = __builtin_shufflevector(c, d, 2, 3, 10, 11, 6, 7, 14, 15);
+  }
+}
+
+inline void transpose_square(const float* x, index_t x_step, float* y, index_t y_step) {
+  vsquare column[kSquare];
+  load_transposed(x, x_step, column);
+  FASTNN_UNROLL
+  for (int i = 0; i < kSquare; ++i) *reinterpret_cast<vsquare_unaligned*>(y + i * y_step) = column[i];
+}
+#else
+constexpr int kSquare = 4;
+typedef vquad vsquare;
+typedef vquad_unaligned vsquare_unaligned;
+
+FASTNN_INLINE void load_transposed(const float* x, index_t x_step, vsquare (&column)[kSquare]) {
+  float copy[kSquare * kSquare];
+  transpose_quad(x, x_step, copy, kSquare);
+  FASTNN_UNROLL
+  for (int i = 0; i < kSquare; ++i) column[i] = *reinterpret_cast<const vsquare_unaligned*>(copy + i * kSquare);
+}
+
+inline void transpose_square(const float* x, index_t x_step, float* y, index_t y_step) { transpose_quad(x, x_step, y, y_step); }
+#endif
+
+// y[i y_step + j] = x[j x_step + i] for i < k, j < rows. A row count that is no multiple of the square is covered by squares that
+// overlap, if there is room for one.
+inline void transpose_rows(const float* x, index_t x_step, float* y, index_t y_step, index_t rows, index_t k) {
+  const index_t whole = k / kSquare * kSquare;
+  index_t done = 0;
+  if (rows >= kSquare) {
+    for (; done < rows; done += kSquare) {
+      const index_t j = min_of(done, rows - kSquare);
+      for (index_t i = 0; i < whole; i += kSquare) transpose_square(x + j * x_step + i, x_step, y + i * y_step + j, y_step);
+    }
+  } else if (rows >= 4) {
+    for (; done < rows; done += 4) {
+      const index_t j = min_of(done, rows - 4);
+      for (index_t i = 0; i < whole; i += 4) transpose_quad(x + j * x_step + i, x_step, y + i * y_step + j, y_step);
+    }
+  }
+  for (index_t j = 0; j < rows; ++j) {
+    for (index_t i = j < done ? whole : 0; i < k; ++i) y[i * y_step + j] = x[j * x_step + i];
+  }
+}
+
+// to[p * ld + j] = b[p * b_row + j].
+inline void copy_block(float* to, index_t ld, const float* b, index_t b_row, index_t k, index_t columns) {
+  for (index_t p = 0; p < k; ++p) {
+    float* __restrict row = to + p * ld;
+    const float* __restrict from = b + p * b_row;
+    FASTNN_SIMD
+    for (index_t j = 0; j < columns; ++j) row[j] = from[j];
+  }
+}
+
+// Copies k x columns of b into one panel, zeros behind the last column.
+inline void pack_panel(float* to, const float* b, index_t b_row, index_t b_col, index_t k, index_t columns) {
+  if (b_col != 1) {
+    if (b_row == 1) {
+      transpose_rows(b, b_col, to, kPanel, columns, k);
+    } else {
+      for (index_t p = 0; p < k; ++p) {
+        for (index_t j = 0; j < columns; ++j) to[p * kPanel + j] = b[p * b_row + j * b_col];
+      }
+    }
+    for (index_t p = 0; p < k; ++p) {
+      for (index_t j = columns; j < kPanel; ++j) to[p * kPanel + j] = 0.0f;
+    }
+    return;
+  }
+  for (index_t p = 0; p < k; ++p) {
+    float* row = to + p * kPanel;
+    const float* from = b + p * b_row;
+    FASTNN_UNROLL
+    for (int j = 0; j < kMaxVectors; ++j) {
+      const index_t left = columns - j * kLanes;
+      store(row + j * kLanes, left >= kLanes ? load(from + j * kLanes) : load_partial(from + j * kLanes, max_of(left, 0)));
+    }
+  }
+}
+
+// Copies the rows [begin, end) of k x n values of b into panels. Rows that are contiguous are read a few at a time all along, so
+// that a wide b is read page by page.
+inline void pack_panels(float* to, const float* b, index_t b_row, index_t b_col, index_t k, index_t n, index_t begin, index_t end) {
+  constexpr index_t kRun = 8;
+  const index_t run = b_col == 1 ? kRun : end - begin;
+  for (index_t p = begin; p < end; p += run) {
+    for (index_t j = 0; j < n; j += kPanel) {
+      pack_panel(to + j * k + p * kPanel, b + p * b_row + j * b_col, b_row, b_col, min_of(run, end - p), min_of(kPanel, n - j));
+    }
+  }
+}
+
+// to[p * height + i] = a[i, p]: the rows of one tile, one column after the other.
+inline void pack_rows(float* to, const float* a, index_t a_row, index_t a_col, int height, index_t k) {
+  if (a_row != 1) return transpose_rows(a, a_row, to, height, height, k);
+  // Whole vectors: what is too much belongs to the next columns of a, and is overwritten by the next columns of the copy. The last
+  // columns have not enough behind them.
+  const index_t excess = round_up(height, kLanes) - height, whole = max_of(0, k - ceil_div(excess, a_col));
+  for (index_t p = 0; p < whole; ++p) {
+    for (int i = 0; i < height; i += kLanes) store(to + p * height + i, load(a + p * a_col + i));
+  }
+  for (index_t p = whole; p < k; ++p) {
+    for (int i = 0; i < height; i += kLanes) {
+      const int count = static_cast<int>(min_of(kLanes, height - i));
+      store_partial(to + p * height + i, load_partial(a + p * a_col + i, count), count);
+    }
+  }
+}
+
+}  // namespace
