@@ -223,7 +223,7 @@ def test_plain_optimizers_do_their_formulas():
 
 def test_plain_network_learns():
     workload = dataclasses.replace(workloads.get("lenet_b64_adam"), batch=16)
-    network = workloads.plain_network(workloads.build_model(workload), "adam")
+    network = workloads.plain_network(workloads.build_model(workload), workload)
     x, y = workloads.data(workload, 16)
     losses = [network.train_step(x, y) for _ in range(30)]
     assert losses[-1] < losses[0] / 4
