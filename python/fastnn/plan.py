@@ -165,7 +165,7 @@ class Plan:
             learning = [(p, p.gradient) for p in layer.parameters if p.learns]
             try:
                 for p, total in learning:
-                    p.grad = ops.empty(total.shape)
+                    p.grad = ops.empty(total.shape, total.dtype)
                     ops.fill(p.grad, 0.0)  # a layer of the user's need not write all of them
                 dx = _backward(layer, dy, need_dx)
                 for p, total in learning:

@@ -159,6 +159,8 @@ def _structure(value: Any, tensors: Sequence[SymbolicTensor]) -> Structure:
 
 def _made(made: Sequence[Sequence[SymbolicTensor]], place: Any) -> SymbolicTensor:
     """Return an output of a call that was described before."""
+    if not isinstance(place, (list, tuple)) or len(place) != 2:
+        checks.fail("load_model", "a tensor as [call, output]", checks.describe(place))
     call, output = place
     return made[checks.integer("load_model", "call", call, 0)][checks.integer("load_model", "output", output, 0)]
 
@@ -181,7 +183,7 @@ def _tensors_from(data: Mapping[str, Any], made: Sequence[Sequence[SymbolicTenso
     """Return inputs or outputs as they were given."""
     kind = checks.one_of("load_model", "kind", data["kind"], KINDS)
     tensors = [_made(made, place) for place in data["tensors"]]
-    names = [str(name) for name in data["names"]]
+    names = [str(name) for name in list(data["names"])]
     if not tensors or len(names) != len(tensors) or len(set(names)) != len(names) or (kind == "one" and len(names) > 1):
         checks.fail("load_model", "one different name per tensor", f"{len(names)} names, {len(tensors)} tensors")
     return Structure(kind, tuple(names)).whole(tensors)

@@ -151,7 +151,7 @@ class Trainer(Compiled):
 
     def _samples(self, who: str, x: Any) -> list[NDArray[Any]]:
         """Return what is given for the inputs, in order, after checking each array."""
-        if self.built:
+        if self.built and len(self.input_structure) == 1:
             x = data.unwrapped(x, lambda array: array.ndim == self.input_ranks()[0])
         parts = self.input_structure.parts(who, "x", x)
         single = len(parts) == 1
@@ -181,7 +181,8 @@ class Trainer(Compiled):
         n = len(x[0])
         if len(self._scores) > 1 and class_weight is not None:
             checks.fail(who, "class_weight for one output only", f"{len(self._scores)} outputs", "give sample_weight")
-        y = data.unwrapped(y, lambda array: array.ndim > 0 and len(array) == n != 1)
+        if len(self._scores) == 1:
+            y = data.unwrapped(y, lambda array: array.ndim > 0 and len(array) == n != 1)
         truths = self.output_structure.parts(who, "y", y)
         single = sample_weight is None or len(self._scores) == 1 or isinstance(sample_weight, np.ndarray)
         given = (
