@@ -1,4 +1,4 @@
-"""Graphs of layers: symbolic tensors, gradients, shared layers, freezing, structure, error texts."""
+"""Graphs of layers: gradients, shared layers, recorded steps, freezing, memory."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import Array, in_float64
-from errors import check
 from gradcheck import assert_gradient, normal
-from graphs import GRAPHS, ONE_ENDED, diamond, parts_of, residual, several, shared, siamese, training_graph
+from graphs import GRAPHS, parts_of, residual, training_graph
 from tiny import images
 from tolerances import GRADIENT, assert_bits, assert_close
 
-import fastnn
 from fastnn import Input, Model, Sequential, config, layers, names
 from fastnn.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten
 
@@ -211,6 +209,18 @@ def test_an_activation_that_is_read_elsewhere_is_not() -> None:
     assert "softmax_cross_entropy" not in step.tape.names()
 
 
+def test_nor_is_that_of_a_layer_that_is_called_twice() -> None:
+    x = Input((5,))
+    twice = Dense(5, "softmax")
+    for y in (twice(twice(x)), [twice(x), twice(Dense(5)(x))]):
+        model = Model(x, y)
+        assert model.plan.last_layer(0) is None
+    outer = Model(x, Sequential([Dense(4), Dense(3, "softmax", name="last")])(x))
+    last = outer.plan.last_layer(0)
+    assert last is not None
+    assert last.name == "last"  # inside of another model
+
+
 def test_frozen_layers_do_not_change_a_bit_and_cost_nothing_below() -> None:
     model = residual()
     model.compile("adam", "mse")
@@ -266,208 +276,19 @@ def test_a_graph_goes_away_with_its_last_user() -> None:
         gc.enable()
 
 
-# ---------------------------------------------------------------- structure
-
-
-def test_symbolic_tensors() -> None:
-    x = Input((6, 5, 3), name="image")
-    assert (x.shape, x.ndim, x.dtype, x.name) == ((None, 6, 5, 3), 4, "float32", "image")
-    assert repr(x) == "<SymbolicTensor 'image' (N, 6, 5, 3)>"
-    conv = Conv2D(4, 3, name="conv")
-    y = conv(x)
-    assert y.shape == (None, 4, 3, 4)
-    assert conv.built
-    assert conv.count_params() == 112
-    assert conv.input == x
-    assert conv.output == y
-    assert conv.output != conv(x)  # another call
-    assert conv.output == y  # the first one
-    free = Dense(2)(Input((None, 3)))
-    assert free.shape == (None, None, 2)
-
-
-def test_layers_of_a_sequential_have_inputs_and_outputs() -> None:
-    model = Sequential([Input((5,)), Dense(4), Dense(3)])
-    first, second = model.layers
-    assert first.output == second.input
-    assert model.input == first.input
-    assert model.output == second.output
-    x = normal(3, 5)
-    assert_bits(Model(model.input, first.output)(x), first(x))
-    assert_bits(Model(second.input, model.output)(first(x)), model(x))  # from the middle on
-    model.add(Dense(2))
-    assert first.output == second.input
-    model.build((None, 5))
-    assert model.layers[2].input == second.output
-
-
-@every_graph
-def test_forward_predict_and_shapes_agree(make: Callable[[], Model]) -> None:
-    model, x, _ = prepared(make)
-    given = model.input_structure.whole(x)
-    outputs = parts_of(model(given))
-    for y, again, shape in zip(outputs, parts_of(model.predict(given, 2, verbose=0)), model.output_shapes, strict=True):
-        assert_bits(again, y)
-        assert (None, *y.shape[1:]) == shape
-    whole = model.compute_output_shape(model.input_structure.whole([a.shape for a in x]))
-    assert parts_of(whole) == model.output_shapes
-    empty = model.predict(model.input_structure.whole([a[:0] for a in x]), verbose=0)
-    assert [y.shape for y in parts_of(empty)] == [(0, *y.shape[1:]) for y in outputs]
-
-
-def test_inputs_and_outputs_as_one_list_or_dict() -> None:
-    a, b = Input((2,), name="a"), Input((3,), name="b")
-    x, z = normal(4, 2), normal(4, 3)
-    y = Dense(1, name="y")(layers.concatenate([a, b]))
-    expected = Model([a, b], y)([x, z])
-    for model in (Model((a, b), [y]), Model({"a": a, "b": b}, y), Model(inputs=[a, b], outputs={"y": y})):
-        for given in ([x, z], (x, z), {"b": z, "a": x}):
-            result = model.predict(given, verbose=0)
-            assert_bits(result["y"] if isinstance(result, dict) else result, expected)
-    both = Model({"one": a, "other": b}, {"sum": y, "b": b})
-    result = both.predict({"other": z, "one": x}, verbose=0)
-    assert list(result) == ["sum", "b"]
-    assert_bits(result["b"], z.astype(np.float32))
-    single = Model(a, Dense(1)(a))
-    for given in (x, [x], {"a": x}, x.tolist()):
-        assert single.predict(given, verbose=0).shape == (4, 1)
-
-
-def test_layers_and_names() -> None:
-    model = diamond()
-    assert [layer.name for layer in model.layers] == ["x", "dense", "dense_1", "dense_2", "add", "out"]
-    assert model.get_layer("add") is model.layers[4]
-    assert model.get_layer(index=-1).name == "out"
-    assert (model.input_names, model.output_names, model.name) == (["x"], ["out"], "functional")
-    assert [p.name for p in model.weights][:2] == ["dense/kernel", "dense/bias"]
-    assert isinstance(Sequential(), Model)
-    assert repr(model) == "<Model 'functional', 6 layers>"
-    assert [layer.name for layer in siamese().leaf_layers] == ["dense_4", "dense_3", "dense_5", "multiply", "out"]
-
-
-def test_summary() -> None:
-    lines: list[str] = []
-    model = shared()
-    model.layers[1].trainable = False
-    model.summary(print_fn=lambda text: lines.extend(text.splitlines()))
-    rows = {tuple(line.split("   ")[0].split()) for line in lines}
-    assert ("dense", "(Dense)") in rows
-    assert lines[2].split() == ["Layer", "(type)", "Output", "Shape", "Param", "#", "Connected", "to"]
-    assert [line for line in lines if "(shared)" in line]
-    assert [line for line in lines if line.endswith("batch_normalization[0][0], batch_normalization[1][0]")]
-    norm, out = 4 * 5, 5 * 3 + 3
-    assert f"Total params: {30 + norm + out}" in lines[-3]
-    assert f"Trainable params: {norm // 2 + out}" in lines[-2]
-    assert f"Non-trainable params: {30 + norm // 2}" in lines[-1]
-    assert model.count_params() == 30 + norm + out
-    x = Input((3,))
-    Model(x, Dense(2)(x)).summary(print_fn=lines.append)
-    assert "Connected to" not in lines[-1]
-
-
-# ---------------------------------------------------------------- error texts
-
-
-def test_shapes_are_checked_before_anything_is_computed() -> None:
-    x = Input((28, 28, 3))
-    for use, text in (
-        (
-            lambda: Dense(3, name="d")(Input((2,))) and Conv2D(3, 3, name="c")(Input((4, 4))),
-            "Conv2D 'c': ...(N, 4, 4)...",
-        ),
-        (
-            lambda: Conv2D(3, 30, name="c")(x),
-            "Conv2D 'c': expected images at least as large as the window...(N, 28, 28, 3)...",
-        ),
-        (lambda: layers.Add(name="a")([x, Input((28, 28, 4))]), "Add 'a': ...(N, 28, 28, 3) and (N, 28, 28, 4)..."),
-    ):
-        check(use, ValueError, text)
-    dense = Dense(3, name="d")
-    dense(Input((7,)))
-    check(lambda: dense(Input((8,))), ValueError, "Dense 'd': expected input of shape (N, 7), got (N, 8); ...")
-    model = diamond()
-    check(
-        lambda: model.predict(np.ones((3, 6)), verbose=0),
-        ValueError,
-        "Dense 'dense': expected input of shape (N, 5), got ...",
-    )
-    check(lambda: model(Input((6,))), ValueError, "Dense 'dense': expected input of shape (N, 5), got (N, 6); ...")
-
-
-def test_wrong_graphs() -> None:
-    x, other = Input((3,), name="x"), Input((3,), name="other")
-    y = Dense(2, name="d")(x)
-    both = layers.add([x, other])
-    cases: list[tuple[Callable[[], Any], type[Exception], str]] = [
-        (
-            lambda: Model(x, both),
-            ValueError,
-            "Model 'functional...': expected inputs from which the outputs can be computed, got outputs "
-            "that also need 'other'; put it among the inputs",
-        ),
-        (
-            lambda: Model(),
-            TypeError,
-            "Model 'functional...': expected inputs and outputs, got none; write Model(inputs, outputs)...",
-        ),
-        (lambda: Model(x, []), ValueError, "...expected at least one of outputs, got none"),
-        (
-            lambda: Model(x, np.ones(3)),
-            TypeError,
-            "...expected outputs to be symbolic tensors, got ndarray of shape (3,)...Input...",
-        ),
-        (lambda: Model([x, x], y), ValueError, "...expected inputs that differ, got one of them twice"),
-        (
-            lambda: Model(x, Dense(2, name="d")(y)),
-            ValueError,
-            "...expected layers of different names, got two named 'd'; give name=",
-        ),
-        (
-            lambda: Dense(3)([x, other]),
-            TypeError,
-            "Dense 'dense...': expected one tensor, got a list of 2; put Concatenate or Add before it",
-        ),
-        (
-            lambda: Model(x, y, name="a/b"),
-            ValueError,
-            "Model: expected name to be a non-empty string without '/', got 'a/b'",
-        ),
-        (
-            lambda: Dense(3, name="new").output,
-            ValueError,
-            "Dense 'new': expected a layer that was called on a symbolic tensor, got no such call...",
-        ),
-        (
-            lambda: Sequential([Dense(2), layers.Add()]),
-            ValueError,
-            "Sequential...: expected layers of one input, got <Add 'add...'>; write a graph...",
-        ),
-        (
-            lambda: Sequential([several()]),
-            ValueError,
-            "Sequential...: expected models of one input and one output, got <Model...>; write a graph...",
-        ),
-        (lambda: Sequential([y]), ValueError, "Sequential...: expected Input as the first layer only..."),
-        (lambda: Input(3), TypeError, "Input: expected shape to be a tuple...(3,)..."),
-        (
-            lambda: several()([x]),
-            ValueError,
-            "Model...: expected x as a list of 2 or a dict with the keys 'a', 'b', got 1",
-        ),
-        (
-            lambda: several()({"a": x, "c": x}),
-            ValueError,
-            "Model...: expected x with the keys 'a', 'b', got 'a', 'c'; ...",
-        ),
-    ]
-    for use, error, text in cases:
-        check(use, error, text)
-
-
-@pytest.mark.parametrize("make", ONE_ENDED.values(), ids=ONE_ENDED)
-def test_public_path(make: Callable[[], Model]) -> None:
-    model = make()
-    assert isinstance(model, fastnn.models.Model)
+def test_buffers_of_a_graph_are_used_again() -> None:
+    """A step of training needs what forward keeps and a few gradients, one of predicting a few values."""
+    blocks, n = 12, 64
+    x = Input((8, 8, 16))
+    y = x
+    for _ in range(blocks):
+        y = layers.add([y, Conv2D(16, 3, padding=1, activation="relu")(y)])
+    model = Model(x, y)
     model.compile("sgd", "mse")
-    x = normal(9, *model.input_shape[1:])
-    assert model.fit(x, normal(9, 3), epochs=2, verbose=0).history["loss"][1] > 0
+    images_ = normal(n, 8, 8, 16).astype(np.float32)
+    one = images_.nbytes
+    model.predict(images_, n, verbose=0)
+    assert model._steps.bytes() < 6 * one
+    model._steps.clear()
+    model.train_on_batch(images_, images_)
+    assert model._steps.bytes() < (2 * blocks + 8) * one  # of every block: what the convolution gave, and the sum

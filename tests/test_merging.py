@@ -72,6 +72,13 @@ def test_broadcasting_is_that_of_numpy(cls: str) -> None:
         assert layer.compute_output_shape([(None, *s) for s in shapes]) == (None, *layer(x).shape[1:])
 
 
+@pytest.mark.parametrize("cls", ["Maximum", "Minimum"])
+def test_the_first_of_equal_ones_gets_the_gradient(isa: str, cls: str) -> None:
+    layer, x = getattr(layers, cls)(), np.ones((2, 3), np.float32)
+    layer.forward([x, x, x], training=True)
+    assert [float(dx.sum()) for dx in layer.backward(x)] == [6.0, 0.0, 0.0]
+
+
 @every_merge
 def test_a_row_does_not_depend_on_its_neighbours(isa: str, case: MergeCase) -> None:
     layer, x = case.make(), case.batch(5)

@@ -51,8 +51,12 @@ void add(const Add& a) {
     constexpr int kCount = decltype(count)::value;
     parallel_elements(a.n, kMergeCycles * (kCount + 1), [&a](index_t begin, index_t end) {
       float* y = a.y;
-      const float *x[kCount], *weight = a.weight;
-      for (int j = 0; j < kCount; ++j) x[j] = a.x[j];
+      const float* x[kCount];
+      float weight[kCount];  // copies: a store to y cannot have changed them
+      for (int j = 0; j < kCount; ++j) {
+        x[j] = a.x[j];
+        weight[j] = a.weight[j];
+      }
       FASTNN_SIMD
       for (index_t i = begin; i < end; ++i) {
         float sum = weight[0] * x[0][i];

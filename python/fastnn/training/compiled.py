@@ -184,8 +184,10 @@ class Compiled:
 
     @property
     def metrics_names(self) -> list[str]:
-        """The keys of logs: "loss" and the metrics."""
-        return list(self._logs())
+        """The keys of logs: "loss", for several outputs that of each, the metrics."""
+        single = len(self._scores) == 1
+        names = ["loss", *([] if single else [score.tracker.name for score in self._scores])]
+        return names + [score.prefix + metric.name for score in self._scores for metric in score.metrics]
 
     @contextmanager
     def exclusively(self, who: str) -> Iterator[None]:
@@ -221,12 +223,12 @@ class Compiled:
 
     def _logs(self, prefix: str = "") -> Logs:
         """Return the loss; for several outputs that of each; the metrics."""
-        logs = {"loss": sum(score.weight * score.tracker.result() for score in self._scores)}
-        if len(self._scores) > 1:
-            logs |= {score.tracker.name: score.tracker.result() for score in self._scores}
-        for score in self._scores:
-            logs |= score.metric_logs()
-        return {prefix + name: value for name, value in logs.items()}
+        losses = [score.tracker.result() for score in self._scores]
+        values = [sum(score.weight * loss for score, loss in zip(self._scores, losses))]
+        if len(losses) > 1:
+            values += losses
+        values += [metric.result() for score in self._scores for metric in score.metrics]
+        return {prefix + name: value for name, value in zip(self.metrics_names, values)}
 
     # --- steps ---
 

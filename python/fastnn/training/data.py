@@ -114,24 +114,26 @@ class Feed:
         self, x: Parts, y: Parts | None = None, weights: Parts | None = None, order: NDArray[np.int64] | None = None
     ) -> None:
         """Point to these arrays (contiguous, of equal length), and to the order to take their rows in; start at 0."""
-        self._arrays = {
-            (kind, i): array
-            for kind, arrays in (("x", x), ("y", y or []), ("weights", weights or []))
-            for i, array in enumerate(arrays)
-        }
+        self._arrays = {("x", i): array for i, array in enumerate(x)}
+        self._arrays |= {("y", i): array for i, array in enumerate(y or [])}
+        self._arrays |= {("weights", i): array for i, array in enumerate(weights or [])}
         self._point()
         self.reorder(order)
 
     def _cell(self, kind: str, i: int) -> NDArray[np.uint64]:
-        return self._cells.setdefault((kind, i), np.zeros(1, np.uint64))
+        """Return the cell with the address of an array; it is the same one for good, as tapes read it."""
+        if (kind, i) not in self._cells:
+            self._cells[kind, i] = np.zeros(1, np.uint64)
+            self._point()
+        return self._cells[kind, i]
 
     def _point(self) -> None:
-        """Write the addresses of all arrays into their cells."""
-        for cell in self._cells.values():
-            cell[0] = 0
-        results = {("result", i): array for i, array in enumerate(self._results)}
-        for (kind, i), array in (self._arrays | results).items():
-            self._cell(kind, i)[0] = 0 if array is None else array.ctypes.data
+        """Write the addresses of all arrays into the cells that were asked for, 0 where there is none."""
+        for (kind, i), cell in self._cells.items():
+            array = self._arrays.get((kind, i))
+            if kind == "result" and i < len(self._results):
+                array = self._results[i]
+            cell[0] = 0 if array is None else array.ctypes.data
 
     def reorder(self, order: NDArray[np.int64] | None) -> None:
         """Take rows in this order (None: as they lie) from the start."""

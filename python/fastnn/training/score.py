@@ -44,10 +44,6 @@ class Score:
         """The running loss and the metrics."""
         return [self.tracker, *self.metrics]
 
-    def metric_logs(self) -> Logs:
-        """Return the metrics by the names they have in logs."""
-        return {self.prefix + m.name: m.result() for m in self.metrics}
-
     def add(
         self, y: NDArray[Any], weights: Float32 | None, out: Float32, fused: bool, training: bool
     ) -> Float32 | None:

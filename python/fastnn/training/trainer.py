@@ -151,11 +151,12 @@ class Trainer(Compiled):
 
     def _samples(self, who: str, x: Any) -> list[NDArray[Any]]:
         """Return what is given for the inputs, in order, after checking each array."""
-        if self.built and len(self.input_structure) == 1:
-            x = data.unwrapped(x, lambda array: array.ndim == self.input_ranks()[0])
+        if len(self.input_structure) == 1:
+            if self.built:
+                x = data.unwrapped(x, lambda array: array.ndim == self.input_ranks()[0])
+            return [data.inputs(who, part) for part in self.input_structure.parts(who, "x", x)]
         parts = self.input_structure.parts(who, "x", x)
-        single = len(parts) == 1
-        names = ["x"] if single else [f"x['{name}']" for name in self.input_structure.names]
+        names = [f"x['{name}']" for name in self.input_structure.names]
         samples = [data.inputs(who, part, name) for part, name in zip(parts, names)]
         for name, part in zip(names[1:], samples[1:]):
             data.same_length(who, len(samples[0]), **{name: part})
