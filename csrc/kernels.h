@@ -462,6 +462,73 @@ struct Permute {
   index_t strides[kMaxRank];
 };
 
+constexpr int kMaxMerged = 8;  // arrays that one call of the kernels below takes
+
+// y = sum over j < count of weight[j] x[j], element by element, added in that order; y may be one of the x.
+struct Add {
+  const float* x[kMaxMerged];
+  float weight[kMaxMerged];
+  int count;
+  float* y;
+  index_t n;
+};
+
+// y = x[0] op x[1] op ..., element by element, in that order, op being the product, the maximum or the minimum (a NaN wins);
+// y may be one of the x.
+struct Merge {
+  const float* x[kMaxMerged];
+  int count;
+  float* y;
+  index_t n;
+};
+
+// y is the maximum or minimum of the x (and of arrays of other calls): dx[j] = dy where x[j] is the first to equal it, else 0.
+// rest: dy where none did, else 0, for the call with the next arrays; or null.
+struct ExtremumBackward {
+  const float* x[kMaxMerged];
+  int count;
+  const float* y;
+  const float* dy;
+  float* dx[kMaxMerged];
+  float* rest;
+  index_t n;
+};
+
+// Row i of y, at y + i y_step, begins with row i of x[0], then that of x[1], ...; width: of the rows of each.
+struct Concatenate {
+  const float* x[kMaxMerged];
+  index_t width[kMaxMerged];
+  int count;
+  float* y;
+  index_t y_step, rows;
+};
+
+// The reverse: row i of y[0], y[1], ... is what row i of x, at x + i x_step, begins with.
+struct Split {
+  const float* x;
+  index_t x_step, rows;
+  float* y[kMaxMerged];
+  index_t width[kMaxMerged];
+  int count;
+};
+
+// y = x r, r = 1 / sqrt(max(sum of x^2, 1e-12)), row by row; r: one value a row.
+struct UnitNormForward {
+  const float* x;
+  float* y;
+  float* r;
+  index_t rows, cols;
+};
+
+// dx = r (dy - y sum(dy y)), row by row; r dy where r was 1e6, its largest value.
+struct UnitNormBackward {
+  const float* dy;
+  const float* y;
+  const float* r;
+  float* dx;
+  index_t rows, cols;
+};
+
 // y = value everywhere.
 struct Fill {
   float* y;
@@ -541,6 +608,16 @@ struct Kernels {
   void (*advance)(const Advance&);
   void (*permute)(const Permute&);
   void (*fill)(const Fill&);
+
+  void (*add)(const Add&);
+  void (*multiply)(const Merge&);
+  void (*maximum)(const Merge&);
+  void (*minimum)(const Merge&);
+  void (*extremum_backward)(const ExtremumBackward&);
+  void (*concatenate)(const Concatenate&);
+  void (*split)(const Split&);
+  void (*unit_norm_forward)(const UnitNormForward&);
+  void (*unit_norm_backward)(const UnitNormBackward&);
 
   void (*multiply_add_probe)(const MultiplyAddProbe&);
   index_t (*multiply_add_probe_flops)();

@@ -143,6 +143,57 @@ OTHERS = [
     LayerCase("Dropout", {"rate": 0.0, "seed": 5}, (7,), label="nothing"),
 ]
 
+
+@dataclass(frozen=True)
+class MergeCase:
+    """A layer of several inputs: its class and arguments, the shapes of a sample of each, and lists of shapes that it refuses."""
+
+    cls: str
+    arguments: Arguments
+    shapes: tuple[Shape, ...]
+    wrong: tuple[tuple[Shape, ...], ...] = ()
+    label: str = ""
+
+    def __str__(self) -> str:
+        return "-".join(filter(None, (self.cls, self.label)))
+
+    def make(self) -> layers.Layer:
+        """Return a new layer."""
+        layer: layers.Layer = getattr(layers, self.cls)(**self.arguments)
+        return layer
+
+    def batch(self, n: int = 3) -> list[Array]:
+        """Return n float32 samples of each input."""
+        return [normal(n, *shape, seed=i).astype(np.float32) for i, shape in enumerate(self.shapes)]
+
+
+def elementwise(cls: str) -> list[MergeCase]:
+    """Return cases of a layer that takes any number of inputs of any shapes that fit each other."""
+    same = (3, 2, 5)
+    mixed = ((4, 1, 3), (1, 2, 3), (3,), (4, 2, 1))
+    wrong = (((3, 2), (3, 4)), ((2, 2), (3,)), ((3, 1, 2), (2, 3, 2)))
+    return [
+        MergeCase(cls, {}, (same, same, same), wrong),
+        MergeCase(cls, {}, mixed, wrong, "of other ranks and sizes"),
+        MergeCase(cls, {}, ((7,),), label="of one"),
+        MergeCase(cls, {}, ((3,),) * 19, label="of many"),
+    ]
+
+
+MERGES = [
+    *(case for cls in ("Add", "Average", "Multiply", "Maximum", "Minimum") for case in elementwise(cls)),
+    MergeCase("Subtract", {}, ((3, 5), (3, 5)), (((3,), (4,)), ((3,), (3,), (3,)), ((3,),))),
+    MergeCase("Subtract", {}, ((1, 5), (4, 1)), label="repeated"),
+    MergeCase("Concatenate", {}, ((3, 2), (3, 5), (3, 1)), (((3, 2), (4, 2)), ((3, 2), (3,)))),
+    MergeCase("Concatenate", {"axis": 1}, ((2, 3), (5, 3)), (((3, 2), (3, 4)), ((3,), (3, 3))), "axis 1"),
+    MergeCase("Concatenate", {"axis": -2}, ((2, 3, 4),) * 11, label="of many"),
+    MergeCase("Dot", {"axes": 1}, ((5,), (5,)), (((5,), (4,)), ((5,),), ((5,), (5,), (5,)), ((5, 1, 1), (5, 1, 1)))),
+    MergeCase("Dot", {"axes": (2, 1)}, ((4, 5), (5, 3)), (((5, 4), (5, 3)),), "matrices"),
+    MergeCase("Dot", {"axes": (1, -1), "normalize": True}, ((5, 4), (3, 5)), label="cosines"),
+    MergeCase("Dot", {"axes": [-1, 2], "normalize": True}, ((17,), (2, 17)), label="vector and matrix"),
+]
+every_merge = pytest.mark.parametrize("case", MERGES, ids=str)
+
 LAYERS = [*DENSE, *CONVOLUTIONS, *POOLING, *OTHERS]
 every_layer = pytest.mark.parametrize("case", LAYERS, ids=str)
 

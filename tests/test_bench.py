@@ -223,7 +223,7 @@ def test_plain_optimizers_do_their_formulas():
 
 def test_plain_network_learns():
     workload = dataclasses.replace(workloads.get("lenet_b64_adam"), batch=16)
-    network = workloads.plain_network(workloads.build_model(workload), "adam")
+    network = workloads.plain_network(workloads.build_model(workload), workload)
     x, y = workloads.data(workload, 16)
     losses = [network.train_step(x, y) for _ in range(30)]
     assert losses[-1] < losses[0] / 4
@@ -328,6 +328,16 @@ PARAMETERS = {  # by hand: sum of inputs x outputs + outputs
     "mlp2048_b256_adam": 784 * 2048 + 2048 + 2 * (2048 * 2048 + 2048) + 20_490,
     "lenet_b64_adam": 156 + 2_416 + 48_120 + 10_164 + 850,
     "kerascnn_b128_adam": 320 + 18_496 + 16_010,
+    "resnet20_b128_sgd": (
+        27 * 16
+        + 6 * 9 * 16 * 16
+        + 9 * 32 * (16 + 5 * 32)
+        + 9 * 64 * (32 + 5 * 64)
+        + 16 * 32
+        + 32 * 64
+        + 650
+        + 4 * (7 * 16 + 7 * 32 + 7 * 64)
+    ),
     "deepconv_b100_adam": 160 + 2_320 + 4_640 + 9_248 + 18_496 + 36_928 + 51_250 + 510,
 }
 
@@ -345,6 +355,13 @@ def test_flops_of_a_step_by_hand():
     first, second = 28 * 28 * 25 * 6, 10 * 10 * 25 * 6 * 16
     dense = 400 * 120 + 120 * 84 + 84 * 10
     assert workloads.step_flops(workloads.build_model(lenet), 64) == 2 * 64 * (2 * first + 3 * (second + dense))
+
+
+def test_flops_of_a_graph_by_hand():
+    stages = 6 * 32**2 * 9 * 16 * 16 + 16**2 * 9 * 32 * (16 + 5 * 32) + 8**2 * 9 * 64 * (32 + 5 * 64)
+    first, projections = 32**2 * 27 * 16, 16**2 * 16 * 32 + 8**2 * 32 * 64
+    expected = 2 * 7 * (2 * first + 3 * (stages + projections + 640))
+    assert workloads.step_flops(workloads.build_model(workloads.get("resnet20_b128_sgd")), 7) == expected
 
 
 def small(name, **changes):

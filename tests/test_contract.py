@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import LAYERS, Array, LayerCase, every_layer, in_float64, public_classes
+from cases import LAYERS, MERGES, Array, LayerCase, every_layer, in_float64, public_classes
 from gradcheck import assert_gradient, normal
 from tolerances import GRADIENT, assert_bits, assert_close
 
@@ -18,8 +18,10 @@ from fastnn.models import load_model
 
 
 def test_every_public_layer_has_a_case() -> None:
-    assert public_classes(layers, layers.Layer) == sorted({case.cls for case in LAYERS})
-    assert set(layers.__all__) == {"Input", "Layer", *(case.cls for case in LAYERS)}
+    classes = {case.cls for case in (*LAYERS, *MERGES)} | {"InputLayer"}
+    functions = {case.cls.lower() for case in MERGES}
+    assert public_classes(layers, layers.Layer) == sorted(classes)
+    assert set(layers.__all__) == {"Input", "Layer", *classes, *functions}
 
 
 # ---------------------------------------------------------------- numbers

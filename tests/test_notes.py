@@ -44,6 +44,47 @@ def parameters(text: str) -> list[int]:
 # ---------------------------------------------------------------- programs
 
 
+def test_three_inputs_and_two_outputs(capsys: pytest.CaptureFixture[str]) -> None:
+    vocabulary_size = 10000
+    num_tags = 100
+    num_departments = 4
+
+    title = keras.Input(shape=(vocabulary_size,), name="title")
+    text_body = keras.Input(shape=(vocabulary_size,), name="text_body")
+    tags = keras.Input(shape=(num_tags,), name="tags")
+    features = layers.Concatenate()([title, text_body, tags])
+
+    features = layers.Dense(64, activation="relu")(features)
+    priority = layers.Dense(1, activation="sigmoid",
+                            name="priority")(features)  # fmt: skip
+    department = layers.Dense(
+        num_departments, activation="softmax", name="department")(features)  # fmt: skip
+
+    model = keras.Model(inputs=[title, text_body, tags],
+                        outputs=[priority, department])  # fmt: skip
+
+    model.summary()
+    text = capsys.readouterr().out
+    assert features.shape == (None, 64)
+    assert "(None, 20100)" in text
+    assert "title[0][0], text_body[0][0], tags[0][0]" in text
+    assert "Total params: 1,286,789" in text
+
+    rng = np.random.default_rng(0)
+    x = [rng.integers(0, 2, (32, width)) for width in (vocabulary_size, vocabulary_size, num_tags)]
+    y = [rng.random((32, 1)), to_categorical(np.arange(32) % num_departments)]
+    model.compile(
+        optimizer="rmsprop",
+        loss=["mean_squared_error", "categorical_crossentropy"],
+        metrics=[["mean_absolute_error"], ["accuracy"]],
+    )
+    history = model.fit(x, y, epochs=3, verbose=0).history
+    assert set(history) == {
+        "loss", "priority_loss", "department_loss", "priority_mean_absolute_error", "department_accuracy",
+    }  # fmt: skip
+    assert [out.shape for out in model.predict(x, verbose=0)] == [(32, 1), (32, 4)]
+
+
 def test_multi_output_perceptron(data: tuple[Split, Split], capsys: pytest.CaptureFixture[str]) -> None:
     (x_train, y_train), (x_valid, y_valid) = data
     model = Sequential([

@@ -116,10 +116,29 @@ def training_calls(i):
     }  # fmt: skip
 
 
+def merge_calls(i):
+    top, pairs = np.maximum(i.rows, i.truth), (i.read(i.n, 4, 3), i.read(i.n, 3, 2))
+    unit, r = ref.unit_norm_forward(i.probs)
+    return {
+        "add": lambda: (ref.add(i.rows, i.truth, weights=(0.5, -1.0)), ref.add(i.a, i.b, out=i.a)),
+        "multiply": lambda: ref.multiply(i.rows, i.truth),
+        "maximum": lambda: ref.maximum(i.rows, i.truth),
+        "minimum": lambda: ref.minimum(i.rows, i.truth),
+        "extremum_backward": lambda: ref.extremum_backward(i.probs, top, i.rows, i.truth),
+        "concatenate": lambda: ref.concatenate(i.rows, i.dy),
+        "split": lambda: ref.split(i.rows, (1, 2)),
+        "broadcast": lambda: ref.broadcast(i.dy[:, None], (i.n, 4, 2)),
+        "broadcast_backward": lambda: ref.broadcast_backward(i.image, (i.n, 1, 5, 1)),
+        "batch_gemm": lambda: ref.batch_gemm(*pairs),
+        "unit_norm_forward": lambda: ref.unit_norm_forward(i.probs),
+        "unit_norm_backward": lambda: ref.unit_norm_backward(i.truth, unit, r),
+    }
+
+
 def calls(n, dtype):
     """Return name -> call of every function of the twin."""
     i = Inputs(n, dtype)
-    return dense_calls(i) | layer_calls(i) | training_calls(i)
+    return dense_calls(i) | layer_calls(i) | training_calls(i) | merge_calls(i)
 
 
 def floats(result):

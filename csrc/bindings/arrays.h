@@ -111,6 +111,7 @@ py::array empty(const std::vector<index_t>& shape, const py::dtype& dtype);
 void bind_products(py::module_& m);
 void bind_rows(py::module_& m);
 void bind_pool(py::module_& m);
+void bind_merge(py::module_& m);
 void bind_training(py::module_& m);
 void bind_tape(py::module_& m);
 

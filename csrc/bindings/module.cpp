@@ -16,6 +16,7 @@ PYBIND11_MODULE(_core, m) {
   bind_products(m);
   bind_rows(m);
   bind_pool(m);
+  bind_merge(m);
   bind_training(m);
   bind_tape(m);
 }

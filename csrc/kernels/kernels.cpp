@@ -9,6 +9,7 @@
 #include "data.h"
 #include "gemm.h"
 #include "loss.h"
+#include "merge.h"
 #include "norm.h"
 #include "norm_backward.h"
 #include "optim.h"
@@ -68,6 +69,15 @@ const Kernels FASTNN_TABLE = {
     .advance = advance,
     .permute = permute,
     .fill = fill,
+    .add = add,
+    .multiply = multiply,
+    .maximum = maximum,
+    .minimum = minimum,
+    .extremum_backward = extremum_backward,
+    .concatenate = concatenate,
+    .split = split,
+    .unit_norm_forward = unit_norm_forward,
+    .unit_norm_backward = unit_norm_backward,
     .multiply_add_probe = multiply_add_probe,
     .multiply_add_probe_flops = multiply_add_probe_flops,
     .triad_probe = triad_probe,

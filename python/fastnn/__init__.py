@@ -15,10 +15,11 @@ from fastnn import (
 )
 from fastnn._core import __version__
 from fastnn.layers.core import Input
-from fastnn.models import Sequential
+from fastnn.models import Model, Sequential
 
 __all__ = [
     "Input",
+    "Model",
     "Sequential",
     "__version__",
     "activations",

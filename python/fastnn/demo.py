@@ -15,8 +15,8 @@ from fastnn import Sequential, __version__, callbacks, checks, config, datasets,
 from fastnn.bench import report, timing, workloads
 from fastnn.bench.machine import using_threads
 from fastnn.checks import Float32
+from fastnn.graph import SymbolicTensor
 from fastnn.layers import Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D
-from fastnn.layers.core import InputSpec
 
 CURVE, MODEL = "learning-curve.png", "model.fastnn"
 LEARNING_RATE, LAST_RATE = (
@@ -37,13 +37,13 @@ class Plan:
     title: str
     load: Callable[[], tuple[Any, Any]]
     brightest: int  # value of a pixel
-    build: Callable[[], list[Layer | InputSpec]]
+    build: Callable[[], list[Layer | SymbolicTensor]]
     batch_size: int
     epochs: int
     accuracy: float  # that every seed reaches with these epochs
 
 
-def _digits_layers() -> list[Layer | InputSpec]:
+def _digits_layers() -> list[Layer | SymbolicTensor]:
     return [
         Input((8, 8, 1)),
         Conv2D(32, 3, padding="same", activation="relu"),
@@ -57,7 +57,7 @@ def _digits_layers() -> list[Layer | InputSpec]:
     ]
 
 
-def _mnist_layers() -> list[Layer | InputSpec]:
+def _mnist_layers() -> list[Layer | SymbolicTensor]:
     return [
         Input((28, 28, 1)),
         Conv2D(6, 5, padding="same", activation="relu"),
@@ -179,7 +179,7 @@ def _save_and_reload(model: Sequential, x: Float32, path: Path) -> bool:
     model.save(path)
     before = model.predict(x, verbose=0)
     after = models.load_model(path).predict(x, verbose=0)
-    same = before.tobytes() == after.tobytes()
+    same: bool = before.tobytes() == after.tobytes()
     print(f"model:          {path} ({path.stat().st_size:,} bytes)")
     if same:
         print("read back:      predicts the same, bit for bit")

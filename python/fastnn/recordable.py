@@ -6,25 +6,18 @@ A tape replays kernels only; work that an object does in Python or NumPy would b
 
 from __future__ import annotations
 
-STEP_METHODS = (
-    "__call__",
-    "backward",
-    "evaluate",
-    "evaluate_fused",
-    "forward",
-    "step",
-    "update",
-    "update_state",
+STEP_METHODS = frozenset(
+    {"__call__", "backward", "evaluate", "evaluate_fused", "forward", "step", "update", "update_state"}
 )
 
 
 def is_recordable(obj: object) -> bool:
     """Return whether the class that defines obj's step methods declared itself recordable."""
-    if any(method in vars(obj) for method in STEP_METHODS):
+    if not STEP_METHODS.isdisjoint(vars(obj)):
         return False
     for cls in type(obj).__mro__:
         if "recordable" in vars(cls):
             return bool(vars(cls)["recordable"])
-        if any(method in vars(cls) for method in STEP_METHODS):
+        if not STEP_METHODS.isdisjoint(vars(cls)):
             return False
     return False

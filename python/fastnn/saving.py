@@ -26,7 +26,7 @@ from fastnn import checks, layers, losses, metrics, optimizers
 from fastnn.layers.base import Layer, weight_budget
 
 if TYPE_CHECKING:
-    from fastnn.models import Sequential
+    from fastnn.models.base import BaseModel
 
 FileName = str | os.PathLike[str]
 Tensors = dict[str, NDArray[Any]]
@@ -148,48 +148,73 @@ def _read(filepath: FileName) -> tuple[Tensors, dict[str, Any]]:
 
 
 @contextmanager
-def _described(path: FileName) -> Iterator[None]:
+def described(who: str) -> Iterator[None]:
     """Turn what a wrong description makes fail into the one error."""
     try:
         yield
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        _corrupt(Path(path), f"a description that does not fit this version ({type(error).__name__}: {error})")
+    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        reason = f"one that does not fit this version ({type(error).__name__}: {error})"
+        checks.fail(who, "a description written by fastnn", reason, "restore it from a backup or save it again")
 
 
 # --- models ---
 
 
-def layer_data(layer: Layer) -> dict[str, Any]:
-    """Return a layer as plain data."""
-    return {"class": type(layer).__name__, "config": layer.get_config()}
+MODEL_CLASSES: dict[str, type[BaseModel]] = {}  # filled by fastnn.models, which builds on this module
 
 
-def _layer_from(data: Mapping[str, Any], custom_objects: Mapping[str, type[Layer]]) -> Layer:
-    table: dict[str, type[Layer]] = {
-        name: getattr(layers, name) for name in layers.__all__ if name not in ("Input", "Layer")
-    }
-    table |= custom_objects
-    name = data["class"]
-    if name not in table:
-        checks.fail(
-            "load_model",
-            "layers of classes it knows",
-            repr(name),
-            f"{checks.nearest(name, table)}; pass your own class as custom_objects={{{name!r}: {name}}}",
-        )
-    return table[name].from_config(data["config"])
+def layer_data(layer: Layer | BaseModel) -> dict[str, Any]:
+    """Return a layer, or a model inside of a model, as plain data."""
+    name = next((n for n, cls in MODEL_CLASSES.items() if type(layer) is cls), type(layer).__name__)
+    return {"class": name, "config": layer.get_config()}
 
 
-def _weights(model: Sequential) -> Tensors:
+class Reader:
+    """Makes layers and models from plain data; the same name gives the same layer again, as shared ones are written twice.
+
+    Args:
+        custom_objects: the user's own layer classes by name.
+    """
+
+    def __init__(self, custom_objects: Mapping[str, type[Layer]] | None = None) -> None:
+        self._layers: dict[str, type[Layer]] = {
+            name: cls
+            for name in layers.__all__
+            if isinstance(cls := getattr(layers, name), type) and issubclass(cls, Layer) and cls is not Layer
+        }
+        self._layers |= custom_objects or {}
+        self._known: dict[str, Layer | BaseModel] = {}
+
+    def __call__(self, data: Mapping[str, Any]) -> Any:
+        """Return the layer or model that `layer_data` described."""
+        name, config = data["class"], data["config"]
+        if name in MODEL_CLASSES:
+            layer: Layer | BaseModel = MODEL_CLASSES[name].read(config, self)
+        elif name in self._layers:
+            layer = self._layers[name].from_config(config)
+        else:
+            checks.fail(
+                "load_model",
+                "layers of classes it knows",
+                repr(name),
+                f"{checks.nearest(name, self._layers)}; pass your own class as custom_objects={{{name!r}: {name}}}",
+            )
+        known = self._known.setdefault(layer.name, layer)
+        if type(known) is not type(layer):
+            checks.fail("load_model", "layers of different names", f"two named '{layer.name}'")
+        return known
+
+
+def _weights(model: BaseModel) -> Tensors:
     return {f"weights/{p.name}": p.value for p in model.parameters}
 
 
-def save_weights(model: Sequential, filepath: FileName, overwrite: bool = True) -> None:
+def save_weights(model: BaseModel, filepath: FileName, overwrite: bool = True) -> None:
     """Write a model's parameters by name."""
     _write(filepath, _weights(model), {"kind": "weights"}, overwrite)
 
 
-def _assign_weights(model: Sequential, tensors: Tensors, who: str) -> None:
+def _assign_weights(model: BaseModel, tensors: Tensors, who: str) -> None:
     stored = {name.removeprefix("weights/"): t for name, t in tensors.items() if name.startswith("weights/")}
     names = [p.name for p in model.parameters]
     missing, extra = [n for n in names if n not in stored], [n for n in stored if n not in names]
@@ -203,36 +228,40 @@ def _assign_weights(model: Sequential, tensors: Tensors, who: str) -> None:
     model.set_weights([stored[name] for name in names])
 
 
-def load_weights(model: Sequential, filepath: FileName) -> None:
+def load_weights(model: BaseModel, filepath: FileName) -> None:
     """Set a model's parameters from a file, all or none."""
     tensors, _ = _read(filepath)
     _assign_weights(model, tensors, "load_weights")
 
 
-def _training_state(model: Sequential) -> tuple[Tensors, dict[str, Any]]:
+def _training_state(model: BaseModel) -> tuple[Tensors, dict[str, Any]]:
     """Return optimizer slots, counters, and what they belong to."""
     tensors: Tensors = {}
-    counters = {layer.name: layer.counters for layer in model.layers if layer.counters}
+    counters = {layer.name: layer.counters for layer in model.leaf_layers if layer.counters}
     for layer_name, arrays in counters.items():
         tensors |= {f"counters/{layer_name}/{name}": a for name, a in arrays.items()}
     state: dict[str, Any] = {"shuffle_seed": model.shuffle_seed, "epochs_shuffled": model.epochs_shuffled}
-    state["seeds"] = {layer.name: layer.seed for layer in model.layers if hasattr(layer, "seed")}
-    optimizer, loss = model.optimizer, model.loss
-    if optimizer is None or loss is None or type(optimizer).__module__.split(".")[0] != "fastnn":
+    state["seeds"] = {layer.name: layer.seed for layer in model.leaf_layers if hasattr(layer, "seed")}
+    optimizer, scores = model.optimizer, model.scores
+    if optimizer is None or not scores or type(optimizer).__module__.split(".")[0] != "fastnn":
         return tensors, state
     tensors |= {f"optimizer/{name}": slot for name, slot in optimizer.slots.items()}
     tensors["optimizer/iterations"] = optimizer.iterations
     state["optimizer"] = optimizers.serialize(optimizer)
-    if type(loss).__module__.startswith(losses.__name__):
-        state["loss"] = losses.serialize(loss)
-        state["metrics"] = [m if isinstance(m, str) else metrics.serialize(m) for m in model.wanted_metrics]
+    if all(type(score.loss).__module__.startswith(losses.__name__) for score in scores):
+        chosen = [losses.serialize(score.loss) for score in scores]
+        wanted = [[m if isinstance(m, str) else metrics.serialize(m) for m in score.wanted] for score in scores]
+        single = len(scores) == 1
+        state["loss"], state["metrics"] = (chosen[0], wanted[0]) if single else (chosen, wanted)
+        state["loss_weights"] = [score.weight for score in scores]
     return tensors, state
 
 
-def save_model(model: Sequential, filepath: FileName, overwrite: bool = True) -> None:
+def save_model(model: BaseModel, filepath: FileName, overwrite: bool = True) -> None:
     """Write a whole model; see `Sequential.save`."""
     tensors, state = _training_state(model)
-    description = {"kind": "model", "model": model.get_config(), "training": state}
+    data = layer_data(model)
+    description = {"kind": "model", "class": data["class"], "model": data["config"], "training": state}
     _write(filepath, _weights(model) | tensors, description, overwrite)
 
 
@@ -240,8 +269,8 @@ def _count(name: str, value: Any) -> int:
     return checks.integer("load_model", name, value, 0, 2**63 - 1)
 
 
-def _restore_training(model: Sequential, tensors: Tensors, state: Mapping[str, Any]) -> None:
-    for layer in model.layers:
+def _restore_training(model: BaseModel, tensors: Tensors, state: Mapping[str, Any]) -> None:
+    for layer in model.leaf_layers:
         for name, array in layer.counters.items():
             array[...] = tensors[f"counters/{layer.name}/{name}"]
         if layer.name in state["seeds"]:
@@ -250,9 +279,16 @@ def _restore_training(model: Sequential, tensors: Tensors, state: Mapping[str, A
     model.epochs_shuffled = _count("epochs_shuffled", state["epochs_shuffled"])
     if "optimizer" not in state or "loss" not in state:
         return
-    wanted = [m if isinstance(m, str) else metrics.deserialize(m) for m in state["metrics"]]
     optimizer = optimizers.deserialize(state["optimizer"])
-    model.compile(optimizer, losses.deserialize(state["loss"]), wanted)
+    single = not isinstance(state["loss"], list)
+    chosen, wanted = ([state[key]] if single else list(state[key]) for key in ("loss", "metrics"))
+    whole = model.output_structure.whole
+    model.compile(
+        optimizer,
+        whole([losses.deserialize(loss) for loss in chosen]),
+        whole([[m if isinstance(m, str) else metrics.deserialize(m) for m in some] for some in wanted]),
+        whole(list(state.get("loss_weights", [1.0]))),
+    )
     optimizer.iterations[...] = tensors["optimizer/iterations"]
     for name, slot in optimizer.slots.items():
         stored = tensors[f"optimizer/{name}"]
@@ -262,24 +298,17 @@ def _restore_training(model: Sequential, tensors: Tensors, state: Mapping[str, A
 
 
 def load_model(
-    model_class: type[Sequential],
-    filepath: FileName,
-    custom_objects: Mapping[str, type[Layer]] | None = None,
-    compile: bool = True,
-) -> Sequential:
+    filepath: FileName, custom_objects: Mapping[str, type[Layer]] | None = None, compile: bool = True
+) -> Any:
     """Read a whole model; see `fastnn.models.load_model`."""
     tensors, description = _read(filepath)
     if description.get("kind") != "model":
         checks.fail(
             "load_model", "a file written by save", f"one of kind {description.get('kind')!r}", "use load_weights"
         )
-    with _described(filepath), weight_budget(sum(t.size for t in tensors.values())):
-        config = description["model"]
-        model = model_class(
-            [_layer_from(item, custom_objects or {}) for item in config["layers"]], name=str(config["name"])
-        )
-        if config["input_shape"] is not None and not model.built:
-            model.build(config["input_shape"])
+    with described(f"load '{Path(filepath)}'"), weight_budget(sum(t.size for t in tensors.values())):
+        cls = checks.one_of("load_model", "class", description.get("class", "Sequential"), sorted(MODEL_CLASSES))
+        model = MODEL_CLASSES[cls].read(description["model"], Reader(custom_objects))
         if model.built:
             _assign_weights(model, tensors, "load_model")
         if compile:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from fastnn.layers.base import Layer
-from fastnn.names import Shape
 
 
-def summary_text(name: str, layers: Sequence[Layer], input_shape: Shape, line_length: int | None = None) -> str:
+def summary_text(
+    name: str, rows: Iterable[Sequence[str]], layers: Sequence[Layer], line_length: int | None = None
+) -> str:
     """Return the table as text.
 
     Args:
         name: of the model.
-        layers: in order.
-        input_shape: of the first layer.
+        rows: of cells, the head first.
+        layers: all of them, each once.
         line_length: columns of the table; None fits the contents.
     """
-    rows = [("Layer (type)", "Output Shape", "Param #")]
-    shape = input_shape
-    for layer in layers:
-        shape = layer.compute_output_shape(shape)
-        rows.append((f"{layer.name} ({type(layer).__name__})", str(tuple(shape)), f"{layer.count_params():,}"))
-    widths = [max(len(row[i]) for row in rows) + 3 for i in range(3)]
+    table = [list(row) for row in rows]
+    widths = [max(map(len, column)) + 3 for column in zip(*table)]
     if line_length is not None:
-        widths[0] = max(widths[0], line_length - widths[1] - widths[2])
+        widths[0] = max(widths[0], line_length - sum(widths[1:]))
     width = sum(widths)
-    lines = ["".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows]
+    lines = ["".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in table]
     trainable = sum(p.size for layer in layers for p in layer.trainable_weights)
     total = sum(layer.count_params() for layer in layers)
     return "\n".join(

@@ -25,6 +25,7 @@ from ops_calls import (
     geometry,
     lanes,
     loss_calls,
+    merge_calls,
     norm_calls,
     normal,
     optimizer_calls,
@@ -117,7 +118,7 @@ def small_calls(n: int) -> Iterator[tuple[str, Call]]:
     for make in (product_calls, image_calls, optimizer_calls):
         yield from make(rng, n).items()
     for rows, cols in ((1, n), (3, n), (n, 1)):
-        for make in (row_calls, loss_calls, data_calls):
+        for make in (row_calls, loss_calls, data_calls, merge_calls):
             for label, call in make(rng, rows, cols).items():
                 yield f"{label} {rows} x {cols}", call
         for label, call in norm_calls(rng, (rows, cols)).items():

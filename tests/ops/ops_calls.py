@@ -324,13 +324,41 @@ def data_calls(rng: Generator, rows: int = 211, cols: int = 279) -> dict[str, Ca
     }
 
 
+def merge_calls(rng: Generator, rows: int = 211, cols: int = 279) -> dict[str, Call]:
+    """Return what joins several arrays and takes them apart, also more of them than a kernel takes at once."""
+    a, b, c = (normal(rng, rows, cols) for _ in range(3))
+    many = [normal(rng, rows, cols) for _ in range(11)]
+    unit, r = ops.unit_norm_forward(a)
+    column, wide = normal(rng, rows, 1, 2), normal(rng, rows, cols, 2)
+    left, right = normal(rng, 4, rows, 17), normal(rng, 4, 17, cols)
+    return {
+        "add": Call("add", (a, b)),
+        "add weighted": Call("add", (a, b, c), {"weights": (0.25, -1.0, 3.0)}),
+        "add many": Call("add", tuple(many)),
+        "multiply": Call("multiply", (a, b, c)),
+        "multiply many": Call("multiply", tuple(many)),
+        "maximum": Call("maximum", (a, b)),
+        "minimum": Call("minimum", tuple(many)),
+        "extremum_backward": Call("extremum_backward", (c, np.maximum(a, b), a, b)),
+        "extremum_backward many": Call("extremum_backward", (c, np.min(many, 0), *many)),
+        "concatenate": Call("concatenate", (a, normal(rng, rows, 1), b)),
+        "concatenate many": Call("concatenate", tuple(many), {"axis": 0}),
+        "split": Call("split", (a, (1, cols - 1), 1)),
+        "broadcast": Call("broadcast", (column, (rows, cols, 2))),
+        "broadcast_backward": Call("broadcast_backward", (wide, (rows, 1, 2))),
+        "batch_gemm": Call("batch_gemm", (left, right)),
+        "unit_norm_forward": Call("unit_norm_forward", (a,)),
+        "unit_norm_backward": Call("unit_norm_backward", (b, unit, r)),
+    }
+
+
 def all_calls() -> dict[str, Call]:
     """Return label -> call; every op is there at least once, with the same numbers every time."""
     rng = np.random.default_rng(7)
     calls: dict[str, Call] = {}
     for make in (product_calls, convolution_calls, pool_calls, row_calls):
         calls |= make(rng)
-    for make in (norm_calls, loss_calls, optimizer_calls, data_calls):
+    for make in (norm_calls, loss_calls, optimizer_calls, data_calls, merge_calls):
         calls |= make(rng)
     return calls
 

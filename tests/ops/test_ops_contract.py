@@ -19,6 +19,7 @@ from ops_calls import (
     data_calls,
     double,
     loss_calls,
+    merge_calls,
     norm_calls,
     optimizer_calls,
     pool_calls,
@@ -67,6 +68,7 @@ def test_bits_of_random_shapes_do_not_depend_on_the_number_of_threads(isa: str, 
         **loss_calls(rng, size(300, 900), size(3, 60)),
         **optimizer_calls(rng, size(20_000, 40_000)),
         **data_calls(rng, size(100, 300), size(100, 300)),
+        **merge_calls(rng, size(100, 300), size(100, 300)),
     }
     for label, call in calls.items():
         config.set_num_threads(1)

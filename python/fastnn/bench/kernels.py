@@ -233,11 +233,30 @@ def _softmax_cross_entropy(rows: int, cols: int) -> KernelCase:
 
 
 def _elementwise() -> Iterator[KernelCase]:
+    for shape in ((128, 32, 32, 16), (128, 8, 8, 64)):  # of residual networks
+        yield _add(shape)
+    yield _concatenate(2048, (64, 192, 32))
     for activation in ("relu", "sigmoid", "tanh", "gelu", "silu"):
         for kind in ("forward", "backward"):
             yield _activation(activation, 256, 2048, kind)
     yield _softmax_cross_entropy(128, 10)
     yield _softmax_cross_entropy(1024, 1000)
+
+
+def _add(shape: tuple[int, ...]) -> KernelCase:
+    def make(dtype: Any) -> Made:
+        a, b = _normal(dtype, shape, shape)
+        return lambda kernels: kernels.add(a, b), lambda: a + b
+
+    return KernelCase(f"add {'x'.join(map(str, shape))}", 0, 12.0 * np.prod(shape), make, True)
+
+
+def _concatenate(rows: int, widths: tuple[int, ...]) -> KernelCase:
+    def make(dtype: Any) -> Made:
+        parts = _normal(dtype, *((rows, width) for width in widths))
+        return lambda kernels: kernels.concatenate(*parts), lambda: np.concatenate(parts, -1)
+
+    return KernelCase(f"concatenate {rows}x{'+'.join(map(str, widths))}", 0, 8.0 * rows * sum(widths), make)
 
 
 # --- optimizers, data ---

@@ -1,7 +1,7 @@
 """The plain NumPy programs that a course has you write: a class per layer, forward and backward, windows as columns.
 
 They are what fastnn is measured against, so they are not made slow: float32 throughout, no gradient of the network's input, no
-loop over samples. Images are (N, H, W, C), filters (R, S, C, K), windows move by one pixel in a convolution.
+loop over samples. Images are (N, H, W, C), filters (R, S, C, K).
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ class PlainLayer(Protocol):
     """A layer of the plain program; the first layer of a network is called with need_dx=False."""
 
     params: list[Float32]
-    grads: list[Float32]
+
+    @property
+    def grads(self) -> list[Float32]:
+        """The gradients of the last step, in the order of `params`."""
+        ...
 
     def forward(self, x: Float32) -> Float32:
         """Return the output for a batch."""
@@ -86,25 +90,29 @@ def col2im(columns: Float32, shape: tuple[int, ...], stride: int) -> Float32:
 
 
 class Convolution:
-    """y = the windows of x, as the rows of a matrix, times the filters, + b; `pad` zeros on every side."""
+    """y = the windows of x, as the rows of a matrix, times the filters, + b if there is one; `pad` zeros on every side."""
 
-    def __init__(self, w: Float32, b: Float32, pad: int) -> None:
-        self.params = [w, b]
-        self.grads = [np.zeros_like(w), np.zeros_like(b)]
+    def __init__(self, w: Float32, b: Float32 | None, pad: int, stride: int = 1) -> None:
+        self.params = [w] if b is None else [w, b]
+        self.grads = [np.zeros_like(p) for p in self.params]
         self.pad = pad
+        self.stride = stride
 
     def forward(self, x: Float32) -> Float32:
-        w, b = self.params
+        w = self.params[0]
         r, s, _, k = w.shape
         padded = np.pad(x, ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0)))
         self.shape = padded.shape
-        columns = im2col(padded, r, s, 1)
+        columns = im2col(padded, r, s, self.stride)
         self.windows = columns.shape
         self.columns = columns.reshape(-1, r * s * x.shape[3])
-        return (self.columns @ w.reshape(-1, k) + b).reshape(*columns.shape[:3], k)
+        y = self.columns @ w.reshape(-1, k)
+        if len(self.params) > 1:
+            y += self.params[1]
+        return y.reshape(*columns.shape[:3], k)
 
     def backward(self, dout: Float32, need_dx: bool) -> Float32 | None:
-        self.grads = list(self.filter_gradient(dout))
+        self.grads = list(self.filter_gradient(dout))[: len(self.params)]
         return self.input_gradient(dout) if need_dx else None
 
     def filter_gradient(self, dout: Float32) -> tuple[Float32, Float32]:
@@ -117,7 +125,7 @@ class Convolution:
         """Return the gradient of the input."""
         k = self.params[0].shape[3]
         dcolumns = dout.reshape(-1, k) @ self.params[0].reshape(-1, k).T
-        dx = col2im(dcolumns.reshape(self.windows), self.shape, 1)
+        dx = col2im(dcolumns.reshape(self.windows), self.shape, self.stride)
         return dx[:, self.pad : dx.shape[1] - self.pad, self.pad : dx.shape[2] - self.pad]
 
 
@@ -178,6 +186,79 @@ class Flatten:
         return dout.reshape(self.shape)
 
 
+class BatchNorm:
+    """y = gamma (x - mean) / sqrt(variance + epsilon) + beta, with the mean and variance of every channel over the batch."""
+
+    def __init__(self, gamma: Float32, beta: Float32, epsilon: float) -> None:
+        self.params = [gamma, beta]
+        self.grads = [np.zeros_like(gamma), np.zeros_like(beta)]
+        self.epsilon = np.float32(epsilon)
+
+    def forward(self, x: Float32) -> Float32:
+        rows = x.reshape(-1, x.shape[-1])
+        centered = rows - rows.mean(axis=0)
+        self.scale = 1 / np.sqrt((centered**2).mean(axis=0) + self.epsilon)
+        self.normal = centered * self.scale
+        gamma, beta = self.params
+        y: Float32 = (gamma * self.normal + beta).reshape(x.shape)
+        return y
+
+    def backward(self, dout: Float32, need_dx: bool) -> Float32 | None:
+        rows = dout.reshape(-1, dout.shape[-1])
+        dgamma, dbeta = (rows * self.normal).sum(axis=0), rows.sum(axis=0)
+        self.grads = [dgamma, dbeta]
+        n = np.float32(len(rows))
+        dx: Float32 = self.params[0] * self.scale * (rows - dbeta / n - self.normal * (dgamma / n))
+        return dx.reshape(dout.shape)
+
+
+class GlobalAverage:
+    """y = the mean of every channel over the image."""
+
+    def __init__(self) -> None:
+        self.params: list[Float32] = []
+        self.grads: list[Float32] = []
+
+    def forward(self, x: Float32) -> Float32:
+        self.shape = x.shape
+        y: Float32 = x.mean(axis=(1, 2))
+        return y
+
+    def backward(self, dout: Float32, need_dx: bool) -> Float32 | None:
+        _, h, w, _ = self.shape
+        return np.broadcast_to(dout[:, None, None] / np.float32(h * w), self.shape)
+
+
+class Residual:
+    """y = what one list of layers makes of x + what another one does; an empty list leaves x as it is."""
+
+    def __init__(self, main: list[PlainLayer], shortcut: list[PlainLayer]) -> None:
+        self.main, self.shortcut = main, shortcut
+        self.params = [w for layer in [*main, *shortcut] for w in layer.params]
+
+    @property
+    def grads(self) -> list[Float32]:
+        """The gradients of the last step, in the order of `params`."""
+        return [g for layer in [*self.main, *self.shortcut] for g in layer.grads]
+
+    def forward(self, x: Float32) -> Float32:
+        y, z = x, x
+        for layer in self.main:
+            y = layer.forward(y)
+        for layer in self.shortcut:
+            z = layer.forward(z)
+        return y + z
+
+    def backward(self, dout: Float32, need_dx: bool) -> Float32 | None:
+        dy: Any = dout
+        dz: Any = dout
+        for layer in reversed(self.main):
+            dy = layer.backward(dy, need_dx=True)
+        for layer in reversed(self.shortcut):
+            dz = layer.backward(dz, need_dx=True)
+        return dy + dz  # type: ignore[no-any-return]
+
+
 def softmax_cross_entropy(logits: Float32, labels: Labels) -> tuple[float, Float32]:
     """Return the mean of -log softmax(logits)[label], and its gradient."""
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -199,6 +280,24 @@ class Sgd:
         """Change the parameters in place."""
         for w, g in zip(params, grads):
             w -= self.lr * g
+
+
+class Momentum:
+    """w -= lr decay w; v = momentum v - lr g; w += v."""
+
+    def __init__(self, lr: float, momentum: float, decay: float) -> None:
+        self.lr, self.momentum, self.decay = lr, momentum, decay
+        self.v: list[Float32] = []
+
+    def update(self, params: list[Float32], grads: list[Float32]) -> None:
+        """Change the parameters in place."""
+        if not self.v:
+            self.v = [np.zeros_like(w) for w in params]
+        for w, g, v in zip(params, grads, self.v):
+            w -= self.lr * self.decay * w
+            v *= self.momentum
+            v -= self.lr * g
+            w += v
 
 
 class Adam:
@@ -240,7 +339,7 @@ class Network:
         [0.25, -0.25]
     """
 
-    def __init__(self, stack: list[PlainLayer], optimizer: Sgd | Adam) -> None:
+    def __init__(self, stack: list[PlainLayer], optimizer: Sgd | Momentum | Adam) -> None:
         self.stack = stack
         self.optimizer = optimizer
         self.params = [w for layer in stack for w in layer.params]

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import Sequential, config, losses
+from fastnn import Model, Sequential, config, losses, optimizers
 from fastnn.bench import plain_numpy
 from fastnn.bench.machine import using_backend
 from fastnn.bench.timing import Program
 from fastnn.checks import Float32
-from fastnn.layers import Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D
+from fastnn.graph import SymbolicTensor
+from fastnn.layers import (
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling2D,
+    Input,
+    Layer,
+    MaxPooling2D,
+    ReLU,
+    add,
+)
 
 # How far two right programs may be apart, as a share of the norm. They round differently, and so may, once in a million times, let
 # another one of two nearly equal values win a pooling window or pass a value near 0 through a ReLU: that changes a gradient by
@@ -30,21 +43,24 @@ class Workload:
 
     Args:
         name: network, batch size, optimizer.
-        build: returns the layers, with Dropout only where its argument is True.
+        build: returns the layers, or the model, with Dropout only where its argument is True.
         input_shape: of one sample.
         batch: samples per step.
-        optimizer: "sgd" or "adam".
+        optimizer: "sgd", "momentum" or "adam".
         steps: per epoch, which is what one call of `fit` does.
         quick: whether a quick run has it.
+        plain: returns the layers of the plain program, given the parameters one after the other; None makes them from the
+            layers of a Sequential.
     """
 
     name: str
-    build: Callable[[bool], list[Layer]]
+    build: Callable[[bool], list[Layer] | Model]
     input_shape: tuple[int, ...]
     batch: int
     optimizer: str
     steps: int
     quick: bool = False
+    plain: Callable[[Iterator[Float32]], list[plain_numpy.PlainLayer]] | None = None
 
 
 def mlp(*units: int) -> Callable[[bool], list[Layer]]:
@@ -94,7 +110,46 @@ def deepconv(dropout: bool) -> list[Layer]:
     return [*result, Dropout(0.5), Dense(10), Dropout(0.5)]
 
 
-VECTOR, IMAGE = (784,), (28, 28, 1)
+EPSILON = 1e-5
+BLOCKS = tuple(
+    (filters, 2 if first and filters > 16 else 1) for filters in (16, 32, 64) for first in (True, False, False)
+)
+
+
+def resnet20(dropout: bool) -> Model:
+    """The residual network of 20 layers for small images: three stages of three blocks; projections where the shape changes."""
+
+    def convolution(x: SymbolicTensor, filters: int, size: int, stride: int) -> SymbolicTensor:
+        pad = size // 2  # on both sides, also at stride 2
+        y = Conv2D(filters, size, strides=stride, padding=pad, use_bias=False)(x)
+        result: SymbolicTensor = BatchNormalization(momentum=0.9, epsilon=EPSILON)(y)
+        return result
+
+    image = Input(TINY_IMAGE)
+    x = ReLU()(convolution(image, 16, 3, 1))
+    for filters, stride in BLOCKS:
+        y = ReLU()(convolution(x, filters, 3, stride))
+        y = convolution(y, filters, 3, 1)
+        shortcut = x if stride == 1 else convolution(x, filters, 1, stride)
+        x = ReLU()(add([y, shortcut]))
+    return Model(image, Dense(10)(GlobalAveragePooling2D()(x)))
+
+
+def plain_resnet20(parameters: Iterator[Float32]) -> list[plain_numpy.PlainLayer]:
+    """The same as a plain program."""
+
+    def convolution(size: int, stride: int) -> list[plain_numpy.PlainLayer]:
+        filters = plain_numpy.Convolution(next(parameters), None, size // 2, stride)
+        return [filters, plain_numpy.BatchNorm(next(parameters), next(parameters), EPSILON)]
+
+    stack = [*convolution(3, 1), plain_numpy.Relu()]
+    for _, stride in BLOCKS:
+        main = [*convolution(3, stride), plain_numpy.Relu(), *convolution(3, 1)]
+        stack += [plain_numpy.Residual(main, [] if stride == 1 else convolution(1, stride)), plain_numpy.Relu()]
+    return [*stack, plain_numpy.GlobalAverage(), plain_numpy.Affine(next(parameters), next(parameters))]
+
+
+VECTOR, IMAGE, TINY_IMAGE = (784,), (28, 28, 1), (32, 32, 3)
 WORKLOADS = (
     Workload("mlp500_b1_sgd", mlp(500, 500), VECTOR, 1, "sgd", 200, quick=True),
     Workload("mlp500_b10_sgd", mlp(500, 500), VECTOR, 10, "sgd", 100),
@@ -105,6 +160,7 @@ WORKLOADS = (
     Workload("lenet_b64_adam", lenet, IMAGE, 64, "adam", 4, quick=True),
     Workload("kerascnn_b128_adam", kerascnn, IMAGE, 128, "adam", 2, quick=True),
     Workload("deepconv_b100_adam", deepconv, IMAGE, 100, "adam", 2),
+    Workload("resnet20_b128_sgd", resnet20, TINY_IMAGE, 128, "momentum", 1, plain=plain_resnet20),
 )
 
 
@@ -113,7 +169,7 @@ def get(name: str) -> Workload:
     return next(workload for workload in WORKLOADS if workload.name == name)
 
 
-def build_model(workload: Workload, dropout: bool = True) -> Sequential:
+def build_model(workload: Workload, dropout: bool = True) -> Model:
     """Return the compiled model, with the same weights and dropout masks at every call; sets fastnn's seed.
 
     Example:
@@ -122,9 +178,17 @@ def build_model(workload: Workload, dropout: bool = True) -> Sequential:
         61706
     """
     config.set_seed(SEED)
-    model = Sequential([Input(workload.input_shape), *workload.build(dropout)])
-    model.compile(workload.optimizer, losses.SparseCategoricalCrossentropy(from_logits=True))
+    built = workload.build(dropout)
+    model = built if isinstance(built, Model) else Sequential([Input(workload.input_shape), *built])
+    model.compile(_optimizer(workload.optimizer), losses.SparseCategoricalCrossentropy(from_logits=True))
     return model
+
+
+MOMENTUM = {"momentum": 0.9, "weight_decay": 1e-4}
+
+
+def _optimizer(name: str) -> str | optimizers.Optimizer:
+    return optimizers.SGD(0.1, **MOMENTUM) if name == "momentum" else name  # type: ignore[arg-type]
 
 
 def data(workload: Workload, samples: int) -> tuple[Float32, NDArray[np.int32]]:
@@ -133,14 +197,19 @@ def data(workload: Workload, samples: int) -> tuple[Float32, NDArray[np.int32]]:
     return rng.standard_normal((samples, *workload.input_shape), np.float32), rng.integers(0, 10, samples, np.int32)
 
 
-def plain_network(model: Sequential, optimizer: str) -> plain_numpy.Network:
+def plain_network(model: Model, workload: Workload) -> plain_numpy.Network:
     """Return the plain NumPy program of a workload's model, with copies of its weights."""
-    stack = [part for layer in model.layers for part in _plain_layers(layer)]
-    return plain_numpy.Network(stack, plain_optimizer(optimizer))
+    if workload.plain is not None:
+        stack = workload.plain(p.numpy() for p in model.trainable_weights)
+    else:
+        stack = [part for layer in model.leaf_layers for part in _plain_layers(layer)]
+    return plain_numpy.Network(stack, plain_optimizer(workload.optimizer))
 
 
-def plain_optimizer(name: str) -> plain_numpy.Sgd | plain_numpy.Adam:
+def plain_optimizer(name: str) -> plain_numpy.Sgd | plain_numpy.Momentum | plain_numpy.Adam:
     """Return the plain optimizer of that name, with the same constants as fastnn's."""
+    if name == "momentum":
+        return plain_numpy.Momentum(0.1, MOMENTUM["momentum"], MOMENTUM["weight_decay"])
     return plain_numpy.Sgd() if name == "sgd" else plain_numpy.Adam()
 
 
@@ -160,16 +229,15 @@ def _plain_layers(layer: Layer) -> list[plain_numpy.PlainLayer]:
     return [plain_numpy.Affine(w, b), *([plain_numpy.Relu()] if relu else [])]
 
 
-def step_flops(model: Sequential, batch: int) -> float:
-    """Return the flops of the products in one training step: forward, kernel's gradient and, after the first, input's gradient."""
-    total, first = 0.0, True
-    shape: Any = model.input_shape
-    for layer in model.layers:
-        shape = layer.compute_output_shape(shape)
-        if isinstance(layer, (Conv2D, Dense)):
-            places = np.prod(shape[1:-1])  # the empty product is 1
-            total += 2.0 * batch * places * layer.kernel.size * (2 if first else 3)
-            first = False
+def step_flops(model: Model, batch: int) -> float:
+    """Return the flops of the products in one training step: forward, kernel's gradient and, unless first, input's gradient."""
+    total, plan = 0.0, model.plan
+    shapes: list[Any] = plan.shapes([tensor.shape for tensor in model.inputs])
+    wanted = plan.wanted(False)
+    for call in plan.calls:
+        if isinstance(call.layer, (Conv2D, Dense)):
+            places = np.prod(shapes[call.output][1:-1])  # the empty product is 1
+            total += 2.0 * batch * places * call.layer.kernel.size * (3 if wanted[call.inputs[0]] else 2)
     return total
 
 
@@ -182,22 +250,23 @@ def verify(workload: Workload) -> None:
     x, y = data(workload, workload.batch)
     for dropout, name in ((True, "numpy"), (False, "plain")):
         model, other = build_model(workload, dropout), build_model(workload, dropout)
-        plain = plain_network(other, workload.optimizer)
-        start = model.get_weights()
+        plain = plain_network(other, workload)
+        learned = model.trainable_weights
+        start = [p.numpy() for p in learned]
         with using_backend("native"):
             loss = model.train_on_batch(x, y)
         if name == "plain":
             right, grads = plain.train_step(x, y), plain.grads
         else:
             with using_backend("numpy"):
-                right, grads = other.train_on_batch(x, y), [p.gradient for p in other.weights]
+                right, grads = other.train_on_batch(x, y), [p.gradient for p in other.trainable_weights]
         _compare(f"{workload.name}: loss of fastnn and {name}", "loss", loss, right)
-        own = [p.gradient for p in model.weights]
-        for p, g, expected in zip(model.weights, own, grads, strict=True):
+        own = [p.gradient for p in learned]
+        for p, g, expected in zip(learned, own, grads, strict=True):
             _compare(f"{workload.name}: gradient of {p.name} of fastnn and {name}", "gradient", g, expected)
         stepped = [w.copy() for w in start]
         plain_optimizer(workload.optimizer).update(stepped, own)
-        for p, before, after in zip(model.weights, start, stepped, strict=True):
+        for p, before, after in zip(learned, start, stepped, strict=True):
             _compare(f"{workload.name}: step of {p.name}", "step", p.value - before, after - before)
 
 
@@ -214,7 +283,7 @@ def programs(workload: Workload) -> dict[str, Program]:
     to nothing: a network that has learned its few samples by heart has gradients that vanish, and such numbers slow NumPy down.
     """
     x, y = data(workload, workload.batch * workload.steps)
-    plain = plain_network(build_model(workload), workload.optimizer)
+    plain = plain_network(build_model(workload), workload)
     plain.optimizer.lr = LEARNING_RATE
     rng = np.random.default_rng(SEED)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from fastnn import checks, initializers, ops
+from fastnn import checks, graph, initializers, ops
 from fastnn.checks import Float32
+from fastnn.graph import Node, SymbolicTensor
 from fastnn.names import Shape, shape_text, snake_case, unique_name
 from fastnn.parameter import Parameter
 
@@ -51,7 +53,8 @@ class Layer:
 
     A subclass writes `build` (make parameters with `add_weight`), `forward`, `backward` and `compute_output_shape`. If it works in
     Python or NumPy, the model runs step by step; if it calls only `fastnn.ops`, it may declare ``recordable = True`` in its own
-    body and the step is replayed without Python.
+    body and the step is replayed without Python. Called on a symbolic tensor (see `fastnn.Input`) it is built for its shape and
+    gives another one.
 
     Args:
         name: unique in its model; None makes one from the class.
@@ -75,7 +78,8 @@ class Layer:
     """
 
     recordable: ClassVar[bool] = False
-    takes_relu: ClassVar[bool] = False  # backward heeds `relu_input`
+    takes_relu: ClassVar[bool] = False  # whether backward heeds `relu_input`
+    takes_list: ClassVar[bool] = False  # whether x is a list of arrays, and so what backward returns
 
     def __init__(
         self,
@@ -105,6 +109,7 @@ class Layer:
         self.need_dx = True  # False for what no parameter lies before
         self.relu_input = False  # the input is a relu's output, whose derivative backward is to take as well
         self.skip_slope = False  # the activation's derivative is in dy already, taken by the layer above
+        self.nodes: list[weakref.ref[Node]] = []  # its calls on symbolic tensors
         self._saved: Any = None
 
     # --- to override ---
@@ -143,9 +148,38 @@ class Layer:
         """The layer in error messages: class and name."""
         return f"{type(self).__name__} '{self.name}'"
 
-    def __call__(self, x: Any, training: bool = False) -> Float32:
-        """Return forward(x, training), building the layer for x if that has not been done."""
+    def __call__(self, x: Any, training: bool = False) -> Any:
+        """Return forward(x, training), building the layer for x if that has not been done; a symbolic tensor for a symbolic one."""
+        if graph.is_symbolic(x):
+            return self.call_symbolic(x)
         return self.forward(self.check_input(x), training)
+
+    def call_symbolic(self, x: Any) -> SymbolicTensor:
+        """Build or check the layer for the shape of a symbolic tensor (or of a list) and return that of its output."""
+        several = isinstance(x, (list, tuple))
+        if several != self.takes_list:
+            rule, fix = (
+                ("a list of tensors", "") if self.takes_list else ("one tensor", "put Concatenate or Add before it")
+            )
+            checks.fail_type(self.who, rule, f"a list of {len(x)}" if several else repr(x), fix)
+        tensors = graph.tensors_of(self.who, "x", x if several else [x])
+        shape: Any = [t.shape for t in tensors] if several else tensors[0].shape
+        if self.built:
+            self.check_shape(shape)
+        else:
+            self.build_for(shape)
+        return Node(self, tensors, [self.compute_output_shape(shape)]).outputs[0]
+
+    @property
+    def input(self) -> Any:
+        """The symbolic tensor (or list) that the layer was first called on: where it stands in its model."""
+        tensors = graph.first_node(self.who, self.nodes).inputs
+        return list(tensors) if self.takes_list else tensors[0]
+
+    @property
+    def output(self) -> SymbolicTensor:
+        """What that call gave: `fastnn.Model(model.inputs, layer.output)` computes it."""
+        return graph.first_node(self.who, self.nodes).outputs[0]
 
     def build_for(self, input_shape: Shape) -> None:
         """Check the shape, then build, once."""
@@ -211,6 +245,20 @@ class Layer:
     def forget(self) -> None:
         """Let go of what forward kept."""
         self._saved = None
+
+    def keep(self) -> dict[str, Any]:
+        """Return what the last forward left in this object, for `recalled`: what a model keeps per call of a shared layer."""
+        return dict(vars(self))
+
+    @contextmanager
+    def recalled(self, kept: dict[str, Any]) -> Iterator[None]:
+        """Be as after the forward that `kept` is from."""
+        now = dict(vars(self))
+        vars(self).update(kept)
+        try:
+            yield
+        finally:
+            vars(self).update(now)
 
     def step_key(self) -> tuple[Any, ...]:
         """Return what a recorded step has captured of this layer's settings: if it changes, the step is recorded anew."""

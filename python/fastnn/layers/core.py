@@ -1,4 +1,4 @@
-"""Input, Dense, Flatten and Reshape."""
+"""Input, InputLayer, Dense, Flatten and Reshape."""
 
 from __future__ import annotations
 
@@ -9,26 +9,63 @@ import numpy as np
 
 from fastnn import activations, checks, initializers, ops
 from fastnn.checks import Float32
+from fastnn.graph import Node, SymbolicTensor
 from fastnn.layers.base import Layer, initializer_of, sample_shape
-from fastnn.names import Shape, shape_text, unique_name
+from fastnn.names import Shape, shape_text
 from fastnn.parameter import Parameter
 
 
-class InputSpec:
-    """The shape of one input of a model, as `Input` returns it."""
+class InputLayer(Layer):
+    """Where samples enter a model; `Input` makes one and returns its output.
 
-    def __init__(self, shape: Shape, name: str) -> None:
-        self.shape = shape
-        self.name = name
+    Args:
+        shape: of one sample, without the batch size; None where it is free.
+        batch_size: None or a size, for the record only: every batch size works.
 
-    def __repr__(self) -> str:
-        return f"<Input '{self.name}' {shape_text(self.shape)}>"
+    Shape:
+        x: (N, *shape), unchanged.
+
+    Raises:
+        ValueError: for samples of another shape.
+
+    Example:
+        >>> fastnn.layers.InputLayer((28, 28), name="image").output
+        <SymbolicTensor 'image' (N, 28, 28)>
+    """
+
+    recordable: ClassVar[bool] = True
+
+    def __init__(self, shape: Sequence[int | None], batch_size: int | None = None, **base: Any) -> None:
+        super().__init__(**base)
+        self.sample_shape = sample_shape("Input", "shape", shape)
+        self.batch_size = None if batch_size is None else checks.integer("Input", "batch_size", batch_size, 1)
+
+    def expected_shape(self) -> Shape | None:
+        return self.sample_shape
+
+    def shape_advice(self, shape: Sequence[int | None]) -> str:
+        return "the model was made for that shape"
+
+    @property
+    def output(self) -> SymbolicTensor:
+        """The symbolic tensor that stands for the samples."""
+        alive = [node for ref in self.nodes if (node := ref()) is not None]
+        return (alive[0] if alive else Node(self, [], [self.sample_shape])).outputs[0]
+
+    def forward(self, x: Any, training: bool = False) -> Float32:
+        return self.check_input(x)
+
+    def backward(self, dy: Float32) -> Float32:
+        return dy
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "shape": list(self.sample_shape[1:]), "batch_size": self.batch_size}
 
 
 def Input(
-    shape: Sequence[int], batch_size: int | None = None, dtype: str | None = None, name: str | None = None
-) -> InputSpec:
-    """Declare the shape of a model's input.
+    shape: Sequence[int | None], batch_size: int | None = None, dtype: str | None = None, name: str | None = None
+) -> SymbolicTensor:
+    """Declare an input of a model: the symbolic tensor to call layers on, or the first entry of a Sequential.
 
     Args:
         shape: of one sample, without the batch size; None where it is free.
@@ -39,12 +76,13 @@ def Input(
     Example:
         >>> fastnn.Sequential([fastnn.Input(shape=(3,)), fastnn.layers.Dense(2)]).count_params()
         8
+        >>> x = fastnn.Input(shape=(3,))
+        >>> fastnn.Model(x, fastnn.layers.Dense(2)(x)).count_params()
+        8
     """
     if dtype not in (None, "float32"):
         checks.fail("Input", "dtype None or 'float32'", repr(dtype), "inputs of other real dtypes are converted")
-    if batch_size is not None:
-        checks.integer("Input", "batch_size", batch_size, 1)
-    return InputSpec(sample_shape("Input", "shape", shape), name or unique_name("input_layer"))
+    return InputLayer(shape, batch_size, name=name).output
 
 
 class ActivatedLayer(Layer):

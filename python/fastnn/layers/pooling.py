@@ -88,17 +88,20 @@ class MaxPooling2D(Pooling2D):
     """
 
     recordable: ClassVar[bool] = True
+    takes_relu: ClassVar[bool] = True
 
     def forward(self, x: Any, training: bool = False) -> Float32:
         x = geometry.to_last(self.check_input(x), self.data_format)
         y, index = ops.max_pool2d_forward(x, **self.options(x.shape))
         if training:
-            self._saved = index, x.shape
+            self._saved = index, x.shape, y
         return geometry.from_last(y, self.data_format)
 
     def backward(self, dy: Float32) -> Float32:
-        index, shape = self.saved()
-        dx = ops.max_pool2d_backward(geometry.to_last(dy, self.data_format), index, shape, **self.options(shape))
+        index, shape, y = self.saved()
+        relu_y = y if self.relu_input else None  # where the largest value of a window is 0, so is the relu's derivative
+        dy = geometry.to_last(dy, self.data_format)
+        dx = ops.max_pool2d_backward(dy, index, shape, **self.options(shape), relu_y=relu_y)
         return geometry.from_last(dx, self.data_format)
 
 

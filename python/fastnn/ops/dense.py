@@ -87,5 +87,5 @@ def dense_backward(
     dx = empty(x.shape)
     _core.gemm(dy, kernel, dx, False, True, None, "linear", 0.0)
     if relu_input:
-        _core.activation_backward(dx, None, x, dx, "relu", 0.0)
+        _core.activation_backward(dx, None, x, dx, "relu", 0.0, None)
     return dx

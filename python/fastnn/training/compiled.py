@@ -8,22 +8,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import checks, config, losses, metrics, ops, optimizers
+from fastnn import checks, config, ops, optimizers
 from fastnn.checks import Float32
 from fastnn.layers.base import Layer
 from fastnn.layers.core import ActivatedLayer
+from fastnn.metrics import Metric
 from fastnn.names import Shape
 from fastnn.parameter import ParameterStore
+from fastnn.plan import Plan
 from fastnn.recordable import is_recordable
+from fastnn.structure import Structure
 from fastnn.training import data
 from fastnn.training.callback_list import CallbackList
 from fastnn.training.history import History
+from fastnn.training.score import Logs, Score, scores_of
 from fastnn.training.step import Step, Steps
-
-Logs = dict[str, float]
 
 IGNORED_ARGUMENTS = (
     "jit_compile",
@@ -36,22 +37,21 @@ class Compiled:
     """A model's way to be trained: what `compile` chose, and one step of each kind. A model adds layers, forward and backward."""
 
     name: str
-    layers: list[Layer]
     built: bool
+    input_structure: Structure
+    output_structure: Structure
 
     def __init__(self) -> None:
         self.optimizer: optimizers.Optimizer | None = None
-        self.loss: losses.Loss | None = None
+        self.loss: Any = None
         self.run_eagerly = False
         self.stop_training = False
         self.history: History | None = None
-        self.metrics: list[metrics.Metric] = []
-        self._wanted_metrics: list[str | metrics.Metric] = []
-        self._loss_tracker = metrics.Mean("loss")
+        self._scores: list[Score] = []  # one per output
         self._feed = data.Feed()
         self._steps = Steps()
         self._lock = threading.RLock()
-        self._output_rows: dict[tuple[int, ...], tuple[int, ...]] = {}  # by shape of an input row, once seen
+        self._output_rows: dict[Any, list[tuple[int, ...]]] = {}  # by shapes of the inputs' rows, once seen
         self._depth = 0  # calls of fit, evaluate, predict within each other, through callbacks
         self._trained_by: int | None = None  # thread that runs fit
         self._told_eager = False
@@ -60,13 +60,26 @@ class Compiled:
 
     # --- what the model gives ---
 
-    def forward(self, x: Any, training: bool = False) -> Float32:
-        """Return the model's output for a batch."""
-        raise TypeError(checks.message(self.name, "a model class with a forward method", type(self).__name__))
+    def _missing(self, what: str) -> TypeError:
+        return TypeError(checks.message(self.name, f"a model class with {what}", type(self).__name__))
 
-    def backward(self, dy: Float32, input_gradient: bool = True) -> Float32 | None:
-        """Write all gradients, given that of the output."""
-        raise TypeError(checks.message(self.name, "a model class with a backward method", type(self).__name__))
+    @property
+    def leaf_layers(self) -> list[Layer]:
+        """All layers that compute, each once."""
+        raise self._missing("leaf_layers")
+
+    @property
+    def plan(self) -> Plan:
+        """The calls of the layers."""
+        raise self._missing("a plan")
+
+    def forward_parts(self, x: Sequence[Any], training: bool = False) -> list[Float32]:
+        """Return the model's outputs for a batch of each input."""
+        raise self._missing("forward_parts")
+
+    def backward_parts(self, dy: Sequence[Float32]) -> None:
+        """Write the gradients of all parameters, given those of the outputs."""
+        raise self._missing("backward_parts")
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Make the parameters."""
@@ -74,26 +87,26 @@ class Compiled:
     @property
     def store(self) -> ParameterStore:
         """The flat values and gradients of all parameters that have a gradient."""
-        raise TypeError(checks.message(self.name, "a model class with a store", type(self).__name__))
+        raise self._missing("a store")
 
     @property
-    def output_shape(self) -> Shape:
-        """Shape of the output, None for the batch size."""
-        raise TypeError(checks.message(self.name, "a model class with an output_shape", type(self).__name__))
+    def output_shapes(self) -> list[Shape]:
+        """Shape of every output, None for the batch size."""
+        raise self._missing("output_shapes")
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Shape:
-        """Return the output's shape for an input's."""
-        raise TypeError(checks.message(self.name, "a model class with compute_output_shape", type(self).__name__))
+    def compute_output_shapes(self, shapes: Sequence[Sequence[int | None]]) -> list[Shape]:
+        """Return the outputs' shapes for the inputs'."""
+        raise self._missing("compute_output_shapes")
 
-    def check_shape(self, input_shape: Sequence[int | None]) -> None:
-        """Raise unless every layer takes what the one before makes of an input of this shape."""
+    def check_shapes(self, shapes: Sequence[Sequence[int | None]]) -> None:
+        """Raise unless every layer takes what the ones before make of inputs of these shapes."""
 
     def refresh(self) -> None:
         """Bring the flat store up to date before use."""
 
     def forget(self) -> None:
         """Let every layer go of what forward kept."""
-        for layer in self.layers:
+        for layer in self.leaf_layers:
             layer.forget()
 
     # --- compile ---
@@ -101,8 +114,9 @@ class Compiled:
     def compile(
         self,
         optimizer: str | optimizers.Optimizer = "rmsprop",
-        loss: str | losses.Loss | None = None,
-        metrics: Sequence[Any] | None = None,
+        loss: Any = None,
+        metrics: Any = None,
+        loss_weights: Any = None,
         run_eagerly: bool = False,
         **other: Any,
     ) -> None:
@@ -110,8 +124,10 @@ class Compiled:
 
         Args:
             optimizer: name or Optimizer.
-            loss: name or Loss.
-            metrics: names or Metrics; "accuracy" becomes the one that fits the loss.
+            loss: name or Loss; for several outputs one for all, or a list or a dict by the outputs' names.
+            metrics: names or Metrics; "accuracy" becomes the one that fits the loss. For several outputs a list of an entry per
+                output (a metric, a list of them or None), or a dict by the outputs' names.
+            loss_weights: what the losses of several outputs are multiplied with before they are added up; a list or a dict.
             run_eagerly: call every layer from Python in every step instead of replaying a recording; for debugging.
             **other: jit_compile, steps_per_execution and auto_scale_loss are accepted and have no meaning here.
 
@@ -121,57 +137,57 @@ class Compiled:
         checks.unknown_arguments(
             "compile",
             set(other) - set(IGNORED_ARGUMENTS),
-            ("optimizer", "loss", "metrics", "run_eagerly", *IGNORED_ARGUMENTS),
+            ("optimizer", "loss", "metrics", "loss_weights", "run_eagerly", *IGNORED_ARGUMENTS),
         )
-        if isinstance(metrics, str) or not isinstance(metrics, (Sequence, type(None))):
-            checks.fail_type("compile", "metrics as a list", checks.describe(metrics), "write metrics=['accuracy']")
+        scores = scores_of(self.output_structure, loss, metrics, loss_weights)
+        for score in scores:
+            score.find_metrics(None)
         self.optimizer = optimizers.get(optimizer)
-        self.loss = None if loss is None else losses.get(loss)
-        if self.loss is not None and self.loss.reduction == "none":
-            checks.fail(
-                "compile", "a loss that is one number", "reduction='none'", "use 'sum_over_batch_size' or 'sum'"
-            )
-        self._wanted_metrics = list(metrics or [])
-        self.metrics = []
         self.run_eagerly = checks.boolean("compile", "run_eagerly", run_eagerly)
+        self._scores = scores
+        self.loss = self.output_structure.whole([score.loss for score in scores]) if scores else None
         self._steps.clear()
-        self._find_metrics(check_only=not self.built)
         if self.built:
+            self._find_metrics()
             self.optimizer.build(self.store)
 
-    def _find_metrics(self, check_only: bool = False) -> None:
-        labels = isinstance(self.loss, losses.SparseCategoricalCrossentropy)
-        columns = None if check_only else self.output_shape[-1]
-        found = [metrics.get(m, labels=labels, columns=columns) for m in self._wanted_metrics]
-        if not check_only:
-            self.metrics = found
+    def _find_metrics(self) -> None:
+        for score, shape in zip(self._scores, self.output_shapes):
+            score.find_metrics(shape)
 
-    def _ready(self, who: str, x: NDArray[Any]) -> None:
+    def _ready(self, who: str, x: Sequence[NDArray[Any]]) -> None:
         """Check that there is something to train, and build it for x if that has not been done."""
-        if self.optimizer is None or self.loss is None:
+        if self.optimizer is None or not self._scores:
             checks.fail(
                 who, "a compiled model with a loss", "none", "call model.compile(optimizer='sgd', loss='mse') first"
             )
         self._built_for(x)
-        if self.metrics == [] and self._wanted_metrics:
+        if any(score.metrics == [] and score.wanted for score in self._scores):
             self._find_metrics()
         self.optimizer.build(self.store)
 
-    def _built_for(self, x: NDArray[Any]) -> None:
+    def _built_for(self, x: Sequence[NDArray[Any]]) -> None:
         if not self.built:
-            self.build((None, *x.shape[1:]))
-        self.check_shape(x.shape)
+            self.build((None, *x[0].shape[1:]))
+        self.check_shapes([part.shape for part in x])
         self.refresh()
 
     @property
-    def wanted_metrics(self) -> list[str | metrics.Metric]:
-        """The metrics as `compile` was given them."""
-        return self._wanted_metrics
+    def metrics(self) -> list[Metric]:
+        """The metrics, once the model is built."""
+        return [metric for score in self._scores for metric in score.metrics]
+
+    @property
+    def scores(self) -> list[Score]:
+        """What every output is scored by; none before `compile` was given a loss."""
+        return self._scores
 
     @property
     def metrics_names(self) -> list[str]:
-        """The keys of logs: "loss" and the metrics."""
-        return ["loss", *(m.name for m in self.metrics)]
+        """The keys of logs: "loss", for several outputs that of each, the metrics."""
+        single = len(self._scores) == 1
+        names = ["loss", *([] if single else [score.tracker.name for score in self._scores])]
+        return names + [score.prefix + metric.name for score in self._scores for metric in score.metrics]
 
     @contextmanager
     def exclusively(self, who: str) -> Iterator[None]:
@@ -187,7 +203,7 @@ class Compiled:
                 )
             )
         with self._lock, self._feed.borrowed():
-            nested = [(m.state, m.state.copy()) for m in (self._loss_tracker, *self.metrics)] if self._depth else []
+            nested = [(m.state, m.state.copy()) for m in self._running()] if self._depth else []
             self._depth += 1
             try:
                 yield
@@ -197,68 +213,64 @@ class Compiled:
                 for state, before in nested:
                     state[...] = before
 
+    def _running(self) -> list[Metric]:
+        return [metric for score in self._scores for metric in score.running]
+
     def reset_metrics(self) -> None:
-        """Forget what loss and metrics have seen."""
-        for metric in (self._loss_tracker, *self.metrics):
+        """Forget what losses and metrics have seen."""
+        for metric in self._running():
             metric.reset_state()
 
     def _logs(self, prefix: str = "") -> Logs:
-        return {prefix + m.name: m.result() for m in (self._loss_tracker, *self.metrics)}
+        """Return the loss; for several outputs that of each; the metrics."""
+        losses = [score.tracker.result() for score in self._scores]
+        values = [sum(score.weight * loss for score, loss in zip(self._scores, losses))]
+        if len(losses) > 1:
+            values += losses
+        values += [metric.result() for score in self._scores for metric in score.metrics]
+        return {prefix + name: value for name, value in zip(self.metrics_names, values)}
 
     # --- steps ---
 
-    def _fusing_layer(self) -> ActivatedLayer | None:
-        """Return the last layer if the loss takes over its activation: softmax or sigmoid, for a stable gradient."""
-        last = self.layers[-1]
-        loss = self.loss
-        if (
-            loss is None
-            or loss.fuses is None
-            or getattr(loss, "from_logits", False)
-            or not isinstance(last, ActivatedLayer)
-        ):
-            return None
-        return last if last.activation.kind == loss.fuses else None
+    def _fusing_layers(self) -> list[ActivatedLayer | None]:
+        """Return for every output the last layer if the loss takes its softmax or sigmoid over, for a stable gradient."""
+        result: list[ActivatedLayer | None] = []
+        for i, score in enumerate(self._scores):
+            fuses = None if getattr(score.loss, "from_logits", False) else score.loss.fuses
+            last = None if fuses is None else self.plan.last_layer(i)
+            fits = isinstance(last, ActivatedLayer) and last.activation.kind == fuses
+            result.append(last if fits else None)  # type: ignore[arg-type]
+        return result
 
-    def _score(self, rows: int, training: bool) -> Float32 | None:
-        """Run the next batch forward, add it to loss and metrics, return the gradient of the output (training only)."""
-        assert self.loss is not None  # _ready has seen to it
-        x, y, weights = (self._feed.batch(name, rows) for name in ("x", "y", "weights"))
-        fusing = self._fusing_layer()
-        out = self.forward(x, training)
-        flat = out.reshape(-1, out.shape[-1])
-        y = y.reshape(-1) if y.dtype == np.int32 else y.reshape(flat.shape)
-        weights = None if weights is None else weights.reshape(-1)
-        scale = self.loss.scale(len(flat))
-        if fusing is not None:
-            y_pred, row_losses, dy = self.loss.evaluate_fused(y, flat, weights, scale, training)
-        else:
-            y_pred = flat
-            row_losses, dy = self.loss.evaluate(y, flat, weights, scale, training)
-        # With reduction="sum" a batch's loss is the sum of its samples', and an epoch's the mean of that over its samples.
-        self._loss_tracker.update_state(row_losses, scale=len(flat) * scale)
-        for metric in self.metrics:
-            metric.update_state(y, y_pred)
-        return None if dy is None else dy.reshape(out.shape)
-
-    def _scored(self, rows: int, training: bool) -> Float32 | None:
-        """Do `_score` with the last activation left to the loss where it takes it over; in training go on backward."""
-        fusing = self._fusing_layer()
-        if fusing is not None:
-            fusing.skip_activation = True
+    def _scored(self, rows: int, training: bool) -> None:
+        """Run the next batch forward, add it to losses and metrics; in training go on backward."""
+        fusing = self._fusing_layers()
+        for layer in fusing:
+            if layer is not None:
+                layer.skip_activation = True
         try:
-            dy = self._score(rows, training)
-            if dy is not None:
-                self.backward(dy, input_gradient=False)
+            outputs = self.forward_parts(self._batches("x", len(self.input_structure), rows), training)
+            gradients: list[Float32] = []
+            for i, score in enumerate(self._scores):
+                y, weights = self._feed.batch("y", i, rows), self._feed.batch("weights", i, rows)
+                dy = score.add(y, weights, outputs[i], fusing[i] is not None, training)
+                if dy is not None:
+                    gradients.append(dy)
+            del outputs, y, weights, dy  # while a step is recorded, later calls get their memory
+            if training:
+                self.backward_parts(gradients)
         finally:
-            if fusing is not None:
-                fusing.skip_activation = False
-        return dy
+            for layer in fusing:
+                if layer is not None:
+                    layer.skip_activation = False
+
+    def _batches(self, kind: str, count: int, rows: int) -> list[Any]:
+        return [self._feed.batch(kind, i, rows) for i in range(count)]
 
     def _compute(self, mode: str, rows: int) -> None:
         """Do the part of a step that can be taken back."""
         if mode == "predict":
-            self._feed.store(self.forward(self._feed.batch("x", rows)))
+            self._feed.store(self.forward_parts(self._batches("x", len(self.input_structure), rows)))
         else:
             self._scored(rows, mode == "train")
 
@@ -266,19 +278,19 @@ class Compiled:
         """Do the rest of a step: update the parameters, go on to the next batch."""
         if mode == "train":
             assert self.optimizer is not None  # _ready has seen to it
-            active = {id(p) for layer in self.layers for p in layer.trainable_weights}
+            active = {id(p) for layer in self.leaf_layers for p in layer.trainable_weights}
             self.optimizer.step(lambda p: id(p) in active)
             self.forget()
         ops.advance(self._feed.position, rows)
 
     def _step(self, mode: str, rows: int) -> Step:
         """Return the step for batches of this many rows, recorded under all that it captures."""
-        parts: list[Any] = list(self.layers)
-        if mode != "predict":
-            parts += [self.loss, *self.metrics]
+        parts: list[Any] = list(self.leaf_layers)
         if mode == "train":
             parts.append(self.optimizer)
-        record = config.backend() == "native" and not self.run_eagerly and not self._python_parts(parts)
+        scores = [] if mode == "predict" else self._scores
+        scoring = [part for score in scores for part in (score.loss, *score.metrics)]
+        record = config.backend() == "native" and not self.run_eagerly and not self._python_parts([*parts, *scoring])
         key = (
             mode,
             rows,
@@ -286,24 +298,25 @@ class Compiled:
             id(self.store),
             config.fingerprint(),
             record,
-            *(p.step_key() for p in parts),
+            *(p.step_key() for p in [*parts, *scores]),
         )
         return self._steps.get(key, lambda: self._new_step(mode, rows, record))
 
     def _python_parts(self, parts: Sequence[Any]) -> list[str]:
         """Return the classes among the model, its parts and their activations that compute in Python."""
-        activations = [layer.activation for layer in self.layers if isinstance(layer, ActivatedLayer)]
+        activations = [layer.activation for layer in self.leaf_layers if isinstance(layer, ActivatedLayer)]
         return [type(p).__name__ for p in (self, *parts, *activations) if not is_recordable(p)]
 
     def _new_step(self, mode: str, rows: int, record: bool) -> Step:
-        guarded: list[NDArray[Any]] = [self._loss_tracker.state, *(m.state for m in self.metrics)]
-        for layer in self.layers:
+        guarded: list[NDArray[Any]] = [metric.state for metric in self._running()]
+        for layer in self.leaf_layers:
             guarded += [*layer.counters.values(), *(p.value for p in layer.parameters if not p.learns)]
         return Step(lambda: self._compute(mode, rows), lambda: self._commit(mode, rows), guarded, record)
 
     def _tell_if_eager(self, verbose: int | str) -> None:
         """Say once that a part written in Python makes every step go through Python."""
-        slow = self._python_parts([*self.layers, self.loss, *self.metrics, self.optimizer])
+        losses = [score.loss for score in self._scores]
+        slow = self._python_parts([*self.leaf_layers, *losses, *self.metrics, self.optimizer])
         if slow and verbose and not self._told_eager and not self.run_eagerly:
             self._told_eager = True
             warnings.warn(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,16 +13,26 @@ from fastnn import checks, config, ops
 from fastnn.checks import Float32
 
 
-def inputs(who: str, x: Any) -> NDArray[Any]:
+def inputs(who: str, x: Any, argument: str = "x") -> NDArray[Any]:
     """Return samples as a contiguous uint8 or float32 array (N, ...); other real dtypes become float32."""
-    source = checks.array(who, "x", x)
+    source = checks.array(who, argument, x)
     if source.ndim < 2:
         checks.fail(
-            who, "x of shape (samples, ...)", f"shape {source.shape}", "give one feature an axis: x.reshape(-1, 1)"
+            who,
+            f"{argument} of shape (samples, ...)",
+            f"shape {source.shape}",
+            "give one feature an axis: x.reshape(-1, 1)",
         )
     if source.dtype.kind in "b" or source.dtype == np.uint8:
         return np.require(source, np.uint8, ["C", "A"])
-    return checks.float32(who, "x", source)
+    return checks.float32(who, argument, source)
+
+
+def unwrapped(x: Any, fits: Callable[[NDArray[Any]], bool]) -> Any:
+    """Return the array of a list of one array, if it fits; anything else as it is: a list may be the samples."""
+    if isinstance(x, (list, tuple)) and len(x) == 1 and isinstance(x[0], np.ndarray) and fits(x[0]):
+        return x[0]
+    return x
 
 
 def same_length(who: str, n: int, **others: Any) -> None:
@@ -68,45 +78,62 @@ def _class_weights(who: str, y: NDArray[Any], class_weight: Mapping[int, float])
     return np.array([table.get(int(k), 1.0) for k in numbers], np.float32)
 
 
-def split(
-    who: str, share: float, x: NDArray[Any], y: Any, weights: Any
-) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]:
+Parts = list[Any]  # one array per input or output; of weights, None where there are none
+Samples = tuple[Parts, Parts, Parts]  # x, y, weights
+
+
+def split(who: str, share: float, x: Parts, y: Parts, weights: Parts) -> tuple[Samples, Samples]:
     """Cut the last `share` of the samples off for validation, as Keras does: before any shuffling."""
-    n = len(x)
+    n = len(x[0])
     at = int(n * (1.0 - share))
     if at == 0 or at == n:
         checks.fail(who, "validation_split that leaves samples on both sides", f"{share} of {n} samples")
 
-    def part(where: slice) -> tuple[Any, Any, Any]:
-        return x[where], y[where], None if weights is None else weights[where]
+    def part(where: slice) -> Samples:
+        x_part, y_part, w_part = ([None if a is None else a[where] for a in arrays] for arrays in (x, y, weights))
+        return x_part, y_part, w_part
 
     return part(slice(0, at)), part(slice(at, None))
 
 
 class Feed:
-    """Where a step finds its batch: the addresses of the arrays, and the place of the batch, in cells that a tape reads."""
+    """Where a step finds its batch: the addresses of the arrays, and the place of the batch, in cells that a tape reads.
+
+    Arrays go by kind ("x", "y", "weights") and number: that of the input or output they are for.
+    """
 
     def __init__(self) -> None:
         self.position = np.zeros(1, np.int64)
         self._order_cell = np.zeros(1, np.uint64)
-        self._cells = {name: np.zeros(1, np.uint64) for name in ("x", "y", "weights")}
-        self._arrays: dict[str, NDArray[Any] | None] = {}
+        self._cells: dict[tuple[str, int], NDArray[np.uint64]] = {}
+        self._arrays: dict[tuple[str, int], NDArray[Any] | None] = {}
         self._order: NDArray[np.int64] | None = None
-        self._result: Float32 | None = None
-        self._result_cell = np.zeros(1, np.uint64)
+        self._results: list[Float32] = []
 
     def load(
-        self,
-        x: NDArray[Any],
-        y: NDArray[Any] | None = None,
-        weights: Float32 | None = None,
-        order: NDArray[np.int64] | None = None,
+        self, x: Parts, y: Parts | None = None, weights: Parts | None = None, order: NDArray[np.int64] | None = None
     ) -> None:
         """Point to these arrays (contiguous, of equal length), and to the order to take their rows in; start at 0."""
-        self._arrays = {"x": x, "y": y, "weights": weights}
-        for name, array in self._arrays.items():
-            self._cells[name][0] = 0 if array is None else array.ctypes.data
+        self._arrays = {("x", i): array for i, array in enumerate(x)}
+        self._arrays |= {("y", i): array for i, array in enumerate(y or [])}
+        self._arrays |= {("weights", i): array for i, array in enumerate(weights or [])}
+        self._point()
         self.reorder(order)
+
+    def _cell(self, kind: str, i: int) -> NDArray[np.uint64]:
+        """Return the cell with the address of an array; it is the same one for good, as tapes read it."""
+        if (kind, i) not in self._cells:
+            self._cells[kind, i] = np.zeros(1, np.uint64)
+            self._point()
+        return self._cells[kind, i]
+
+    def _point(self) -> None:
+        """Write the addresses of all arrays into the cells that were asked for, 0 where there is none."""
+        for (kind, i), cell in self._cells.items():
+            array = self._arrays.get((kind, i))
+            if kind == "result" and i < len(self._results):
+                array = self._results[i]
+            cell[0] = 0 if array is None else array.ctypes.data
 
     def reorder(self, order: NDArray[np.int64] | None) -> None:
         """Take rows in this order (None: as they lie) from the start."""
@@ -117,50 +144,50 @@ class Feed:
     @contextmanager
     def borrowed(self) -> Iterator[None]:
         """Put everything back afterwards: a callback may use the model in the middle of an epoch."""
-        arrays, order, result, place = self._arrays, self._order, self._result, int(self.position[0])
+        arrays, order, results, place = self._arrays, self._order, self._results, int(self.position[0])
         try:
             yield
         finally:
-            self._arrays, self._result = arrays, result
-            for name, array in arrays.items():
-                self._cells[name][0] = 0 if array is None else array.ctypes.data
-            self._result_cell[0] = 0 if result is None else result.ctypes.data
+            self._arrays, self._results = arrays, results
+            self._point()
             self.reorder(order)
             self.position[0] = place
 
     def _samples(self) -> int:
-        x = self._arrays["x"]
+        x = self._arrays["x", 0]
         return 0 if x is None else len(x)
 
-    def collect(self, output_shape: Sequence[int | None]) -> None:
-        """Make room for one output per loaded sample."""
-        self._result = np.empty((self._samples(), *(s or 0 for s in output_shape[1:])), np.float32)
-        self._result_cell[0] = self._result.ctypes.data
+    def collect(self, output_rows: Sequence[Sequence[int | None]]) -> None:
+        """Make room for one row of each of these shapes per loaded sample."""
+        self._results = [np.empty((self._samples(), *(s or 0 for s in row)), np.float32) for row in output_rows]
+        self._point()
 
-    def store(self, outputs: Float32) -> None:
-        """Put the outputs of the batch at its place."""
-        assert self._result is not None
-        if self._result.shape[1:] != outputs.shape[1:]:  # a layer of the user's without compute_output_shape
-            self.collect((None, *outputs.shape[1:]))
-        if config.backend() == "numpy":
-            ops.store_rows(outputs, self._result, self.position)
-        else:
-            ops.store_cells(outputs, self._result_cell, self.position)
+    def store(self, outputs: Sequence[Float32]) -> None:
+        """Put the outputs of the batch at their places."""
+        rows = [out.shape[1:] for out in outputs]
+        if [r.shape[1:] for r in self._results] != rows:  # a layer of the user's without compute_output_shape
+            self.collect(rows)
+        for i, out in enumerate(outputs):
+            if config.backend() == "numpy":
+                ops.store_rows(out, self._results[i], self.position)
+            else:
+                ops.store_cells(out, self._cell("result", i), self.position)
 
-    def collected(self) -> Float32:
+    def collected(self) -> list[Float32]:
         """Return the outputs of all samples."""
-        assert self._result is not None
-        return self._result
+        return self._results
 
-    def batch(self, name: str, rows: int) -> Any:
+    def batch(self, kind: str, i: int, rows: int) -> Any:
         """Return the next `rows` rows of an array, None if it was not loaded; does not move on."""
-        array = self._arrays.get(name)
+        array = self._arrays.get((kind, i))
         if array is None:
             return None
         if config.backend() == "numpy":
             return ops.gather_rows(array, self._order, self.position, rows)
-        return ops.gather_cells(self._cells[name], self._order_cell, self.position, rows, array.shape[1:], array.dtype)
+        return ops.gather_cells(
+            self._cell(kind, i), self._order_cell, self.position, rows, array.shape[1:], array.dtype
+        )
 
     def key(self) -> tuple[Any, ...]:
         """Return what a recorded step has captured of the arrays: dtypes and shapes of a row."""
-        return tuple(None if a is None else (a.dtype.name, a.shape[1:]) for a in self._arrays.values())
+        return tuple((*name, None if a is None else (a.dtype.name, a.shape[1:])) for name, a in self._arrays.items())

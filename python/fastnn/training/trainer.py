@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import checks
-from fastnn.checks import Float32
 from fastnn.training import data
 from fastnn.training.callback import Callback
 from fastnn.training.callback_list import CallbackList
-from fastnn.training.compiled import Compiled, Logs
+from fastnn.training.compiled import Compiled
 from fastnn.training.history import History
 from fastnn.training.progress import ProgressBar
+from fastnn.training.score import Logs
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,8 +70,10 @@ class Trainer(Compiled):
         as after that step, and `history.interrupted` is True.
 
         Args:
-            x: samples (N, ...), a real dtype; uint8 and float32 are taken as they are, others become float32.
-            y: targets as the loss wants them: class numbers (N,), one-hot rows (N, classes), values (N, D).
+            x: samples (N, ...), a real dtype; uint8 and float32 are taken as they are, others become float32. For several inputs
+                a list, or a dict by the inputs' names.
+            y: targets as the loss wants them: class numbers (N,), one-hot rows (N, classes), values (N, D). For several outputs
+                a list, or a dict by the outputs' names.
             batch_size: samples per step, >= 1; None is 32. The last batch of an epoch may be smaller.
             epochs: number of the last epoch, counted from 1.
             verbose: 0 silent, 1 or "auto" a progress bar, 2 one line per epoch.
@@ -80,7 +82,7 @@ class Trainer(Compiled):
             validation_data: (x, y) or (x, y, sample_weight) to validate on after every epoch.
             shuffle: whether the order changes in every epoch.
             class_weight: dict of class number to weight in the loss.
-            sample_weight: weight of every sample in the loss, shape (N,).
+            sample_weight: weight of every sample in the loss, shape (N,); for several outputs also a list or a dict.
             initial_epoch: number of epochs done before.
             validation_batch_size: None is batch_size.
             validation_freq: validate every so many epochs.
@@ -110,7 +112,7 @@ class Trainer(Compiled):
             (samples, truth, weights), validation = data.split("fit", share, samples, truth, weights)
         self._tell_if_eager(verbose)
 
-        steps = -(-len(samples) // batch_size)
+        steps = -(-len(samples[0]) // batch_size)
         every_callback = CallbackList(
             callbacks, add_history=True, model=self, verbose=verbose, epochs=epochs, steps=steps
         )
@@ -147,36 +149,68 @@ class Trainer(Compiled):
         callbacks.on_train_end()
         return history
 
+    def _samples(self, who: str, x: Any) -> list[NDArray[Any]]:
+        """Return what is given for the inputs, in order, after checking each array."""
+        if len(self.input_structure) == 1:
+            if self.built:
+                x = data.unwrapped(x, lambda array: array.ndim == self.input_ranks()[0])
+            return [data.inputs(who, part) for part in self.input_structure.parts(who, "x", x)]
+        parts = self.input_structure.parts(who, "x", x)
+        names = [f"x['{name}']" for name in self.input_structure.names]
+        samples = [data.inputs(who, part, name) for part, name in zip(parts, names)]
+        for name, part in zip(names[1:], samples[1:]):
+            data.same_length(who, len(samples[0]), **{name: part})
+        return samples
+
+    def input_ranks(self) -> list[int]:
+        """Return the number of axes of every input."""
+        raise self._missing("input_ranks")
+
     def _training_arrays(self, x: Any, y: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, Any, Any]:
         """Return x, y and weights as the feed takes them, after all checks."""
-        samples = data.inputs("fit", x)
-        data.some_samples("fit", samples)
+        samples = self._samples("fit", x)
+        data.some_samples("fit", samples[0])
         self._ready("fit", samples)
-        truth, weights = self._truth("fit", samples, y, sample_weight, class_weight)
-        return samples, truth, weights
+        return samples, *self._truth("fit", samples, y, sample_weight, class_weight)
 
     def _truth(
-        self, who: str, x: NDArray[Any], y: Any, sample_weight: Any, class_weight: Any = None
+        self, who: str, x: list[NDArray[Any]], y: Any, sample_weight: Any, class_weight: Any = None
     ) -> tuple[Any, Any]:
+        """Return truth and weights for every output."""
         if y is None:
             checks.fail(who, "targets y", "None")
-        assert self.loss is not None
-        truth = self.loss.prepare(y, self.output_shape)
-        data.same_length(who, len(x), y=truth)
-        weights = data.sample_weights(who, len(x), truth, sample_weight, class_weight)
-        if weights is not None and len(self.output_shape) > 2:
-            rows = int(np.prod([s or 1 for s in self.output_shape[1:-1]]))
-            weights = np.repeat(weights[:, None], rows, 1)
-        return truth, weights
+        n = len(x[0])
+        if len(self._scores) > 1 and class_weight is not None:
+            checks.fail(who, "class_weight for one output only", f"{len(self._scores)} outputs", "give sample_weight")
+        if len(self._scores) == 1:
+            y = data.unwrapped(y, lambda array: array.ndim > 0 and len(array) == n != 1)
+        truths = self.output_structure.parts(who, "y", y)
+        single = sample_weight is None or len(self._scores) == 1 or isinstance(sample_weight, np.ndarray)
+        given = (
+            [sample_weight] * len(truths)
+            if single
+            else self.output_structure.parts(who, "sample_weight", sample_weight)
+        )
+        result, weights = [], []
+        for score, shape, part, weight in zip(self._scores, self.output_shapes, truths, given):
+            truth = score.loss.prepare(part, shape)
+            data.same_length(who, n, y=truth)
+            weight = data.sample_weights(who, n, truth, weight, class_weight)
+            if weight is not None and len(shape) > 2:
+                rows = int(np.prod([s or 1 for s in shape[1:-1]]))
+                weight = np.repeat(weight[:, None], rows, 1)
+            result.append(truth)
+            weights.append(weight)
+        return result, weights
 
     def _validation_arrays(self, validation_data: Any) -> tuple[Any, Any, Any] | None:
         if validation_data is None:
             return None
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
             checks.fail("fit", "validation_data=(x, y) or (x, y, sample_weight)", checks.describe(validation_data))
-        x = data.inputs("fit: validation_data", validation_data[0])
-        data.some_samples("fit: validation_data", x)
-        self.check_shape(x.shape)
+        x = self._samples("fit: validation_data", validation_data[0])
+        data.some_samples("fit: validation_data", x[0])
+        self.check_shapes([part.shape for part in x])
         weight = validation_data[2] if len(validation_data) == 3 else None
         return x, *self._truth("fit: validation_data", x, validation_data[1], weight)
 
@@ -192,13 +226,13 @@ class Trainer(Compiled):
         """Train on every sample once."""
         self.refresh()
         self.reset_metrics()
-        self._feed.load(x, y, weights, self._order(len(x)) if shuffle else None)
+        self._feed.load(x, y, weights, self._order(len(x[0])) if shuffle else None)
 
         def after(done: int, logs: Logs) -> None:
             callbacks.on_steps_end(done - 1, logs)
             bar.update(done, logs)
 
-        self._run("train", len(x), batch_size, callbacks, after)
+        self._run("train", len(x[0]), batch_size, callbacks, after)
         return self._logs()
 
     def _validate(self, arrays: tuple[Any, Any, Any], batch_size: int, callbacks: CallbackList) -> Logs:
@@ -214,7 +248,7 @@ class Trainer(Compiled):
         self.refresh()
         self.reset_metrics()
         self._feed.load(*arrays)
-        self._run("test", len(arrays[0]), batch_size, callbacks, _nothing if bar is None else bar.update)
+        self._run("test", len(arrays[0][0]), batch_size, callbacks, _nothing if bar is None else bar.update)
         return self._logs()
 
     # --- evaluate, predict, single batches ---
@@ -243,13 +277,13 @@ class Trainer(Compiled):
             the loss, or [loss, metrics...] if there are metrics.
         """
         batch_size = 32 if batch_size is None else checks.integer("evaluate", "batch_size", batch_size, 1)
-        samples = data.inputs("evaluate", x)
-        data.some_samples("evaluate", samples)
+        samples = self._samples("evaluate", x)
+        data.some_samples("evaluate", samples[0])
         self._ready("evaluate", samples)
         arrays = samples, *self._truth("evaluate", samples, y, sample_weight)
-        bar = ProgressBar(-(-len(samples) // batch_size), batch_size, None, None, verbose)
+        bar = ProgressBar(-(-len(samples[0]) // batch_size), batch_size, None, None, verbose)
         every_callback = CallbackList(
-            callbacks, model=self, verbose=verbose, epochs=1, steps=-(-len(samples) // batch_size)
+            callbacks, model=self, verbose=verbose, epochs=1, steps=-(-len(samples[0]) // batch_size)
         )
         every_callback.on_test_begin()
         try:
@@ -272,36 +306,42 @@ class Trainer(Compiled):
         batch_size: int | None = None,
         verbose: int | str = "auto",
         callbacks: Iterable[Callback] | Callback | None = None,
-    ) -> Float32:
+    ) -> Any:
         """Return the model's outputs for samples; every row depends on its own sample only, whatever the batch size.
 
+        For several outputs they are a list or a dict, as the model was made.
+
         Args:
-            x: samples (N, ...); N may be 0.
+            x: samples (N, ...), or a list or dict for several inputs; N may be 0.
             batch_size: samples per step; None is 32.
             verbose: 0 silent, 1 or "auto" a progress bar, 2 one line.
             callbacks: `fastnn.callbacks` objects.
         """
         batch_size = 32 if batch_size is None else checks.integer("predict", "batch_size", batch_size, 1)
-        samples = data.inputs("predict", x)
+        samples = self._samples("predict", x)
         self._built_for(samples)
-        if len(samples) == 0:
-            return self.forward(samples)
-        bar = ProgressBar(-(-len(samples) // batch_size), batch_size, None, None, verbose)
+        n = len(samples[0])
+        if n == 0:
+            return self.output_structure.whole(self.forward_parts(samples))
+        bar = ProgressBar(-(-len(samples[0]) // batch_size), batch_size, None, None, verbose)
         every_callback = CallbackList(
-            callbacks, model=self, verbose=verbose, epochs=1, steps=-(-len(samples) // batch_size)
+            callbacks, model=self, verbose=verbose, epochs=1, steps=-(-len(samples[0]) // batch_size)
         )
         every_callback.on_predict_begin()
         try:
             self._feed.load(samples)
-            row = samples.shape[1:]
-            self._feed.collect((None, *self._output_rows.get(row, self.compute_output_shape(samples.shape)[1:])))
-            self._run("predict", len(samples), batch_size, every_callback, bar.update)
-            result = self._feed.collected()
-            self._output_rows[row] = result.shape[1:]
+            key = tuple(part.shape[1:] for part in samples)
+            expected: Any = self._output_rows.get(key)
+            if expected is None:
+                expected = [shape[1:] for shape in self.compute_output_shapes([part.shape for part in samples])]
+            self._feed.collect(expected)
+            self._run("predict", n, batch_size, every_callback, bar.update)
+            results = self._feed.collected()
+            self._output_rows[key] = [result.shape[1:] for result in results]
         finally:
             bar.close()
         every_callback.on_predict_end()
-        return result
+        return self.output_structure.whole(results)
 
     @exclusive
     def train_on_batch(
@@ -323,13 +363,13 @@ class Trainer(Compiled):
         return self._on_batch("test", arrays, return_dict)
 
     @exclusive
-    def predict_on_batch(self, x: Any) -> Float32:
+    def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for these samples."""
-        samples = data.inputs("predict", x)
-        return self.predict(samples, batch_size=max(len(samples), 1), verbose=0)
+        samples = self._samples("predict", x)
+        return self.predict(self.input_structure.whole(samples), batch_size=max(len(samples[0]), 1), verbose=0)
 
     def _on_batch(self, mode: str, arrays: tuple[Any, Any, Any], return_dict: bool) -> Any:
-        rows = len(arrays[0])
+        rows = len(arrays[0][0])
         self.reset_metrics()
         self._feed.load(*arrays)
         self._step(mode, rows).run(1)

@@ -1,0 +1,152 @@
+"""Symbolic tensors: what calling a layer on `Input` gives, and the graph of calls that a `Model` is made of.
+
+A tensor knows the node that made it, a node its layer and the tensors it was called on. Layers know their nodes only weakly: the
+graph lives as long as somebody holds one of its tensors or a model made of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from fastnn import checks
+from fastnn.names import Shape, shape_text
+
+
+class Callee(Protocol):
+    """What can be called on symbolic tensors: a layer or a model."""
+
+    name: str
+    nodes: list[weakref.ref[Node]]
+
+
+_serials = itertools.count()
+
+
+class Node:
+    """One call of a layer or model on symbolic tensors.
+
+    Args:
+        layer: that was called.
+        inputs: what it was called on; none for an input layer.
+        shapes: of its outputs, None for the batch size.
+    """
+
+    def __init__(self, layer: Callee, inputs: Sequence[SymbolicTensor], shapes: Iterable[Shape]) -> None:
+        self.layer = layer
+        self.inputs = tuple(inputs)
+        self.shapes = tuple(tuple(shape) for shape in shapes)
+        self.serial = next(_serials)  # a node is made after those it depends on
+        layer.nodes[:] = [*(ref for ref in layer.nodes if ref() is not None), weakref.ref(self)]
+
+    @property
+    def outputs(self) -> list[SymbolicTensor]:
+        """The tensors this call gave."""
+        return [SymbolicTensor(self, i) for i in range(len(self.shapes))]
+
+
+class SymbolicTensor:
+    """The output of a layer for inputs that are not there yet: a shape, and how it is computed.
+
+    `Input` makes the first ones, calling layers on them the others; `fastnn.Model(inputs, outputs)` turns them into a model.
+
+    Args:
+        node: the call that gives it.
+        index: which of the call's outputs it is.
+    """
+
+    def __init__(self, node: Node, index: int) -> None:
+        self.node = node
+        self.index = index
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of a batch: the first entry, the batch size, is None."""
+        return self.node.shapes[self.index]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, that of the samples included."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> str:
+        """Always "float32"."""
+        return "float32"
+
+    @property
+    def name(self) -> str:
+        """The name of the layer that makes it, with a number behind if it made others before."""
+        return f"{self.node.layer.name}_{self.index}" if self.index else self.node.layer.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SymbolicTensor) and self.node is other.node and self.index == other.index
+
+    def __hash__(self) -> int:
+        return hash((id(self.node), self.index))
+
+    def __repr__(self) -> str:
+        return f"<SymbolicTensor '{self.name}' {shape_text(self.shape)}>"
+
+
+FEW = 64  # a list that holds tensors is no longer than that; a list of samples may be
+
+
+def is_symbolic(x: Any) -> bool:
+    """Return whether x is a symbolic tensor, or a list or dict with one in it."""
+    if isinstance(x, dict):
+        x = list(x.values())
+    if isinstance(x, (list, tuple)):
+        return any(isinstance(t, SymbolicTensor) for t in x[:FEW])
+    return isinstance(x, SymbolicTensor)
+
+
+def tensors_of(who: str, argument: str, values: Iterable[Any]) -> list[SymbolicTensor]:
+    """Return the values, after checking that they are symbolic tensors."""
+    result = list(values)
+    for value in result:
+        if not isinstance(value, SymbolicTensor):
+            checks.fail_type(
+                who,
+                f"{argument} to be symbolic tensors",
+                checks.describe(value),
+                "they come from fastnn.Input(shape=...) and from calling layers on them",
+            )
+    return result
+
+
+def first_node(who: str, nodes: Sequence[weakref.ref[Node]]) -> Node:
+    """Return the first call there was, of those whose outputs are still in use."""
+    for ref in nodes:
+        node = ref()
+        if node is not None:
+            return node
+    checks.fail(
+        who,
+        "a layer that was called on a symbolic tensor",
+        "no such call",
+        "call it on fastnn.Input(...) or build its model",
+    )
+
+
+def nodes_between(who: str, inputs: Sequence[SymbolicTensor], outputs: Sequence[SymbolicTensor]) -> list[Node]:
+    """Return the calls that lead from the inputs to the outputs, each after those it depends on."""
+    known, found = set(inputs), {}
+    waiting = list(outputs)
+    while waiting:
+        tensor = waiting.pop()
+        if tensor in known or tensor.node.serial in found:
+            continue
+        node = tensor.node
+        if not node.inputs:
+            checks.fail(
+                who,
+                "inputs from which the outputs can be computed",
+                f"outputs that also need '{tensor.name}'",
+                "put it among the inputs",
+            )
+        found[node.serial] = node
+        waiting += node.inputs
+    return [found[serial] for serial in sorted(found)]

@@ -1,0 +1,332 @@
+"""What every model has, whatever it is made of: parameters, weights, files, the training methods."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from fastnn import checks, graph, ops, saving
+from fastnn.checks import Float32
+from fastnn.graph import Node, SymbolicTensor
+from fastnn.layers.base import Layer, assign_all
+from fastnn.layers.core import InputLayer
+from fastnn.names import Shape
+from fastnn.parameter import Parameter, ParameterStore
+from fastnn.plan import Plan
+from fastnn.structure import Structure
+from fastnn.summary import summary_text
+from fastnn.training.trainer import Trainer
+
+
+class BaseModel(Trainer):
+    """A model over a plan: `Sequential` and `Model` say how the plan comes about."""
+
+    recordable: ClassVar[bool] = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        if not isinstance(name, str) or not name or "/" in name:
+            checks.fail(type(self).__name__, "name to be a non-empty string without '/'", repr(name))
+        self.name = name
+        self.layers: list[Layer | BaseModel] = []
+        self.built = False
+        self.nodes: list[weakref.ref[Node]] = []  # the model's calls on symbolic tensors
+        self._plan: Plan | None = None
+        self._inputs: list[SymbolicTensor] = []
+        self._outputs: list[SymbolicTensor] = []
+        self._calls: list[Node] = []
+        self._leaves: list[Layer] = []
+        self.input_structure = Structure("one", ("x",))
+        self.output_structure = Structure("one", ("y",))
+        self._store = ParameterStore([])
+        self._state = ParameterStore([])
+
+    @property
+    def who(self) -> str:
+        """The model in error messages: class and name."""
+        return f"{type(self).__name__} '{self.name}'"
+
+    # --- structure ---
+
+    @property
+    def plan(self) -> Plan:
+        """The calls of the layers, those of models inside included."""
+        self._require_built()
+        assert self._plan is not None
+        return self._plan
+
+    @property
+    def leaf_layers(self) -> list[Layer]:
+        """All layers that compute, those of models inside included, each once."""
+        return self._leaves if self.built else self._find_leaves()
+
+    def _find_leaves(self) -> list[Layer]:
+        found: dict[int, Layer] = {}
+        for layer in self.layers:
+            for leaf in layer.leaf_layers if isinstance(layer, BaseModel) else [layer]:
+                if not isinstance(leaf, InputLayer):
+                    found[id(leaf)] = leaf
+        return list(found.values())
+
+    def _set_graph(self, inputs: Sequence[SymbolicTensor], nodes: Sequence[Node]) -> None:
+        """Make the plan from what the calls start from, the calls and the outputs."""
+        self._plan = Plan.of(inputs, self._outputs, nodes)
+        self._leaves = self._find_leaves()
+        self.built = True
+        self._check_names()
+        self._gather_parameters()
+
+    def _check_names(self) -> None:
+        """Raise if two layers have one name: weights are kept by it."""
+        for group in (self.layers, self.leaf_layers):
+            names: dict[str, object] = {}
+            for layer in group:
+                if names.setdefault(layer.name, layer) is not layer:
+                    checks.fail(self.who, "layers of different names", f"two named '{layer.name}'", "give name=")
+
+    def _gather_parameters(self) -> None:
+        every = [p for layer in self.leaf_layers for p in layer.parameters]
+        self._store = ParameterStore([p for p in every if p.learns])
+        self._state = ParameterStore([p for p in every if not p.learns])
+        self._steps.clear()
+        if self.optimizer is not None:
+            self.optimizer.build(self._store)
+
+    def refresh(self) -> None:
+        if not (self._store.owns_all() and self._state.owns_all()):
+            self._gather_parameters()
+
+    def _require_built(self) -> None:
+        if not self.built:
+            checks.fail(
+                self.who,
+                "a built model",
+                "one without an input shape",
+                "call build((None, ...)), put Input(shape) first, or fit it",
+            )
+
+    @property
+    def store(self) -> ParameterStore:
+        """The flat values and gradients of all parameters that have a gradient."""
+        self._require_built()
+        return self._store
+
+    @property
+    def inputs(self) -> list[SymbolicTensor]:
+        """The symbolic tensors that stand for the inputs."""
+        self._require_built()
+        return list(self._inputs)
+
+    @property
+    def outputs(self) -> list[SymbolicTensor]:
+        """The symbolic tensors that stand for the outputs: `Model(model.inputs, ...)` goes on from them."""
+        self._require_built()
+        return list(self._outputs)
+
+    @property
+    def input(self) -> Any:
+        """The input, or the list or dict of inputs, as symbolic tensors."""
+        return self.input_structure.whole(self.inputs)
+
+    @property
+    def output(self) -> Any:
+        """The output, or the list or dict of outputs, as symbolic tensors."""
+        return self.output_structure.whole(self.outputs)
+
+    @property
+    def output_shapes(self) -> list[Shape]:
+        """Shape of every output, None for the batch size."""
+        return [tensor.shape for tensor in self.outputs]
+
+    @property
+    def output_shape(self) -> Any:
+        """Shape of the output (or list or dict of them), None for the batch size."""
+        return self.output_structure.whole(self.output_shapes)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
+        """Return a layer by name or by index."""
+        if (name is None) == (index is None):
+            checks.fail(self.who, "either name or index", f"name={name!r}, index={index!r}")
+        if index is not None:
+            checks.integer("get_layer", "index", index, -len(self.layers), len(self.layers) - 1)
+            return self.layers[index]
+        names = [layer.name for layer in self.layers]
+        return self.layers[names.index(checks.one_of("get_layer", "name", name, names))]
+
+    # --- forward, backward ---
+
+    def __call__(self, x: Any, training: bool = False) -> Any:
+        """Return forward(x, training); symbolic tensors for symbolic ones: a model can be a layer of another one."""
+        return self._call_symbolic(x) if graph.is_symbolic(x) else self.forward(x, training)
+
+    def _call_symbolic(self, x: Any) -> Any:
+        if type(self).forward is not BaseModel.forward or type(self).backward is not BaseModel.backward:
+            checks.fail_type(self.who, "a model that computes what its layers do", "its own forward or backward")
+        tensors = graph.tensors_of(self.who, "x", self.input_structure.parts(self.who, "x", x))
+        return self.output_structure.whole(self.call_parts(tensors).outputs)
+
+    def call_parts(self, tensors: Sequence[SymbolicTensor]) -> Node:
+        """Return the call of the model on its inputs, in order."""
+        if len(tensors) != len(self.input_structure):
+            checks.fail(self.who, f"{len(self.input_structure)} inputs", len(tensors))
+        self._build_for_call(tensors)
+        return Node(self, tensors, self.plan.output_shapes([t.shape for t in tensors], check=True))
+
+    def _build_for_call(self, tensors: Sequence[SymbolicTensor]) -> None:
+        """Make the parameters, if that waits for a shape."""
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        """Return the output (or list or dict) for a batch; with training=True remember what `backward` needs."""
+        arrays = [ops.as_float32(self.who, "input", part) for part in self.input_structure.parts(self.who, "x", x)]
+        if not self.built:
+            self.build((None, *arrays[0].shape[1:]))
+        if not ops.recording():
+            self.refresh()
+        return self.output_structure.whole(self.plan.forward(arrays, training))
+
+    def backward(self, dy: Any, input_gradient: bool = True) -> Any:
+        """Write the gradients of all parameters, given that of the output; return that of the input.
+
+        Args:
+            dy: gradient of the loss with respect to the output of the last forward(x, training=True); a list or dict for several.
+            input_gradient: False skips the input's gradient (None is returned): it costs as much as a layer.
+        """
+        gradients = self.plan.backward(self.output_structure.parts(self.who, "dy", dy), input_gradient)
+        return self.input_structure.whole(gradients) if input_gradient else None
+
+    def forward_parts(self, x: Sequence[Any], training: bool = False) -> list[Float32]:
+        return self.output_structure.parts(self.who, "output", self.forward(self.input_structure.whole(x), training))
+
+    def backward_parts(self, dy: Sequence[Float32]) -> None:
+        self.backward(self.output_structure.whole(dy), input_gradient=False)
+
+    def forget(self) -> None:
+        super().forget()
+        if self._plan is not None:
+            self._plan.forget()
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the output (or list or dict) for that of the input."""
+        shapes = self.input_structure.parts(self.who, "input_shape", input_shape)
+        return self.output_structure.whole(self.compute_output_shapes(shapes))
+
+    def compute_output_shapes(self, shapes: Sequence[Sequence[int | None]]) -> list[Shape]:
+        return self.plan.output_shapes([(None, *shape[1:]) for shape in shapes])
+
+    def check_shapes(self, shapes: Sequence[Sequence[int | None]]) -> None:
+        given = [(None, *shape[1:]) for shape in shapes]
+        if given != [tensor.shape for tensor in self._inputs]:
+            self.plan.output_shapes(given, check=True)
+
+    def input_ranks(self) -> list[int]:
+        return [tensor.ndim for tensor in self._inputs]
+
+    # --- weights ---
+
+    def _every(self, attribute: str) -> list[Parameter]:
+        self._require_built()
+        return [p for layer in self.leaf_layers for p in getattr(layer, attribute)]
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """All parameters, layer by layer."""
+        return self._every("weights")
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters, layer by layer."""
+        return self._every("weights")
+
+    @property
+    def trainable_weights(self) -> list[Parameter]:
+        """The parameters that training changes by gradients."""
+        return self._every("trainable_weights")
+
+    @property
+    def non_trainable_weights(self) -> list[Parameter]:
+        """Moving statistics and the parameters of frozen layers."""
+        return self._every("non_trainable_weights")
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any layer is trainable; setting it sets all layers."""
+        return any(layer.trainable for layer in self.leaf_layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self.leaf_layers:
+            layer.trainable = checks.boolean(self.who, "trainable", value)
+
+    def get_weights(self) -> list[Float32]:
+        """Return copies of all parameters, layer by layer."""
+        return [p.numpy() for p in self.parameters]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all parameters from arrays in the order of `get_weights`; nothing changes if one does not fit."""
+        assign_all(self.who, self.parameters, weights)
+
+    def count_params(self) -> int:
+        """Return the number of parameter values."""
+        return sum(p.size for p in self.parameters)
+
+    # --- output ---
+
+    def summary(self, line_length: int | None = None, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Print layers, output shapes and parameter counts, and, unless one layer follows the other, what each is connected to.
+
+        Args:
+            line_length: columns of the table; None fits the contents.
+            print_fn: called with the text instead of print.
+        """
+        self._require_built()
+        if line_length is not None:
+            checks.integer("summary", "line_length", line_length, 1)
+        (print_fn or print)(summary_text(self.name, self.summary_rows(), self.leaf_layers, line_length))
+
+    def summary_rows(self) -> Iterable[Sequence[str]]:
+        """Return the cells of the summary's table, its head first."""
+        raise TypeError(checks.message(self.who, "a model class with summary_rows", type(self).__name__))
+
+    def save(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+        """Write architecture, weights, optimizer and training state to one file, atomically.
+
+        Args:
+            filepath: by custom ending in .fastnn; a safetensors file that carries no code.
+            overwrite: False raises if the file is there.
+        """
+        saving.save_model(self, filepath, overwrite)
+
+    def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+        """Write all parameters by name to one safetensors file, atomically."""
+        saving.save_weights(self, filepath, overwrite)
+
+    def load_weights(self, filepath: str | os.PathLike[str]) -> None:
+        """Set all parameters from a file of `save_weights` or `save`, by name; nothing changes if one does not fit."""
+        saving.load_weights(self, filepath)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the model's architecture as plain data."""
+        raise TypeError(checks.message(self.who, "a model class with get_config", type(self).__name__))
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, type[Layer]] | None = None
+    ) -> BaseModel:
+        """Return a new model from what `get_config` returned.
+
+        Args:
+            config: the plain data.
+            custom_objects: your own layer classes by name.
+
+        Raises:
+            ValueError: for data that describe no such model.
+        """
+        with saving.described("from_config"):
+            return cls.read(config, saving.Reader(custom_objects))
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any], reader: saving.Reader) -> BaseModel:
+        """Return a new model whose layers the reader reads."""
+        raise TypeError(checks.message(cls.__name__, "a model class with a read method", cls.__name__))

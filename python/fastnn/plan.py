@@ -1,0 +1,226 @@
+"""The calls of a model's layers in order, run forward and backward.
+
+Models inside of the model are laid open: a plan has layers only. A layer that is called several times keeps what forward leaves
+for backward per call, and its gradients add up; so do those of a tensor that several calls read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastnn import ops
+from fastnn.checks import Float32
+from fastnn.graph import Node, SymbolicTensor
+from fastnn.layers.base import Layer
+from fastnn.layers.core import ActivatedLayer
+from fastnn.names import Shape
+from fastnn.recordable import is_recordable
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a layer: the numbers of the values that it reads (`last`: nothing does later) and of the one it makes."""
+
+    layer: Layer
+    inputs: tuple[int, ...]
+    output: int
+    last: tuple[int, ...] = ()
+
+    def given(self, values: Sequence[Any]) -> Any:
+        """Return what the layer takes: one value, or a list."""
+        return [values[i] for i in self.inputs] if self.layer.takes_list else values[self.inputs[0]]
+
+
+class Plan:
+    """The calls between the inputs and the outputs of a model.
+
+    Args:
+        inputs: the numbers of the values that are given.
+        outputs: of those that are wanted.
+        calls: in an order in which they can be made.
+        size: how many values there are.
+    """
+
+    def __init__(self, inputs: Sequence[int], outputs: Sequence[int], calls: Sequence[Call], size: int) -> None:
+        self.inputs, self.outputs, self.size = tuple(inputs), tuple(outputs), size
+        last_reader = {value: i for i, call in enumerate(calls) for value in call.inputs}
+        self.calls = [
+            Call(c.layer, c.inputs, c.output, tuple({v for v in c.inputs if last_reader[v] == i} - set(outputs)))
+            for i, c in enumerate(calls)
+        ]
+        maker = {call.output: i for i, call in enumerate(calls)}
+        reads = Counter(value for call in calls for value in call.inputs)
+        # By call of one input: the call that makes it, if nobody else reads it.
+        self._below = {
+            i: maker[call.inputs[0]]
+            for i, call in enumerate(calls)
+            if len(call.inputs) == 1 and call.inputs[0] in maker and reads[call.inputs[0]] == 1
+            if call.inputs[0] not in outputs
+        }
+        layers = [id(call.layer) for call in calls]
+        self._shared = {layer for layer, count in Counter(layers).items() if count > 1}
+        self._kept: dict[int, dict[str, Any]] = {}  # what shared layers left for backward, by call
+
+    @classmethod
+    def of(cls, inputs: Sequence[SymbolicTensor], outputs: Sequence[SymbolicTensor], nodes: Sequence[Node]) -> Plan:
+        """Return the plan of a graph: of its inputs, its outputs and the calls between them."""
+        values = {tensor: i for i, tensor in enumerate(inputs)}
+        calls: list[Call] = []
+        size = len(inputs)
+        for node in nodes:
+            given = [values[tensor] for tensor in node.inputs]
+            if isinstance(node.layer, Layer):
+                made = [size]
+                calls.append(Call(node.layer, tuple(given), size))
+                size += 1
+            else:
+                inner: Plan = node.layer.plan  # type: ignore[attr-defined]
+                made, size = inner._laid_open(calls, given, size)
+            values |= {tensor: made[tensor.index] for tensor in node.outputs}
+        return cls([values[t] for t in inputs], [values[t] for t in outputs], calls, size)
+
+    def _laid_open(self, calls: list[Call], given: Sequence[int], size: int) -> tuple[list[int], int]:
+        """Append these calls to others, on given values; return the numbers of the outputs there, and of all values."""
+        place = dict(zip(self.inputs, given))
+        for call in self.calls:
+            place[call.output] = size
+            calls.append(Call(call.layer, tuple(place[v] for v in call.inputs), size))
+            size += 1
+        return [place[v] for v in self.outputs], size
+
+    def last_layer(self, output: int) -> Layer | None:
+        """Return the layer that makes an output, if nothing else reads it and the layer is called only there."""
+        value = self.outputs[output]
+        made = [call for call in self.calls if call.output == value]
+        read = any(value in call.inputs for call in self.calls) or self.outputs.count(value) > 1
+        return made[0].layer if made and not read and id(made[0].layer) not in self._shared else None
+
+    def output_shapes(self, input_shapes: Sequence[Shape], check: bool = False) -> list[Shape]:
+        """Return the shapes of the outputs for those of the inputs; `check` lets every layer look at its own."""
+        shapes = self.shapes(input_shapes, check)
+        return [shapes[value] for value in self.outputs]
+
+    def shapes(self, input_shapes: Sequence[Shape], check: bool = False) -> list[Shape]:
+        """Return the shapes of all values for those of the inputs."""
+        shapes: list[Any] = [None] * self.size
+        for value, shape in zip(self.inputs, input_shapes):
+            shapes[value] = tuple(shape)
+        for call in self.calls:
+            given = call.given(shapes)
+            if check:
+                call.layer.check_shape(given)
+            shapes[call.output] = call.layer.compute_output_shape(given)
+        return shapes
+
+    def forward(self, inputs: Sequence[Float32], training: bool) -> list[Float32]:
+        """Return the outputs; with training=True remember what `backward` needs."""
+        values: list[Any] = [None] * self.size
+        for value, x in zip(self.inputs, inputs):
+            values[value] = x
+        for i, call in enumerate(self.calls):
+            layer = call.layer
+            values[call.output] = layer.forward(call.given(values), training)
+            if training and id(layer) in self._shared:
+                self._kept[i] = layer.keep()
+            for value in call.last:
+                values[value] = None  # while a step is recorded, later calls get its memory
+        return [values[value] for value in self.outputs]
+
+    def backward(self, gradients: Sequence[Float32], input_gradients: bool) -> list[Float32 | None]:
+        """Write the gradients of all parameters, given those of the outputs; return those of the inputs, or None for each.
+
+        Nothing is done where no parameter that learns, and no input whose gradient is wanted, lies before.
+        """
+        found: list[Float32 | None] = [None] * self.size
+        for value, gradient in zip(self.outputs, gradients):
+            found[value] = _sum(found[value], gradient)
+        wanted, recording, called = self.wanted(input_gradients), ops.recording(), set[int]()
+        slopes_taken = set[int]()  # calls whose relu's derivative is in dy already
+        for i in reversed(range(len(self.calls))):
+            call = self.calls[i]
+            dy, found[call.output] = found[call.output], None
+            if dy is None or not wanted[call.output]:
+                continue
+            need_dx = any(wanted[v] for v in call.inputs)
+            take_slope = need_dx and self._leaves_slope(i)
+            if take_slope:
+                slopes_taken.add(self._below[i])
+            with _asked(call.layer, need_dx, take_slope, i in slopes_taken):
+                dx = self._call_backward(i, dy, id(call.layer) in called)
+            called.add(id(call.layer))
+            for value, part in zip(call.inputs, dx):
+                if wanted[value] and part is not None:
+                    found[value] = _sum(found[value], part)
+            del dy, dx
+            if recording:
+                call.layer.forget()  # so that later calls of the recording may use its buffers
+        return [found[value] for value in self.inputs]
+
+    def wanted(self, input_gradients: bool) -> list[bool]:
+        """Return for every value whether its gradient is needed."""
+        wanted = [False] * self.size
+        for value in self.inputs:
+            wanted[value] = input_gradients
+        for call in self.calls:
+            wanted[call.output] = any(wanted[v] for v in call.inputs) or bool(call.layer.trainable_weights)
+        return wanted
+
+    def _leaves_slope(self, i: int) -> bool:
+        """Return whether call i may take the derivative of the relu that its input comes from, in its own backward pass."""
+        above, below = self.calls[i].layer, self.calls[self._below[i]].layer if i in self._below else None
+        if not (above.takes_relu and isinstance(below, ActivatedLayer) and below.effective().kind == "relu"):
+            return False
+        return all(is_recordable(part) for part in (below, below.effective(), above))
+
+    def _call_backward(self, i: int, dy: Float32, again: bool) -> Sequence[Float32 | None]:
+        """Return the gradients of what call i read; `again`: add those of its parameters to what is there."""
+        layer = self.calls[i].layer
+        if id(layer) not in self._shared:
+            return _backward(layer, dy)
+        if i not in self._kept:
+            layer.forget()
+            layer.saved()  # says that forward has to be first
+        with layer.recalled(self._kept.pop(i) if ops.recording() else self._kept[i]):
+            if not again or not layer.trainable:
+                return _backward(layer, dy)
+            learning = [(p, p.gradient) for p in layer.parameters if p.learns]
+            try:
+                for p, total in learning:
+                    p.grad = ops.empty(total.shape, total.dtype)
+                    ops.fill(p.grad, 0.0)  # a layer of the user's need not write all of them
+                dx = _backward(layer, dy)
+                for p, total in learning:
+                    ops.add(total, p.gradient, out=total)
+            finally:
+                for p, total in learning:
+                    p.grad = total
+            return dx
+
+    def forget(self) -> None:
+        """Let go of what shared layers left for backward."""
+        self._kept.clear()
+
+
+@contextmanager
+def _asked(layer: Layer, need_dx: bool, relu_input: bool, skip_slope: bool) -> Iterator[None]:
+    """Tell a layer what its backward pass is to do, for one call."""
+    layer.need_dx, layer.relu_input, layer.skip_slope = need_dx, relu_input, skip_slope
+    try:
+        yield
+    finally:
+        layer.need_dx, layer.relu_input, layer.skip_slope = True, False, False
+
+
+def _backward(layer: Layer, dy: Float32) -> Sequence[Float32 | None]:
+    """Return the gradients of what a layer read."""
+    dx: Any = layer.backward(dy)
+    return dx if layer.takes_list else [dx]
+
+
+def _sum(total: Float32 | None, part: Float32) -> Float32:
+    """Return the sum of two gradients of one value; the first is taken as it is."""
+    return part if total is None else ops.add(total, part)

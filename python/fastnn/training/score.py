@@ -1,0 +1,129 @@
+"""What the outputs of a model are scored by: losses, their weights, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import checks, losses, metrics
+from fastnn.checks import Float32
+from fastnn.names import Shape
+from fastnn.structure import Structure
+
+Logs = dict[str, float]
+
+
+class Score:
+    """What one output is scored by, and the running values.
+
+    Args:
+        loss: of this output.
+        weight: of this loss in that of the model.
+        wanted: its metrics, names or objects.
+        prefix: of the names in logs: "" for the only output of a model, else the output's name and "_".
+    """
+
+    def __init__(self, loss: losses.Loss, weight: float, wanted: Sequence[Any], prefix: str) -> None:
+        self.loss, self.weight, self.wanted, self.prefix = loss, weight, list(wanted), prefix
+        self.tracker = metrics.Mean(f"{prefix}loss")
+        self.metrics: list[metrics.Metric] = []
+
+    def find_metrics(self, output_shape: Shape | None) -> None:
+        """Make the metrics, once the output's shape is known; until then only check their names."""
+        labels = isinstance(self.loss, losses.SparseCategoricalCrossentropy)
+        columns = None if output_shape is None else output_shape[-1]
+        found = [metrics.get(m, labels=labels, columns=columns) for m in self.wanted]
+        if output_shape is not None:
+            self.metrics = found
+
+    @property
+    def running(self) -> list[metrics.Metric]:
+        """The running loss and the metrics."""
+        return [self.tracker, *self.metrics]
+
+    def add(
+        self, y: NDArray[Any], weights: Float32 | None, out: Float32, fused: bool, training: bool
+    ) -> Float32 | None:
+        """Add a batch's output to loss and metrics; return the output's gradient (training only).
+
+        fused: the output is before the activation that the loss takes over.
+        """
+        flat = out.reshape(-1, out.shape[-1])
+        y = y.reshape(-1) if y.dtype == np.int32 else y.reshape(flat.shape)
+        weights = None if weights is None else weights.reshape(-1)
+        scale = self.loss.scale(len(flat))
+        if fused:
+            y_pred, row_losses, dy = self.loss.evaluate_fused(y, flat, weights, scale * self.weight, training)
+        else:
+            y_pred = flat
+            row_losses, dy = self.loss.evaluate(y, flat, weights, scale * self.weight, training)
+        # With reduction="sum" a batch's loss is the sum of its samples', and an epoch's the mean of that over its samples.
+        self.tracker.update_state(row_losses, scale=len(flat) * scale)
+        for metric in self.metrics:
+            metric.update_state(y, y_pred)
+        return None if dy is None else dy.reshape(out.shape)
+
+    def step_key(self) -> tuple[Any, ...]:
+        """Return what a recorded step has captured."""
+        return (id(self), self.weight, self.loss.step_key(), *(m.step_key() for m in self.metrics))
+
+
+def scores_of(structure: Structure, loss: Any, wanted: Any, loss_weights: Any) -> list[Score]:
+    """Return a score per output from the arguments of `compile`; none without a loss."""
+    chosen = [] if loss is None else _losses(structure, loss)
+    by_output = _metrics(structure, wanted)
+    weights = _weights(structure, loss_weights)
+    single = len(structure) == 1
+    return [
+        Score(chosen[i], weights[i], by_output[i], "" if single else f"{name}_")
+        for i, name in enumerate(structure.names)
+        if chosen
+    ]
+
+
+def _only(structure: Structure, value: Any) -> Any:
+    """Return the entry of a list of one where there is one output."""
+    return value[0] if structure.kind == "one" and isinstance(value, (list, tuple)) and len(value) == 1 else value
+
+
+def _losses(structure: Structure, loss: Any) -> list[losses.Loss]:
+    several = isinstance(loss, (list, tuple, Mapping))
+    given = structure.parts("compile", "loss", _only(structure, loss)) if several else [loss] * len(structure)
+    result = [losses.get(one) for one in given]
+    for one in result:
+        if one.reduction == "none":
+            checks.fail(
+                "compile", "a loss that is one number", "reduction='none'", "use 'sum_over_batch_size' or 'sum'"
+            )
+    return result
+
+
+def _metrics(structure: Structure, wanted: Any) -> list[list[Any]]:
+    """Return the metrics wanted of every output."""
+    if wanted is None:
+        return [[] for _ in structure.names]
+    if isinstance(wanted, str) or not isinstance(wanted, (Sequence, Mapping)):
+        checks.fail_type("compile", "metrics as a list", checks.describe(wanted), "write metrics=['accuracy']")
+    if isinstance(wanted, Mapping):
+        wanted = dict.fromkeys(structure.names) | dict(wanted)
+    elif structure.kind == "one":
+        return [list(wanted[0] if len(wanted) == 1 and isinstance(wanted[0], (list, tuple)) else wanted)]
+    elif len(wanted) != len(structure):
+        checks.fail(
+            "compile",
+            f"metrics as a list of {len(structure)}, one entry per output, or a dict by name",
+            f"a list of {len(wanted)}",
+            "an entry is a metric, a list of metrics or None",
+        )
+    parts = structure.parts("compile", "metrics", wanted)
+    return [[] if p is None else list(p) if isinstance(p, (list, tuple)) else [p] for p in parts]
+
+
+def _weights(structure: Structure, loss_weights: Any) -> list[float]:
+    if loss_weights is None:
+        return [1.0] * len(structure)
+    given = structure.parts("compile", "loss_weights", _only(structure, loss_weights))
+    return [checks.number("compile", "loss_weights", w) for w in given]
