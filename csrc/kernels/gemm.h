@@ -99,7 +99,8 @@ struct GemmPlan {
       block_n = min_of(block_n, kBlockN);
       const index_t stride = g.a_row == 1 ? g.a_col : g.a_row;
       pack_a = g.n > 4 * kPanel && (stride >= 1024 || stride % 256 == 0);
-      if (g.a_row % 512 == 0 && !pack_a) height = kShortRows;  // so few rows do not evict each other
+      // So few rows do not evict each other.
+      if ((g.a_row % 512 == 0 && !pack_a) || (g.ldc % 512 == 0 && g.k <= kLongK)) height = kShortRows;
     }
   }
   index_t packed_b() const { return pack_b ? packed_size(block_k, block_n) : 0; }
