@@ -15,8 +15,8 @@ using fastnn::Gemm;
 
 constexpr index_t kBlockK = 384;          // k of a block, at most: a packed panel of it is 48 kB with AVX-512
 constexpr index_t kBlockN = 16 * kPanel;  // columns of a block: packed, 768 kB, inside the second-level cache
-constexpr index_t kShortK = 128;          // up to here the ends of a tile count for more than its loads
 constexpr int kShortRows = kMaxRows > 8 ? kMaxRows / 2 : 4;
+constexpr index_t kLongK = 128;          // beyond, the loads of a tile count for more than its ends
 constexpr int kTransposedRows = 16;      // up to here a transposed b is not copied
 constexpr index_t kFarFloats = 1 << 21;  // b is larger than what the address translation buffers reach
 constexpr double kFlopsPerCycle = 2.0 * kLanes;
@@ -30,7 +30,9 @@ struct RowTiles {
   int height(index_t tile) const { return static_cast<int>(start(tile + 1) - start(tile)); }
 };
 
-inline int tile_height(index_t k) { return k <= kShortK ? kShortRows : kMaxRows; }
+// While a tile that ends writes its rows, the next one starts: with half of the registers each if neither takes long. The least k
+// and n take less time than calling a tile.
+inline int tile_height(index_t k, index_t n) { return k >= 4 && k <= kLongK && n > kLanes ? kShortRows : kMaxRows; }
 
 // One tile: c (height x columns at c) from rows of a and `panels` panels.
 inline void multiply_tile(const float* a, index_t a_row, index_t a_col, const Panels& b, index_t panel, int panels, float* c,
@@ -58,7 +60,7 @@ inline void multiply_tile(const float* a, index_t a_row, index_t a_col, const Pa
 inline void multiply_rows(const float* a, index_t a_row, index_t a_col, const Panels& b, float* c, index_t ldc, index_t m,
                           bool load_c, const Epilogue& epilogue) {
   if (m == 0) return;
-  const RowTiles rows(m, tile_height(b.k));
+  const RowTiles rows(m, tile_height(b.k, b.n));
   for (index_t tile = 0; tile < rows.count; ++tile) {
     const index_t start = rows.start(tile);
     const int height = rows.height(tile), wide = b.packed ? 1 : wide_panels(height);
@@ -80,7 +82,7 @@ struct GemmPlan {
     transposed = g.b_row == 1 && g.b_col != 1 && g.m <= kTransposedRows && g.n >= kSquare;
     few_rows = g.b_col == 1 && g.m <= kMaxRows;
     const bool far = g.k * g.b_row > kFarFloats;
-    height = tile_height(g.k);
+    height = tile_height(g.k, g.n);
     pack_a = transposed;
     pack_b = false;
     block_k = g.k;
@@ -97,7 +99,8 @@ struct GemmPlan {
       block_n = min_of(block_n, kBlockN);
       const index_t stride = g.a_row == 1 ? g.a_col : g.a_row;
       pack_a = g.n > 4 * kPanel && (stride >= 1024 || stride % 256 == 0);
-      if (stride % 512 == 0 && !pack_a) height = kShortRows;
+      // So few rows do not evict each other.
+      if ((g.a_row % 512 == 0 && !pack_a) || (g.ldc % 512 == 0 && g.k <= kLongK)) height = kShortRows;
     }
   }
   index_t packed_b() const { return pack_b ? packed_size(block_k, block_n) : 0; }
@@ -191,7 +194,7 @@ inline void gemm_block(const Gemm& g, const GemmPlan& plan, const Panels& b, ind
       float* c = g.c + start * g.ldc + j0;
       for (; item < stop; ++item) {
         const index_t panel = item - tile * panels;
-        if (b.k > kShortK) prefetch_tile(c + (panel + 1) * kPanel, g.ldc, height);
+        if (b.k > kLongK) prefetch_tile(c + (panel + 1) * kPanel, g.ldc, height);
         multiply_tile(a, a_row, a_col, b, panel, 1, c, g.ldc, height, load_c, epilogue);
       }
     }

@@ -29,12 +29,6 @@ constexpr int kSquare = 8;
 typedef float vsquare __attribute__((vector_size(32)));
 typedef float vsquare_unaligned __attribute__((vector_size(32), aligned(4), may_alias));
 
-#if defined(__AVX512F__)
-inline vsquare multiply_add(float a, vsquare b, vsquare c) {
-  return (vsquare)_mm256_fmadd_ps(_mm256_set1_ps(a), (__m256)b, (__m256)c);
-}
-#endif
-
 // column[i][j] = x[j x_step + i]. The rows j and j + 4 share a register from the start, so that the rest happens within its halves.
 FASTNN_INLINE void load_transposed(const float* x, index_t x_step, vsquare (&column)[kSquare]) {
   FASTNN_UNROLL

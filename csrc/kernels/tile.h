@@ -64,6 +64,24 @@ struct PaddedVector : PartialVector {
   static Vector get_b(const float* p, int) { return load(p); }
 };
 
+#if defined(__AVX512F__)
+constexpr int kHalfLanes = 8;
+typedef float vhalf __attribute__((vector_size(32)));
+
+inline vhalf multiply_add(float a, vhalf b, vhalf c) { return (vhalf)_mm256_fmadd_ps(_mm256_set1_ps(a), (__m256)b, (__m256)c); }
+
+struct HalfVector {
+  typedef vhalf Vector;
+  static __mmask8 mask(int count) { return static_cast<__mmask8>((1u << count) - 1); }
+  static Vector get_b(const float* p, int count) { return get(p, count); }
+  static Vector get(const float* p, int count) { return (Vector)_mm256_maskz_loadu_ps(mask(count), p); }
+  static void put(float* p, Vector v, int count) { _mm256_mask_storeu_ps(p, mask(count), (__m256)v); }
+};
+#else
+constexpr int kHalfLanes = 0;
+using HalfVector = PartialVector;
+#endif
+
 // Keeps a value that is used often from being loaded again for every use.
 template <class Vector>
 FASTNN_INLINE void keep_in_register(Vector& v) {
@@ -184,9 +202,11 @@ struct TileTables {
   TileTable<Before, WholeVector> whole;
   TileTable<Before, PaddedVector> padded;
   TileTable<Before, PartialVector> partial;
+  TileTable<Before, HalfVector> half;
 
   TileFunction pick(int rows, int last, bool packed) const {
     if (last == kLanes) return whole.function[rows];
+    if (last <= kHalfLanes) return half.function[rows];
     return packed ? padded.function[rows] : partial.function[rows];
   }
 };
