@@ -285,6 +285,9 @@ def test_wrong_data_and_arguments() -> None:
         ),
         (lambda: model.backward([VALUES]), ValueError, "Model 'functional': expected dy as a list of 3 ..."),
     ]
+    same = metrics.MeanSquaredError()
+    text = "compile: expected an object of its own for every output's metric, got the same one twice; give names"
+    check(lambda: model_of(metrics=[None, same, [same, "mae"]]), ValueError, text)
     before = model.get_weights()
     for use, error, text in cases:
         check(use, error, text)

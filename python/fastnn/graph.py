@@ -103,6 +103,17 @@ def is_symbolic(x: Any) -> bool:
     return isinstance(x, SymbolicTensor)
 
 
+def check_no_mode(who: str, training: bool | None) -> None:
+    """Raise if a call on symbolic tensors says for itself whether it is in training: the model that it becomes a part of does."""
+    if training is not None:
+        checks.fail(
+            who,
+            "training=None for symbolic tensors",
+            training,
+            "trainable=False lets BatchNormalization use its statistics",
+        )
+
+
 def tensors_of(who: str, argument: str, values: Iterable[Any]) -> list[SymbolicTensor]:
     """Return the values, after checking that they are symbolic tensors."""
     result = list(values)

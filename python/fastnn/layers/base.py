@@ -148,11 +148,12 @@ class Layer:
         """The layer in error messages: class and name."""
         return f"{type(self).__name__} '{self.name}'"
 
-    def __call__(self, x: Any, training: bool = False) -> Any:
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
         """Return forward(x, training), building the layer for x if that has not been done; a symbolic tensor for a symbolic one."""
         if graph.is_symbolic(x):
+            graph.check_no_mode(self.who, training)
             return self.call_symbolic(x)
-        return self.forward(self.check_input(x), training)
+        return self.forward(self.check_input(x), bool(training))
 
     def call_symbolic(self, x: Any) -> SymbolicTensor:
         """Build or check the layer for the shape of a symbolic tensor (or of a list) and return that of its output."""

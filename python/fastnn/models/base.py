@@ -157,9 +157,12 @@ class BaseModel(Trainer):
 
     # --- forward, backward ---
 
-    def __call__(self, x: Any, training: bool = False) -> Any:
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
         """Return forward(x, training); symbolic tensors for symbolic ones: a model can be a layer of another one."""
-        return self._call_symbolic(x) if graph.is_symbolic(x) else self.forward(x, training)
+        if graph.is_symbolic(x):
+            graph.check_no_mode(self.who, training)
+            return self._call_symbolic(x)
+        return self.forward(x, bool(training))
 
     def _call_symbolic(self, x: Any) -> Any:
         if type(self).forward is not BaseModel.forward or type(self).backward is not BaseModel.backward:

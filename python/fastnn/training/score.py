@@ -75,6 +75,9 @@ def scores_of(structure: Structure, loss: Any, wanted: Any, loss_weights: Any) -
     """Return a score per output from the arguments of `compile`; none without a loss."""
     chosen = [] if loss is None else _losses(structure, loss)
     by_output = _metrics(structure, wanted)
+    objects = [id(m) for some in by_output for m in {id(m): m for m in some if not isinstance(m, str)}.values()]
+    if len(set(objects)) < len(objects):
+        checks.fail("compile", "an object of its own for every output's metric", "the same one twice", "give names")
     weights = _weights(structure, loss_weights)
     single = len(structure) == 1
     return [
