@@ -101,7 +101,8 @@ def train():
 expected = train()
 signal.signal(signal.SIGALRM, fork)
 signal.setitimer(signal.ITIMER_REAL, 0.2)
-found = train()
+while not children:
+    found = train()
 signal.signal(signal.SIGALRM, signal.SIG_DFL)
 same = all(np.array_equal(p, q) for p, q in zip(expected, found))
 if 0 in children:
