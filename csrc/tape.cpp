@@ -15,9 +15,9 @@ constexpr double kWatchSeconds = 0.02;  // between two looks for an interruption
 
 std::size_t rounded(std::size_t bytes) { return (std::max<std::size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment; }
 
-using Clock = std::chrono::steady_clock;
+using Clock = Tape::Clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double in_seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
 
 thread_local Tape* current_recorder = nullptr;
 
@@ -104,24 +104,26 @@ void Tape::restore_guarded() {
   }
 }
 
-// One step; false if it was taken back. Short steps are not looked after while they run.
-bool Tape::step(const std::function<bool()>& interrupted) {
-  const auto start = Clock::now();
+// One step, from `now` to a new `now`: to look at the clock takes as long as a small kernel. False if the step was taken back.
+// Short steps are not looked after while they run.
+bool Tape::step(Clock::time_point& now, const std::function<bool()>& interrupted) {
+  const auto start = now;
   const bool long_step = last_step_ > kWatchSeconds;
   double asked = 0;
   if (long_step) save_guarded();
   for (std::size_t i = 0; i < records_.size(); ++i) {
     play(records_[i]);
     if (!long_step || i + 1 >= commit_) continue;
-    const double now = seconds_since(start);
-    if (now - asked < kWatchSeconds) continue;
-    asked = now;
+    const double passed = in_seconds(Clock::now() - start);
+    if (passed - asked < kWatchSeconds) continue;
+    asked = passed;
     if (interrupted()) {
       restore_guarded();
       return false;
     }
   }
-  last_step_ = seconds_since(start);
+  now = Clock::now();
+  last_step_ = in_seconds(now - start);
   return true;
 }
 
@@ -137,9 +139,10 @@ index_t Tape::run(index_t steps, double seconds, const std::function<bool()>& in
     Run& r = *static_cast<Run*>(context);
     const FlushDenormals flush;
     const auto start = Clock::now();
-    while (r.done < r.steps && r.tape.step(r.interrupted)) {
+    auto now = start;
+    while (r.done < r.steps && r.tape.step(now, r.interrupted)) {
       ++r.done;
-      if (seconds_since(start) >= r.seconds) break;
+      if (in_seconds(now - start) >= r.seconds) break;
     }
   };
   if (shares_) {
@@ -157,7 +160,7 @@ std::vector<std::pair<std::string, double>> Tape::profile() const {
   for (const Record& record : records_) {
     const auto start = Clock::now();
     play(record);
-    result.emplace_back(record.name, seconds_since(start));
+    result.emplace_back(record.name, in_seconds(Clock::now() - start));
   }
   return result;
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <any>
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -46,6 +47,8 @@ class Arena {
 
 class Tape {
  public:
+  using Clock = std::chrono::steady_clock;
+
   Tape() = default;
   ~Tape() { stop(); }
   Tape(const Tape&) = delete;
@@ -103,7 +106,7 @@ class Tape {
 
   void save_guarded();
   void restore_guarded();
-  bool step(const std::function<bool()>& interrupted);
+  bool step(Clock::time_point& now, const std::function<bool()>& interrupted);
 
   void play(const Record& record) const { record.call(record.kernel, arguments_.data() + record.offset); }
 

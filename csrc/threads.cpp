@@ -1,18 +1,26 @@
-// threads.cpp - a team of OpenMP threads that shares work by ranges; fork safety; flush-to-zero inside our calls only.
+// threads.cpp - a pool of threads that shares work by ranges; fork and exit safety; flush-to-zero inside our calls only.
 //
-// Each thread of a team starts with its own equal part of a job, cut into a few chunks, and then helps the others with what is
-// left of theirs. So a job waits only for chunks that were taken, not for a thread that the system is not running, as a barrier
-// would: on a machine with other work to do such a wait costs milliseconds. The parts are the same in every job of the same size,
-// so a thread finds in its cache what it wrote before.
+// One thread at a time leads the pool. It publishes a job; each thread starts with its own equal part of it, cut into a few chunks,
+// and then helps the others with what is left of theirs. So the leader waits only for chunks that were taken, never for a thread
+// that the system is not running: on a machine with other work to do such a wait costs milliseconds. The parts are the same in
+// every job of the same size, so a thread finds in its cache what it wrote before.
+//
+// A worker looks for the next job for a while, then parks. To wake it costs the leader several microseconds, so work that is worth
+// sharing with a worker that is awake may not be worth waking it.
 #include "threads.h"
 
-#include <omp.h>
 #include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <memory>
+#include <thread>
+#include <type_traits>
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -21,16 +29,27 @@
 namespace fastnn {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
 constexpr int kMaxTeam = 128;
-constexpr int kSpins = 2000;            // looks for work before giving way to other processes
-constexpr double kChunkCycles = 30000;  // of a chunk worth taking from another thread
-constexpr index_t kMaxChunks = 8;       // per thread and job
+constexpr double kLaneCycles = kSerialCycles / 2;  // of a part worth a thread
+constexpr double kChunkCycles = 30000;             // of a chunk worth taking from another thread
+constexpr index_t kMaxChunks = 8;                  // per thread and job
+constexpr double kWakeCycles = 150000;             // of work worth waking the workers for
+constexpr microseconds kLookOut(100);              // how long a worker looks for work before it parks
+constexpr microseconds kGiveWay(10);               // how often a thread that waits lets other processes run
+constexpr int kLooks = 64;                         // between two looks at the clock
+constexpr microseconds kStall(100);                // of waiting for a chunk longer than it can last: its thread is not running
+constexpr double kSlowestCycle = 4;                // nanoseconds, as estimates of cycles may be far too low
+constexpr int kRest = 8;                           // times a stall: how long the leader then works alone
+constexpr milliseconds kLongestRest(200);
 
-std::atomic<int> thread_count{0};
-// libgomp's threads do not survive a fork, and a parallel region in the child would wait for them for ever.
-std::atomic<bool> forked{false};
-
-[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+thread_local bool inside = false;   // this thread runs a body: what that shares it does alone
+thread_local bool leading = false;  // this thread leads the pool
+thread_local bool shared = false;   // this thread has had work worth sharing
 
 void pause_briefly() {
 #if defined(__x86_64__)
@@ -40,79 +59,162 @@ void pause_briefly() {
 #endif
 }
 
-// Looks again, at first at once, then after giving way.
-class Patience {
+// Between two looks at something that another thread will change: pauses, and lets other processes run now and then.
+class Wait {
  public:
-  void wait() {
-    if (++looks_ < kSpins) {
-      pause_briefly();
-    } else {
+  // How long this has lasted, as of the last look at the clock: it is looked at only in the longer waits.
+  Clock::duration operator()() {
+    pause_briefly();
+    if (++looks_ % kLooks != 0) return waited_;
+    if (looks_ == kLooks) start_ = Clock::now();
+    waited_ = Clock::now() - start_;
+    if (waited_ - gave_way_ >= kGiveWay) {
       sched_yield();
+      gave_way_ = Clock::now() - start_;
     }
+    return waited_;
   }
 
  private:
-  int looks_ = 0;
+  Clock::time_point start_;
+  Clock::duration waited_{0}, gave_way_{0};
+  unsigned looks_ = 0;
 };
 
-thread_local bool inside = false;  // this thread runs a body: what that shares it does alone
+struct Job {
+  RangeBody body;
+  void* context;
+  index_t n;
+  int lanes;
+  index_t chunks;  // per lane
+};
 
-class Team {
+class Pool {
  public:
-  explicit Team(int threads) : threads_(threads) {}
+  // Whether the caller leads from now on: nobody else did.
+  bool lead() { return !led_.load(std::memory_order_relaxed) && !led_.exchange(true, std::memory_order_acquire); }
+  void resign() { led_.store(false, std::memory_order_release); }
 
-  int threads() const { return threads_; }
-
-  // The leader's: shares a job with the others and returns when it is done.
+  // The leader's: does a job with the workers that are at hand, or alone.
   void share(index_t n, double cycles, int lanes, RangeBody body, void* context) {
-    const auto wanted = static_cast<index_t>(static_cast<double>(n) * cycles / lanes / kChunkCycles);
-    const index_t chunks = std::clamp<index_t>(wanted, 1, std::min(kMaxChunks, n / lanes));
-    job_ = {body, context, n, lanes, chunks};
+    const double all = static_cast<double>(n) * cycles;
+    if (resting() || !gather(lanes - 1, all)) return body(context, 0, n, 0);
+    const auto wanted = static_cast<index_t>(all / lanes / kChunkCycles);
+    job_ = {body, context, n, lanes, std::clamp<index_t>(wanted, 1, std::min(kMaxChunks, n / lanes))};
     ++epoch_;
     finished_.store(0, std::memory_order_relaxed);
-    for (int lane = 0; lane < lanes; ++lane) lanes_[lane].store(epoch_ << 32 | chunks, std::memory_order_release);
-    current_.store(epoch_ << 32 | lanes, std::memory_order_release);
+    for (int lane = 0; lane < lanes; ++lane) lanes_[lane].store(pack(job_.chunks), std::memory_order_release);
+    current_.store(pack(lanes), std::memory_order_release);
     work(0, epoch_, lanes);
-    for (Patience patience; finished_.load(std::memory_order_acquire) < lanes * chunks;) patience.wait();
+    finish(all / static_cast<double>(job_.lanes * job_.chunks));
   }
 
-  // The leader's: sends the others home.
-  void dismiss() { dismissed_.store(true, std::memory_order_release); }
+  // Threads that could not be made may be tried again.
+  void hire_again() { most_.store(kMaxTeam - 1, std::memory_order_relaxed); }
 
-  // The others': takes part in every job until dismissed.
-  void serve(int slot) {
-    std::uint64_t seen = 0;
-    for (Patience patience; !dismissed_.load(std::memory_order_acquire); patience.wait()) {
-      const std::uint64_t now = current_.load(std::memory_order_acquire);
-      if (now == seen) continue;
-      seen = now;
-      const int lanes = static_cast<int>(now & 0xffffffff);
-      if (slot < lanes) work(slot, now >> 32, lanes);
-      patience = Patience();
+ private:
+  // Number of the job in the upper bits; below, how many chunks of this part are left. Parts lie on cache lines of their own.
+  struct alignas(128) Lane : std::atomic<std::uint64_t> {
+    constexpr Lane() : std::atomic<std::uint64_t>(0) {}
+  };
+  struct alignas(128) Parked : std::atomic<int> {
+    constexpr Parked() : std::atomic<int>(0) {}
+  };
+  static constexpr int kShift = 8;
+  static constexpr std::uint64_t kMask = (1u << kShift) - 1;
+  static_assert(kMaxTeam <= kMask && kMaxChunks <= kMask);
+
+  std::uint64_t pack(index_t count) const { return epoch_ << kShift | static_cast<std::uint64_t>(count); }
+
+  // Whether a thread that was not running has kept the leader waiting lately.
+  bool resting() {
+    if (rest_until_ == Clock::time_point()) return false;
+    if (Clock::now() < rest_until_) return true;
+    rest_until_ = Clock::time_point();
+    return false;
+  }
+
+  // Whether there is any worker awake; tries to have so many.
+  bool gather(int wanted, double cycles) {
+    wanted = std::min(wanted, most_.load(std::memory_order_relaxed));
+    if (awake_.load(std::memory_order_relaxed) < wanted && worth_waking(cycles)) {
+      for (int slot = 1; slot <= std::min(wanted, workers_); ++slot) wake(slot);
+      while (workers_ < wanted && hire(workers_ + 1)) ++workers_;
+    }
+    return awake_.load(std::memory_order_relaxed) > 0;
+  }
+
+  // Jobs that follow each other as fast as workers look for them count together: one waking would serve all.
+  bool worth_waking(double cycles) {
+    const auto now = Clock::now();
+    if (now - missed_at_ > kLookOut) missed_ = 0;
+    missed_ += cycles;
+    missed_at_ = now;
+    if (missed_ < kWakeCycles) return false;
+    missed_ = 0;
+    return true;
+  }
+
+  void wake(int slot) {
+    if (parked_[slot].load(std::memory_order_relaxed) == 0) return;
+    awake_.fetch_add(1, std::memory_order_relaxed);
+    parked_[slot].store(0, std::memory_order_release);
+    parked_[slot].notify_one();
+  }
+
+  // Makes a worker; false if the system has no thread to give.
+  bool hire(int slot) {
+    sigset_t blocked, before;
+    sigfillset(&blocked);  // the signals of the process are for the threads of Python; what a thread does itself hits it as ever
+    for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) sigdelset(&blocked, own);
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0) return false;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    pthread_t thread;
+    const bool made = pthread_create(&thread, &attributes, &Pool::enter, reinterpret_cast<void*>(std::intptr_t{slot})) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    pthread_attr_destroy(&attributes);
+    if (made) {
+      awake_.fetch_add(1, std::memory_order_relaxed);
+    } else {
+      most_.store(slot - 1, std::memory_order_relaxed);
+    }
+    return made;
+  }
+
+  static void* enter(void* slot);
+
+  // A worker's life. It ends with the process.
+  [[noreturn]] void serve(int slot) {
+    for (std::uint64_t seen = 0;;) {
+      seen = next_job(slot, seen);
+      const int lanes = static_cast<int>(seen & kMask);
+      if (slot < lanes) work(slot, seen >> kShift, lanes);
     }
   }
 
- private:
-  struct Job {
-    RangeBody body;
-    void* context;
-    index_t n;
-    index_t lanes, chunks;
-  };
-
-  // Number of the job and, in the lower half, how many chunks of this part are left. Parts lie on cache lines of their own.
-  struct alignas(128) Lane : std::atomic<std::uint64_t> {
-    Lane() : std::atomic<std::uint64_t>(0) {}
-  };
+  std::uint64_t next_job(int slot, std::uint64_t seen) {
+    for (Wait wait;;) {
+      const std::uint64_t now = current_.load(std::memory_order_acquire);
+      if (now != seen) return now;
+      if (wait() < kLookOut) continue;
+      parked_[slot].store(1, std::memory_order_relaxed);
+      awake_.fetch_sub(1, std::memory_order_relaxed);
+      // A job that comes up just now is done without this worker: nobody waits for one that has taken no chunk.
+      parked_[slot].wait(1, std::memory_order_acquire);
+      wait = Wait();
+    }
+  }
 
   // Does chunks of one job, the thread's own part first. A chunk taken keeps job_ as it is until it is reported as finished.
   void work(int slot, std::uint64_t epoch, int lanes) {
     for (int i = 0; i < lanes; ++i) {
       const int lane = (slot + i) % lanes;
       std::uint64_t state = lanes_[lane].load(std::memory_order_acquire);
-      while (state >> 32 == epoch && (state & 0xffffffff) > 0) {
+      while (state >> kShift == epoch && (state & kMask) > 0) {
         if (!lanes_[lane].compare_exchange_weak(state, state - 1, std::memory_order_acq_rel)) continue;
-        const index_t part = lane * job_.chunks + job_.chunks - static_cast<index_t>(state & 0xffffffff);
+        const index_t part = lane * job_.chunks + job_.chunks - static_cast<index_t>(state & kMask);
         const index_t all = job_.lanes * job_.chunks;
         inside = true;
         job_.body(job_.context, job_.n * part / all, job_.n * (part + 1) / all, slot);
@@ -123,70 +225,107 @@ class Team {
     }
   }
 
-  const int threads_;
+  // Waits for the chunks that others have taken. If that lasts much longer than a chunk does, a thread that took one is not
+  // running, for the machine is busy: the leader then does without help for a while.
+  void finish(double chunk_cycles) {
+    const index_t all = job_.lanes * job_.chunks;
+    Clock::duration waited(0);
+    for (Wait wait; finished_.load(std::memory_order_acquire) < all;) waited = wait();
+    if (waited < kStall) return;
+    const auto stall = waited - nanoseconds(static_cast<std::int64_t>(kSlowestCycle * chunk_cycles));
+    if (stall > kStall) rest_until_ = Clock::now() + std::min<Clock::duration>(kRest * stall, kLongestRest);
+  }
+
+  std::atomic<bool> led_{false};
+  std::atomic<int> most_{kMaxTeam - 1};  // workers that the system is believed to allow
+  int workers_ = 0;                      // the leader's, as all that is not atomic
   std::uint64_t epoch_ = 0;
-  Job job_ = {};
-  std::atomic<std::uint64_t> current_{0};
-  std::atomic<bool> dismissed_{false};
+  double missed_ = 0;  // cycles done alone for want of workers
+  Clock::time_point missed_at_, rest_until_;
+  alignas(128) std::atomic<int> awake_{0};
   alignas(128) std::atomic<index_t> finished_{0};
+  alignas(128) Job job_ = {};
+  alignas(128) std::atomic<std::uint64_t> current_{0};
   std::array<Lane, kMaxTeam> lanes_;
+  std::array<Parked, kMaxTeam> parked_;
 };
 
-thread_local Team* leading = nullptr;  // the team that this thread leads
-thread_local bool shared = false;      // this thread has had work worth sharing
+// Workers may use it as long as the process lives.
+constinit Pool pool;
+static_assert(std::is_trivially_destructible_v<Pool>);
 
-bool alone() { return inside || forked || (leading == nullptr && omp_in_parallel()); }
+void* Pool::enter(void* slot) {
+  const FlushDenormals flush;
+  pool.serve(static_cast<int>(reinterpret_cast<std::intptr_t>(slot)));
+}
+
+// The calling thread leads while this lives, if no other does.
+class Lead {
+ public:
+  Lead() { leading = pool.lead(); }
+  ~Lead() {
+    if (leading) pool.resign();
+    leading = false;
+  }
+  Lead(const Lead&) = delete;
+  Lead& operator=(const Lead&) = delete;
+};
+
+// Only the thread that forks lives on in the child: its pool is a new one, whatever the old one was doing.
+[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, [] {
+  std::construct_at(&pool);
+  leading = false;
+});
+
+int processors() {
+#if defined(__linux__)
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return CPU_COUNT(&allowed);
+#endif
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
+
+// OMP_NUM_THREADS may be a list, one number for each level of nesting; what is no number >= 1 is ignored.
+int threads_at_start() {
+  const char* text = std::getenv("OMP_NUM_THREADS");
+  const long wanted = text ? std::strtol(text, nullptr, 10) : 0;
+  const int most = std::max(1, processors());
+  return wanted >= 1 ? static_cast<int>(std::min<long>(wanted, most)) : most;
+}
+
+const int default_count = threads_at_start();
+std::atomic<int> thread_count{default_count};
 
 }  // namespace
 
-int default_num_threads() { return std::max(1, std::min(omp_get_max_threads(), omp_get_num_procs())); }
+int default_num_threads() { return default_count; }
+int num_threads() { return thread_count.load(std::memory_order_relaxed); }
 
-int num_threads() {
-  const int count = thread_count.load(std::memory_order_relaxed);
-  return count > 0 ? count : default_num_threads();
+void set_num_threads(int count) {
+  thread_count = std::max(1, count);
+  pool.hire_again();
 }
-
-void set_num_threads(int count) { thread_count = std::max(1, count); }
 
 bool sharing_seen() { return shared; }
 void forget_sharing() { shared = false; }
 
 void with_team(void (*body)(void* context), void* context) {
-  const int threads = std::min(num_threads(), kMaxTeam);
-  if (threads <= 1 || alone() || leading) return body(context);
-  Team team(threads);
-#pragma omp parallel num_threads(threads)
-  {
-    if (omp_get_thread_num() == 0) {
-      leading = &team;
-      body(context);
-      leading = nullptr;
-      team.dismiss();
-    } else {
-      const FlushDenormals flush;
-      team.serve(omp_get_thread_num());
-    }
-  }
+  if (num_threads() <= 1 || inside || leading) return body(context);
+  const Lead lead;
+  body(context);
 }
 
 void parallel_ranges(index_t n, double cycles, int slots, RangeBody body, void* context) {
   if (n <= 0) return;
-  struct Job {
-    index_t n;
-    double cycles;
-    int lanes;
-    RangeBody body;
-    void* context;
-  } job = {n, cycles, static_cast<int>(std::min<index_t>({n, slots, num_threads(), kMaxTeam})), body, context};
-  if (job.lanes <= 1 || static_cast<double>(n) * cycles < kSerialCycles || alone()) return body(context, 0, n, 0);
+  if (n == 1 || static_cast<double>(n) * cycles < kSerialCycles || inside) return body(context, 0, n, 0);
+  const auto worthwhile = static_cast<index_t>(static_cast<double>(n) * cycles / kLaneCycles);
+  const int lanes = static_cast<int>(std::min<index_t>({n, slots, num_threads(), kMaxTeam, worthwhile}));
+  if (lanes <= 1) return body(context, 0, n, 0);
   shared = true;
-  if (leading && leading->threads() < job.lanes) job.lanes = leading->threads();
-  const auto share = [](void* p) {
-    const Job& s = *static_cast<Job*>(p);
-    leading->share(s.n, s.cycles, s.lanes, s.body, s.context);
-  };
-  if (leading) return share(&job);
-  with_team(share, &job);
+  if (leading) return pool.share(n, cycles, lanes, body, context);
+  const Lead lead;
+  if (!leading) return body(context, 0, n, 0);
+  pool.share(n, cycles, lanes, body, context);
 }
 
 #if defined(__x86_64__)

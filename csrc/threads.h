@@ -1,4 +1,4 @@
-// threads.h - the only door to threads. threads.cpp is the only file that knows OpenMP exists.
+// threads.h - the only door to threads. threads.cpp is the only file that makes any.
 #pragma once
 
 #include "kernels.h"
@@ -12,12 +12,12 @@ using RangeBody = void (*)(void* context, index_t begin, index_t end, int slot);
 constexpr double kSerialCycles = 12000;
 
 // Covers [0, n) by disjoint ranges and runs body on each (a thread may get several), on at most min(num_threads(), slots) threads.
-// `cycles` is the estimated cost of one item on one core. Serial when the whole is cheap, inside a body, and in a forked child.
+// `cycles` is the estimated cost of one item on one core. Serial when the whole is cheap, inside a body, and while another thread
+// shares its work.
 // Which thread does which range, and how many ranges there are, changes from call to call: a result must not depend on it.
 void parallel_ranges(index_t n, double cycles, int slots, RangeBody body, void* context);
 
-// Runs body on the calling thread while the other threads stand by, so that each parallel_ranges inside of it costs a fraction of
-// a microsecond instead of starting and ending a parallel region.
+// Runs body on the calling thread, which leads the others until body returns, unless another thread leads them already.
 void with_team(void (*body)(void* context), void* context);
 
 // Whether parallel_ranges has had work worth sharing on this thread since forget_sharing().

@@ -267,14 +267,14 @@ def test_includes_of_the_rest() -> None:
             "tape.h",
             "threads.h",
         }
-        assert "<omp.h>" not in includes(path), path.name
+        assert not {"<omp.h>", "<thread>", "<pthread.h>"} & set(includes(path)), path.name
 
 
 @needs_sources
-def test_only_one_file_knows_openmp() -> None:
+def test_only_one_file_knows_of_threads() -> None:
     for path in [*CSRC.rglob("*.h"), *CSRC.rglob("*.cpp")]:
         text = path.read_text(encoding="utf-8")
-        parallel = re.findall(r"#pragma omp (?!simd)\w+|\bomp_\w+\(", text)
+        parallel = re.findall(r"\bomp (?!simd)\w+|\bomp_\w+\(|\bpthread_\w+\(|\bstd::(?:j?thread|async)\b", text)
         assert not parallel or path.name == "threads.cpp", f"{path.name}: {parallel}"
         if path.parent.name == "kernels":
             assert not re.search(r"\bstd::(?!size_t|int\d+_t|uint\d+_t|numeric_limits)\w+", text), path.name

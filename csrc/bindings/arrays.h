@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <string>
@@ -16,6 +17,38 @@
 namespace fastnn {
 
 namespace py = pybind11;
+
+// While one of these lives, the calling thread does without the GIL.
+class WithoutGil {
+ public:
+  WithoutGil() : state_(PyEval_SaveThread()) {}
+  ~WithoutGil() { take_back(); }
+  WithoutGil(const WithoutGil&) = delete;
+  WithoutGil& operator=(const WithoutGil&) = delete;
+
+  // body() with the GIL.
+  template <class Body>
+  auto with_gil(const Body& body) {
+    take_back();
+    const auto result = body();
+    state_ = PyEval_SaveThread();
+    return result;
+  }
+
+ private:
+  // A daemon thread that asks for the GIL while the interpreter ends never returns. CPython before 3.14 ends the thread by
+  // unwinding its stack, which would run destructors of Python objects without the GIL, and end the process at the first one that
+  // must not throw; so the thread rests here until the process ends, as 3.14 itself has it.
+  void take_back() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {
+      for (;;) pause();
+    }
+  }
+
+  PyThreadState* state_;
+};
 
 template <class T>
 const T* checked(const py::array& a, index_t size, const char* name, bool writable) {
@@ -90,7 +123,7 @@ template <class Args>
 void launch(const char* name, void (*Kernels::*entry)(const Args&), const Args& args) {
   const auto kernel = kernels().*entry;
   if (Tape* tape = recorder()) tape->add(name, kernel, args);
-  const py::gil_scoped_release release;
+  const WithoutGil release;
   const FlushDenormals flush;
   kernel(args);
 }

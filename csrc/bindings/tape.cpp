@@ -63,14 +63,10 @@ void start(Tape& tape) {
 index_t run(Tape& tape, index_t steps, double seconds) {
   require(recorder() == nullptr, "no tape recording on this thread");
   bool raised = false;
-  const auto interrupted = [&raised] {
-    const py::gil_scoped_acquire acquire;
-    return raised = PyErr_CheckSignals() != 0;
-  };
   index_t done = 0;
   {
-    const py::gil_scoped_release release;
-    done = tape.run(steps, seconds, interrupted);
+    WithoutGil release;
+    done = tape.run(steps, seconds, [&] { return raised = release.with_gil([] { return PyErr_CheckSignals() != 0; }); });
   }
   if (raised) throw py::error_already_set();
   return done;
@@ -140,7 +136,7 @@ void bind_tape(py::module_& m) {
       .def("run", &run)
       .def("profile",
            [](const Tape& tape) {
-             const py::gil_scoped_release release;
+             const WithoutGil release;
              return tape.profile();
            })
       .def("names", &Tape::names)
