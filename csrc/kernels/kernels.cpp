@@ -7,6 +7,7 @@
 #include "data.h"
 #include "gemm.h"
 #include "loss.h"
+#include "metrics.h"
 #include "norm.h"
 #include "norm_backward.h"
 #include "optim.h"
