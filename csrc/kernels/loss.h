@@ -278,26 +278,39 @@ struct SigmoidCrossEntropy {
   }
 };
 
+// sum += the losses of sixteen predictions, the first `present` of them; slope, sigmoid: or null.
+template <class Loss>
+FASTNN_INLINE void elementwise_loss_chunk(const float* p, const float* t, float factor, std::int32_t present, Chunk& sum,
+                                          float* slope, float* sigmoid) {
+  Chunk slopes, sigmoids;
+  FASTNN_SIMD
+  for (int i = 0; i < kChunk; ++i) {
+    const Terms terms = Loss::terms(p[i], t[i]);
+    sum.v[i] += select(i < present, terms.loss, 0.0f);
+    slopes.v[i] = factor * terms.slope;
+    sigmoids.v[i] = terms.sigmoid;
+  }
+  if (slope) store_chunk(slope, slopes, kChunk);
+  if (sigmoid) store_chunk(sigmoid, sigmoids, kChunk);
+}
+
 template <class Loss>
 inline void elementwise_loss_row(const fastnn::ElementwiseLoss& a, index_t row) {
   const float weight = weight_of(a.weights, row), cols = static_cast<float>(a.cols);
   const float factor = a.scale * weight / cols;
+  const index_t first = row * a.cols, start = last_chunk(a.cols), count = a.cols - start;
+  float* slope = a.dpred ? a.dpred + first : nullptr;
+  float* sigmoid = a.sigmoid_out ? a.sigmoid_out + first : nullptr;
   Chunk sum = {};
-  for (index_t j = 0; j < a.cols; j += kChunk) {
-    const index_t at = row * a.cols + j, count = a.cols - j;
-    const std::int32_t present = static_cast<std::int32_t>(min_of(count, kChunk));
-    const Chunk p = load_chunk(a.pred + at, count, 0.0f), t = load_chunk(a.targets + at, count, 0.0f);
-    Chunk slope, sigmoid;
-    FASTNN_SIMD
-    for (int i = 0; i < kChunk; ++i) {
-      const Terms terms = Loss::terms(p.v[i], t.v[i]);
-      sum.v[i] += select(i < present, terms.loss, 0.0f);
-      slope.v[i] = factor * terms.slope;
-      sigmoid.v[i] = terms.sigmoid;
-    }
-    if (a.dpred) store_chunk(a.dpred + at, slope, count);
-    if (a.sigmoid_out) store_chunk(a.sigmoid_out + at, sigmoid, count);
+  for (index_t j = 0; j < start; j += kChunk) {
+    elementwise_loss_chunk<Loss>(a.pred + first + j, a.targets + first + j, factor, kChunk, sum, slope ? slope + j : nullptr,
+                                 sigmoid ? sigmoid + j : nullptr);
   }
+  const Chunk p = load_chunk(a.pred + first + start, count, 0.0f), t = load_chunk(a.targets + first + start, count, 0.0f);
+  Chunk last_slope, last_sigmoid;
+  elementwise_loss_chunk<Loss>(p.v, t.v, factor, static_cast<std::int32_t>(count), sum, last_slope.v, last_sigmoid.v);
+  if (slope) store_chunk(slope + start, last_slope, count);
+  if (sigmoid) store_chunk(sigmoid + start, last_sigmoid, count);
   a.losses[row] = weight * (total(sum) / cols);
 }
 

@@ -38,8 +38,9 @@ def batch_norm_forward(
     residual: Array | None = None,
     relu: bool = False,
 ) -> tuple[Array, Array, Array]:
-    """y = f(gamma (x - mean) rstd + beta + residual), f = max(., 0) with relu, rstd = 1 / sqrt(variance + epsilon); returns y, mean, rstd.
+    """y = f(gamma (x - mean) rstd + beta + residual), f = max(., 0) with relu; returns y, mean, rstd.
 
+    rstd = 1 / sqrt(variance + epsilon),
     mean and variance (biased) are those of each channel in this batch, and moving = momentum moving + (1 - momentum)
     batch value, in place. An empty batch has mean 0 and variance 0, and leaves the moving values as they are.
     """
@@ -66,7 +67,10 @@ def batch_norm_inference(
     residual: Array | None = None,
     relu: bool = False,
 ) -> tuple[Array, Array, Array]:
-    """y = f(gamma (x - moving_mean) / sqrt(moving_variance + epsilon) + beta + residual), f as above; returns y, and mean and rstd as used."""
+    """y = f(gamma (x - moving_mean) / sqrt(moving_variance + epsilon) + beta + residual), f as above.
+
+    Returns y, and mean and rstd as used.
+    """
     mean = moving_mean.copy()
     rstd = 1.0 / np.sqrt(moving_variance + epsilon)
     return _epilogue(_scale_and_shift((x - mean) * rstd, gamma, beta), residual, relu), mean, rstd
