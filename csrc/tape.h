@@ -83,6 +83,9 @@ class Tape {
   // Keeps an owner of memory alive as long as the tape.
   void keep(std::any owner) { owners_.push_back(std::move(owner)); }
 
+  // Whether some call in it has work worth sharing among threads.
+  bool shares() const { return shares_; }
+
   std::vector<std::string> names() const;
   const std::shared_ptr<Arena>& arena() const { return arena_; }
 
@@ -117,7 +120,7 @@ class Tape {
   std::vector<std::byte> saved_;
   std::size_t commit_ = 0;
   double last_step_ = 1.0;  // seconds
-  bool shares_ = false;     // some record has work worth sharing among threads
+  bool shares_ = false;
   std::shared_ptr<Arena> arena_ = std::make_shared<Arena>();
 };
 

@@ -140,6 +140,7 @@ void bind_tape(py::module_& m) {
              return tape.profile();
            })
       .def("names", &Tape::names)
+      .def_property_readonly("shares", &Tape::shares)
       .def_property_readonly("bytes", [](const Tape& tape) { return tape.arena()->bytes(); });
 }
 

@@ -10,6 +10,7 @@
 #include "gemm.h"
 #include "loss.h"
 #include "merge.h"
+#include "metrics.h"
 #include "norm.h"
 #include "norm_backward.h"
 #include "optim.h"

@@ -1,4 +1,4 @@
-// loss.h - losses with their gradients, running means, and the counting of right answers.
+// loss.h - losses with their gradients.
 #pragma once
 
 #include "math.h"
@@ -8,7 +8,6 @@
 namespace {
 
 using fastnn::ElementLoss;
-using fastnn::Match;
 
 // The target row of a classification: one-hot from a label, or as given. Beyond its last column it is 0.
 struct LabelTarget {
@@ -49,17 +48,23 @@ struct Entropy {
   float loss, target_sum;
 };
 
+FASTNN_INLINE float entropy_term(float t, float z, float log_sum, float top) {
+  const float term = t * (log_sum - (z - top));
+  return select(t == 0.0f, 0.0f, term);
+}
+
 FASTNN_INLINE Entropy row_entropy(const float* x, index_t cols, float top, float log_sum, const RowTarget& target) {
   Chunk loss = {}, sum = {};
-  for (index_t j = 0; j < cols; j += kChunk) {
-    const Chunk z = load_chunk(x + j, cols - j, 0.0f), t = target.chunk(j, cols);
+  const auto add = [&loss, &sum, log_sum, top](const float* z, const float* t) {
     FASTNN_SIMD
     for (int i = 0; i < kChunk; ++i) {
-      const float term = t.v[i] * (log_sum - (z.v[i] - top));
-      loss.v[i] += select(t.v[i] == 0.0f, 0.0f, term);
-      sum.v[i] += t.v[i];
+      loss.v[i] += entropy_term(t[i], z[i], log_sum, top);
+      sum.v[i] += t[i];
     }
-  }
+  };
+  const index_t start = last_chunk(cols);
+  for (index_t j = 0; j < start; j += kChunk) add(x + j, target.row + j);
+  add(load_chunk(x + start, cols - start, 0.0f).v, target.chunk(start, cols).v);
   return {total(loss), total(sum)};
 }
 
@@ -108,8 +113,86 @@ inline void softmax_cross_entropy_row(const fastnn::SoftmaxCrossEntropy& a, inde
   output.write(last, target.chunk(start, cols), probs ? probs + start : nullptr, dlogits ? dlogits + start : nullptr, cols - start);
 }
 
+// The targets of up to sixteen rows of at most sixteen columns: 1 where the label is, or as given.
+struct NarrowLabels {
+  static constexpr bool kOneHot = true;
+  std::int32_t label[kChunk] = {};
+
+  NarrowLabels(const fastnn::SoftmaxCrossEntropy& a, index_t first, index_t rows) {
+    for (index_t i = 0; i < rows; ++i) label[i] = a.labels[first + i];
+  }
+  FASTNN_INLINE float at(index_t j, int i) const { return select(label[i] == static_cast<std::int32_t>(j), 1.0f, 0.0f); }
+};
+
+struct NarrowTargets {
+  static constexpr bool kOneHot = false;
+  NarrowRows rows;
+
+  NarrowTargets(const fastnn::SoftmaxCrossEntropy& a, index_t first, index_t count)
+      : rows(a.targets + first * a.cols, count, a.cols) {}
+  FASTNN_INLINE float at(index_t j, int i) const { return rows.column[j].v[i]; }
+};
+
+// The losses of rows of logits x, without their weights, and the sums of the targets.
+template <class Targets>
+FASTNN_INLINE void narrow_entropy(const NarrowRows& x, const Targets& t, const Chunk& top, const Chunk& sum, Chunk& loss,
+                                  Chunk& target_sum) {
+  NarrowRows terms(x.rows, x.cols);
+  Chunk log_sum;
+  FASTNN_SIMD
+  for (int i = 0; i < kChunk; ++i) {
+    log_sum.v[i] = log_f(sum.v[i]);
+    target_sum.v[i] = 1.0f;
+  }
+  for (index_t j = 0; j < x.cols; ++j) {
+    FASTNN_SIMD
+    for (int i = 0; i < kChunk; ++i) {
+      terms.column[j].v[i] = entropy_term(t.at(j, i), x.column[j].v[i], log_sum.v[i], top.v[i]);
+    }
+  }
+  loss = row_totals(terms);
+  if constexpr (!Targets::kOneHot) target_sum = row_totals(t.rows);
+}
+
+template <class Targets>
+inline void softmax_cross_entropy_narrow(const fastnn::SoftmaxCrossEntropy& a, index_t first, index_t rows) {
+  const NarrowRows x(a.logits + first * a.cols, rows, a.cols);
+  const Targets t(a, first, rows);
+  const Chunk top = row_maxima(x);
+  NarrowRows p(rows, a.cols), d(rows, a.cols);
+  const Chunk sum = exp_rows(x, top, p);
+  Chunk norm, loss, target_sum, factor = {};
+  narrow_entropy(x, t, top, sum, loss, target_sum);
+  FASTNN_SIMD
+  for (int i = 0; i < kChunk; ++i) norm.v[i] = 1.0f / sum.v[i];
+  for (index_t i = 0; i < rows; ++i) {
+    const float weight = weight_of(a.weights, first + i);
+    a.losses[first + i] = weight * loss.v[i];
+    factor.v[i] = a.scale * weight;
+  }
+  for (index_t j = 0; j < a.cols; ++j) {
+    FASTNN_SIMD
+    for (int i = 0; i < kChunk; ++i) {
+      p.column[j].v[i] *= norm.v[i];
+      d.column[j].v[i] = factor.v[i] * mul_add(p.column[j].v[i], target_sum.v[i], -t.at(j, i));
+    }
+  }
+  if (a.probs) p.write(a.probs + first * a.cols);
+  if (a.dlogits) d.write(a.dlogits + first * a.cols);
+}
+
 void softmax_cross_entropy(const fastnn::SoftmaxCrossEntropy& a) {
-  for_each_target(a, row_cycles(a.cols, 3.0), [&a](index_t i, const auto& target) { softmax_cross_entropy_row(a, i, target); });
+  const auto row = [&a](index_t i) {
+    a.labels ? softmax_cross_entropy_row(a, i, LabelTarget{a.labels[i]})
+             : softmax_cross_entropy_row(a, i, RowTarget{a.targets + i * a.cols});
+  };
+  parallel_for(a.rows, row_cycles(a.cols, 3.0), [&a, &row](index_t begin, index_t end) {
+    const auto rows = [&a](index_t i, index_t count) {
+      a.labels ? softmax_cross_entropy_narrow<NarrowLabels>(a, i, count) : softmax_cross_entropy_narrow<NarrowTargets>(a, i, count);
+    };
+    if (a.cols <= kChunk) return for_narrow_rows(begin, end, rows, row);
+    for (index_t i = begin; i < end; ++i) row(i);
+  });
 }
 
 // Probabilities are kept this far from 0 and 1.
@@ -195,26 +278,39 @@ struct SigmoidCrossEntropy {
   }
 };
 
+// sum += the losses of sixteen predictions, the first `present` of them; slope, sigmoid: or null.
+template <class Loss>
+FASTNN_INLINE void elementwise_loss_chunk(const float* p, const float* t, float factor, std::int32_t present, Chunk& sum,
+                                          float* slope, float* sigmoid) {
+  Chunk slopes, sigmoids;
+  FASTNN_SIMD
+  for (int i = 0; i < kChunk; ++i) {
+    const Terms terms = Loss::terms(p[i], t[i]);
+    sum.v[i] += select(i < present, terms.loss, 0.0f);
+    slopes.v[i] = factor * terms.slope;
+    sigmoids.v[i] = terms.sigmoid;
+  }
+  if (slope) store_chunk(slope, slopes, kChunk);
+  if (sigmoid) store_chunk(sigmoid, sigmoids, kChunk);
+}
+
 template <class Loss>
 inline void elementwise_loss_row(const fastnn::ElementwiseLoss& a, index_t row) {
   const float weight = weight_of(a.weights, row), cols = static_cast<float>(a.cols);
   const float factor = a.scale * weight / cols;
+  const index_t first = row * a.cols, start = last_chunk(a.cols), count = a.cols - start;
+  float* slope = a.dpred ? a.dpred + first : nullptr;
+  float* sigmoid = a.sigmoid_out ? a.sigmoid_out + first : nullptr;
   Chunk sum = {};
-  for (index_t j = 0; j < a.cols; j += kChunk) {
-    const index_t at = row * a.cols + j, count = a.cols - j;
-    const std::int32_t present = static_cast<std::int32_t>(min_of(count, kChunk));
-    const Chunk p = load_chunk(a.pred + at, count, 0.0f), t = load_chunk(a.targets + at, count, 0.0f);
-    Chunk slope, sigmoid;
-    FASTNN_SIMD
-    for (int i = 0; i < kChunk; ++i) {
-      const Terms terms = Loss::terms(p.v[i], t.v[i]);
-      sum.v[i] += select(i < present, terms.loss, 0.0f);
-      slope.v[i] = factor * terms.slope;
-      sigmoid.v[i] = terms.sigmoid;
-    }
-    if (a.dpred) store_chunk(a.dpred + at, slope, count);
-    if (a.sigmoid_out) store_chunk(a.sigmoid_out + at, sigmoid, count);
+  for (index_t j = 0; j < start; j += kChunk) {
+    elementwise_loss_chunk<Loss>(a.pred + first + j, a.targets + first + j, factor, kChunk, sum, slope ? slope + j : nullptr,
+                                 sigmoid ? sigmoid + j : nullptr);
   }
+  const Chunk p = load_chunk(a.pred + first + start, count, 0.0f), t = load_chunk(a.targets + first + start, count, 0.0f);
+  Chunk last_slope, last_sigmoid;
+  elementwise_loss_chunk<Loss>(p.v, t.v, factor, static_cast<std::int32_t>(count), sum, last_slope.v, last_sigmoid.v);
+  if (slope) store_chunk(slope + start, last_slope, count);
+  if (sigmoid) store_chunk(sigmoid + start, last_sigmoid, count);
   a.losses[row] = weight * (total(sum) / cols);
 }
 
@@ -261,81 +357,6 @@ void elementwise_loss(const fastnn::ElementwiseLoss& a) {
     case ElementLoss::sigmoid_crossentropy:
       return elementwise_loss_of<SigmoidCrossEntropy>(a);
   }
-}
-
-// In double, because a running sum of floats stops growing; eight partial sums, added in order.
-void mean_update(const fastnn::MeanUpdate& a) {
-  constexpr int kPartial = 8;
-  double partial[kPartial] = {};
-  index_t i = 0;
-  for (; i + kPartial <= a.n; i += kPartial) {
-    FASTNN_SIMD
-    for (int k = 0; k < kPartial; ++k) partial[k] += static_cast<double>(a.values[i + k]);
-  }
-  for (int k = 0; i < a.n; ++i, ++k) partial[k] += static_cast<double>(a.values[i]);
-  double sum = 0.0;
-  for (int k = 0; k < kPartial; ++k) sum += partial[k];
-  a.state[0] += a.scale * sum;
-  a.state[1] += static_cast<double>(a.n);
-}
-
-// Is `at` the first of the largest values? A row with a NaN has none.
-inline bool is_first_maximum(const float* row, index_t cols, index_t at) {
-  const float top = row[at];
-  index_t beaten = 0;
-  _Pragma("omp simd reduction(+ : beaten)") for (index_t j = 0; j < at; ++j) beaten += row[j] < top;
-  _Pragma("omp simd reduction(+ : beaten)") for (index_t j = at; j < cols; ++j) beaten += row[j] <= top;
-  return beaten == cols;
-}
-
-inline index_t first_maximum(const float* row, index_t cols) {
-  index_t at = 0;
-  float top = row[0];
-  for (index_t j = 1; j < cols; ++j) {
-    if (row[j] > top) {
-      top = row[j];
-      at = j;
-    }
-  }
-  return at;
-}
-
-// Rows [begin, end) whose largest prediction stands where the label or the target row says.
-inline index_t count_argmax(const fastnn::CountMatches& a, index_t begin, index_t end) {
-  index_t count = 0;
-  for (index_t i = begin; i < end; ++i) {
-    const float* pred = a.pred + i * a.cols;
-    if (a.kind == Match::sparse) {
-      count += is_first_maximum(pred, a.cols, a.labels[i]);
-    } else {
-      const float* target = a.targets + i * a.cols;
-      const index_t at = first_maximum(target, a.cols);
-      count += is_first_maximum(target, a.cols, at) && is_first_maximum(pred, a.cols, at);
-    }
-  }
-  return count;
-}
-
-inline index_t count_binary(const fastnn::CountMatches& a, index_t begin, index_t end) {
-  const float *pred = a.pred, *target = a.targets, threshold = a.threshold;
-  index_t different = 0;
-  _Pragma("omp simd reduction(+ : different)") for (index_t i = begin; i < end; ++i) different +=
-      (pred[i] > threshold) != (target[i] > threshold);
-  return end - begin - different;
-}
-
-// Counts are whole numbers: their sum is the same however the rows are shared out.
-void count_matches(const fastnn::CountMatches& a) {
-  constexpr int kSlots = 64;
-  index_t counts[kSlots] = {};
-  parallel_for(a.rows, row_cycles(a.cols, 1.0), kSlots, [&a, &counts](index_t begin, index_t end, int slot) {
-    const bool binary = a.kind == Match::binary;
-    counts[slot] += binary ? count_binary(a, begin * a.cols, end * a.cols) : count_argmax(a, begin, end);
-  });
-  index_t count = 0;
-  for (int slot = 0; slot < kSlots; ++slot) count += counts[slot];
-  a.state[0] += static_cast<double>(count);
-  a.state[1] += static_cast<double>(a.kind == Match::binary ? a.rows * a.cols : a.rows);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // norm.h - batch normalization of rows x channels: sums over rows, statistics, application.
 #pragma once
 
+#include "folded_rows.h"
 #include "math.h"
 #include "simd.h"
 
@@ -13,20 +14,6 @@ constexpr index_t kNormRows = 128;       // rows of a chunk: short float sums, l
 constexpr index_t kNormColumns = 64;     // columns that a sum works on at a time; a multiple of kLanes
 constexpr index_t kApplyFold = 512;      // columns that rows are folded to when coefficients are applied
 constexpr index_t kApplyColumns = 1024;  // columns whose coefficients are on the stack at a time
-
-// Dense rows of few channels read as fewer, longer rows, so that vectors are full whatever the number of channels. The last
-// row may be short. Depends on the shape alone.
-struct FoldedRows {
-  index_t fold, width, rows, last_width;
-
-  FoldedRows(index_t x_rows, index_t channels, index_t max_width)
-      : fold(max_of(1, max_width / channels)),
-        width(channels * fold),
-        rows(ceil_div(x_rows, fold)),
-        last_width(x_rows * channels - (rows - 1) * width) {}
-
-  index_t width_of(index_t row) const { return row + 1 < rows ? width : last_width; }
-};
 
 // out[i] = of(channel of column first + i), i < count. Folded columns start at channel 0 and repeat.
 template <class Of>

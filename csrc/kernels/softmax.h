@@ -2,19 +2,13 @@
 #pragma once
 
 #include "math.h"
+#include "narrow_rows.h"
 #include "simd.h"
 
 namespace {
 
-// A row is worked on in chunks of 16 columns on every instruction set, and a sum over it is 16 partial sums that are
-// combined in one order: what comes out depends on the row alone, not on its neighbours, the threads or the width of a
-// vector.
-constexpr int kChunk = 16;
-
-struct Chunk {
-  alignas(64) float v[kChunk];
-};
-
+// A row is worked on in chunks (narrow_rows.h) of 16 columns on every instruction set, and a sum over it is 16 partial sums that
+// are combined in one order: what comes out depends on the row alone, not on its neighbours, the threads or the width of a vector.
 // The chunk at p, of which `count` columns exist (16 or more: all); the others read as `fill`.
 FASTNN_INLINE Chunk load_chunk(const float* p, index_t count, float fill) {
   Chunk c;
@@ -35,8 +29,6 @@ FASTNN_INLINE void store_chunk(float* p, const Chunk& c, index_t count) {
   for (; i < kChunk && i + kLanes <= count; i += kLanes) store(p + i, load(c.v + i));
   if (i < kChunk && i < count) store_partial(p + i, load(c.v + i), static_cast<int>(count) - i);
 }
-
-FASTNN_INLINE float larger(float a, float b) { return a > b ? a : b; }
 
 // The sum of the 16, added in one order everywhere: columns 8 apart, then 4, 2 and 1 apart.
 FASTNN_INLINE float total(const Chunk& c) {
@@ -123,9 +115,24 @@ inline void softmax_row_backward(const float* dy, const float* y, float* dx, ind
 // Estimated cycles of a row: its reductions, and what a column costs.
 FASTNN_INLINE double row_cycles(index_t cols, double per_column) { return 40.0 + per_column * static_cast<double>(cols); }
 
+inline void softmax_narrow_rows(const float* x, float* y, index_t rows, index_t cols) {
+  NarrowRows e(x, rows, cols);
+  Chunk scale = exp_rows(e, row_maxima(e), e);
+  FASTNN_SIMD
+  for (int i = 0; i < kChunk; ++i) scale.v[i] = 1.0f / scale.v[i];
+  for (index_t j = 0; j < cols; ++j) {
+    FASTNN_SIMD
+    for (int i = 0; i < kChunk; ++i) e.column[j].v[i] *= scale.v[i];
+  }
+  e.write(y);
+}
+
 void softmax_forward(const fastnn::SoftmaxForward& a) {
   parallel_for(a.rows, row_cycles(a.cols, 2.0), [&a](index_t begin, index_t end) {
-    for (index_t i = begin; i < end; ++i) softmax_row(a.x + i * a.cols, a.y + i * a.cols, a.cols);
+    const auto row = [&a](index_t i) { softmax_row(a.x + i * a.cols, a.y + i * a.cols, a.cols); };
+    const auto rows = [&a](index_t i, index_t count) { softmax_narrow_rows(a.x + i * a.cols, a.y + i * a.cols, count, a.cols); };
+    if (a.cols <= kChunk) return for_narrow_rows(begin, end, rows, row);
+    for (index_t i = begin; i < end; ++i) row(i);
   });
 }
 

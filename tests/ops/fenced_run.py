@@ -101,7 +101,7 @@ def image_calls(rng: Generator, n: int) -> dict[str, Call]:
         pool((2, 1), (3, 2)),
         pool((3, 3), (2, 2), ((1, 0), (0, 1))),
     ]
-    shapes = [(2, 5, 4, n), (1, 3, n + 2, 1), (1, 3, n + 2, 3)]
+    shapes = [(2, 5, 4, n), (1, 4, 5, n), (1, 3, n + 2, 1), (1, 3, n + 2, 3)]
     poolings = {f"{shape} {options}": (shape, options) for shape in shapes for options in windows}
     image, dy = normal(rng, 2, 3, 2, n), normal(rng, 2, n)
     return {

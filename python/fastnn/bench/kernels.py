@@ -181,6 +181,56 @@ def _dropout(rows: int, cols: int, kind: str) -> KernelCase:
     return KernelCase(f"dropout_{kind} {rows}x{cols}", 0, 8.0 * rows * cols, make, kind == "forward")
 
 
+def _pooling_behind_relu(shape: tuple[int, ...]) -> KernelCase:
+    """Return the gradient of a relu and the max pooling after it, in one pass."""
+    n, h, w, c = shape
+
+    def make(dtype: Any) -> Made:
+        x, dy = _normal(dtype, shape, (n, h // 2, w // 2, c))
+        y, index = reference.max_pool2d_forward(np.maximum(x, 0), **POOL)
+        return lambda kernels: kernels.max_pool2d_backward(dy, index, shape, y, **POOL), None
+
+    nbytes = 4.0 * np.prod(shape) + 9 * np.prod(shape) / 4
+    return KernelCase(f"max_pool2d_backward_relu {'x'.join(map(str, shape))}", 0, nbytes, make)
+
+
+def _batch_norm_and_relu(rows: int, channels: int, kind: str) -> KernelCase:
+    """Return batch normalization, a residual and a relu in one pass, or their gradients."""
+
+    def make(dtype: Any) -> Made:
+        x, dy, y = _normal(dtype, (rows, channels), (rows, channels), (rows, channels))
+        mean, variance = np.zeros(channels, dtype), np.ones(channels, dtype)
+        if kind == "forward":
+            options: dict[str, Any] = {"momentum": 0.99, "epsilon": 1e-3, "residual": dy, "relu": True}
+            return lambda kernels: kernels.batch_norm_forward(x, None, None, mean, variance, **options), None
+        center, rstd, dresidual = x.mean(0), 1 / x.std(0), np.empty_like(x)
+        return lambda kernels: (
+            kernels.batch_norm_backward(x, dy, None, center, rstd, None, None, dresidual, relu=True, relu_y=y),
+            dresidual,
+        ), None
+
+    touched = 3 if kind == "forward" else 5
+    return KernelCase(f"batch_norm_{kind}_relu {rows}x{channels}", 0, 4.0 * touched * rows * channels, make)
+
+
+def _relu_and_bias(rows: int, cols: int) -> KernelCase:
+    """Return the gradients of a relu and of the bias before it, in one pass."""
+
+    def make(dtype: Any) -> Made:
+        dy, y = _normal(dtype, (rows, cols), (rows, cols))
+        sums = np.empty(cols, dtype)
+        return lambda kernels: (kernels.activation_backward(dy, None, y, "relu", 0.0, sums), sums), None
+
+    return KernelCase(f"relu_backward_bias {rows}x{cols}", 0, 12.0 * rows * cols, make)
+
+
+def _fused() -> Iterator[KernelCase]:
+    yield _pooling_behind_relu(POOLED[1])
+    for kind in ("forward", "backward"):
+        yield _batch_norm_and_relu(128 * 13 * 13, 64, kind)
+    yield _relu_and_bias(128 * 26 * 26, 32)
+
+
 def _regularization() -> Iterator[KernelCase]:
     for shape in POOLED:
         yield from _pooling(shape, "max", quick=shape == POOLED[1])
@@ -329,5 +379,5 @@ def kernel_cases() -> list[KernelCase]:
         >>> [case.name for case in kernel_cases()][:2]
         ['gemm_nn 64x64x64', 'gemm_tn 64x64x64']
     """
-    families = (_products, _convolutions, _regularization, _elementwise, _training)
+    families = (_products, _convolutions, _regularization, _fused, _elementwise, _training)
     return [case for family in families for case in family()]

@@ -59,6 +59,11 @@ class Tape:
         return list(self._tape.names())
 
     @property
+    def shares(self) -> bool:
+        """Whether some call in it has work worth sharing among threads."""
+        return bool(self._tape.shares)
+
+    @property
     def bytes(self) -> int:
         """Memory of the step's buffers."""
         return int(self._tape.bytes)

@@ -41,6 +41,7 @@ def batch_norm_forward(
     """y = f(gamma (x - mean) rstd + beta + residual), f = max(., 0) with relu, rstd = 1 / sqrt(variance + epsilon).
 
     Returns y, mean, rstd.
+
     mean and variance (biased) are those of each channel in this batch, and moving = momentum moving + (1 - momentum)
     batch value, in place. An empty batch has mean 0 and variance 0, and leaves the moving values as they are.
     """
