@@ -19,6 +19,16 @@ using Clock = Tape::Clock;
 
 double in_seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
 
+// What it takes to read the clock once: a good part of what a small kernel takes.
+double clock_seconds() {
+  double least = 1.0;
+  for (int i = 0; i < 64; ++i) {
+    const auto start = Clock::now();
+    least = std::min(least, in_seconds(Clock::now() - start));
+  }
+  return least;
+}
+
 thread_local Tape* current_recorder = nullptr;
 
 }  // namespace
@@ -26,28 +36,38 @@ thread_local Tape* current_recorder = nullptr;
 Tape* recorder() { return current_recorder; }
 
 Arena::~Arena() {
-  for (const auto& [start, size] : chunks_) ::operator delete(start, std::align_val_t{kAlignment});
+  for (const auto& [start, chunk] : chunks_) ::operator delete(start, std::align_val_t{kAlignment});
 }
 
-void* Arena::take(std::map<char*, std::size_t>::iterator hole, std::size_t bytes) {
+// The smallest that is large enough; of equal ones the first in the oldest chunk.
+Arena::Holes::iterator Arena::best_hole(std::size_t bytes) {
+  auto best = holes_.end();
+  for (auto hole = holes_.begin(); hole != holes_.end(); ++hole) {
+    if (hole->second < bytes) continue;
+    const bool better = best == holes_.end() || hole->second < best->second ||
+                        (hole->second == best->second && chunk_of(hole->first).number < chunk_of(best->first).number);
+    if (better) best = hole;
+  }
+  return best;
+}
+
+void* Arena::take(Holes::iterator hole, std::size_t bytes) {
   char* block = hole->first;
   const std::size_t rest = hole->second - bytes;
   holes_.erase(hole);
   if (rest > 0) holes_.emplace(block + bytes, rest);
+  used_ += bytes;
   return block;
 }
 
 void* Arena::allocate(std::size_t bytes) {
   bytes = rounded(bytes);
-  auto best = holes_.end();
-  for (auto hole = holes_.begin(); hole != holes_.end(); ++hole) {
-    if (hole->second >= bytes && (best == holes_.end() || hole->second < best->second)) best = hole;
-  }
+  const auto best = best_hole(bytes);
   if (best != holes_.end()) return take(best, bytes);
   // A request of a chunk's size or more gets memory of exactly its size.
   const std::size_t size = std::max(bytes, kChunk);
   char* chunk = static_cast<char*>(::operator new(size, std::align_val_t{kAlignment}));
-  chunks_.emplace(chunk, size);
+  chunks_.emplace(chunk, Chunk{size, chunks_.size()});
   total_ += size;
   return take(holes_.emplace(chunk, size).first, bytes);
 }
@@ -55,6 +75,7 @@ void* Arena::allocate(std::size_t bytes) {
 void Arena::release(void* block, std::size_t bytes) {
   char* start = static_cast<char*>(block);
   bytes = rounded(bytes);
+  used_ -= bytes;
   auto next = holes_.lower_bound(start);
   const bool chunk_begins = chunks_.contains(start);
   if (next != holes_.begin() && !chunk_begins) {
@@ -77,7 +98,7 @@ bool Arena::contains(const void* pointer) const {
   auto chunk = chunks_.upper_bound(const_cast<char*>(p));
   if (chunk == chunks_.begin()) return false;
   --chunk;
-  return p < chunk->first + chunk->second;
+  return p < chunk->first + chunk->second.bytes;
 }
 
 void Tape::start() {
@@ -153,15 +174,44 @@ index_t Tape::run(index_t steps, double seconds, const std::function<bool()>& in
   return run.done;
 }
 
-std::vector<std::pair<std::string, double>> Tape::profile() const {
+void Tape::profile_into(std::vector<double>& seconds, index_t steps) const {
   const FlushDenormals flush;
-  std::vector<std::pair<std::string, double>> result;
-  result.reserve(records_.size());
-  for (const Record& record : records_) {
-    const auto start = Clock::now();
-    play(record);
-    result.emplace_back(record.name, in_seconds(Clock::now() - start));
+  const double reading = clock_seconds();
+  for (index_t step = 0; step < steps; ++step) {
+    auto start = Clock::now();
+    for (const Record& record : records_) {
+      play(record);
+      const auto end = Clock::now();
+      seconds.push_back(std::max(in_seconds(end - start) - reading, 0.0));
+      start = end;
+    }
+    for (const Record& record : records_) play(record);
+    seconds.push_back(std::max(in_seconds(Clock::now() - start) - reading, 0.0));
   }
+}
+
+std::vector<double> Tape::profile(index_t steps) const {
+  struct Run {
+    const Tape& tape;
+    index_t steps;
+    std::vector<double> seconds;
+  } run = {*this, steps, {}};
+  run.seconds.reserve(static_cast<std::size_t>(steps) * (records_.size() + 1));
+  const auto steps_of = [](void* context) {
+    Run& r = *static_cast<Run*>(context);
+    r.tape.profile_into(r.seconds, r.steps);
+  };
+  if (shares_) {
+    with_team(steps_of, &run);
+  } else {
+    steps_of(&run);
+  }
+  return std::move(run.seconds);
+}
+
+std::vector<Tape::Call> Tape::calls() const {
+  std::vector<Call> result;
+  for (std::size_t i = 0; i < records_.size(); ++i) result.push_back({records_[i].name, notes_[i].label, notes_[i].work});
   return result;
 }
 

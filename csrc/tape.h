@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,12 +20,14 @@
 
 #include "dispatch.h"
 #include "kernels.h"
+#include "work.h"
 
 namespace fastnn {
 
 constexpr std::size_t kAlignment = 64;
 
-// Aligned memory that grows by whole chunks and never moves.
+// Aligned memory that grows by whole chunks and never moves. How much it holds depends on the sequence of calls alone, not on
+// where the system puts the chunks. Tapes that never run at the same time may share one: a step writes before it reads.
 class Arena {
  public:
   Arena() = default;
@@ -36,20 +39,30 @@ class Arena {
   void release(void* block, std::size_t bytes);  // gives a block back to later allocations
   bool contains(const void* pointer) const;
   std::size_t bytes() const { return total_; }  // memory held
+  bool unused() const { return used_ == 0; }    // no block is out
 
  private:
-  void* take(std::map<char*, std::size_t>::iterator hole, std::size_t bytes);
+  struct Chunk {
+    std::size_t bytes;
+    std::size_t number;  // in the order they were made
+  };
+  using Holes = std::map<char*, std::size_t>;
 
-  std::map<char*, std::size_t> holes_;  // free memory by address
-  std::map<char*, std::size_t> chunks_;
-  std::size_t total_ = 0;
+  const Chunk& chunk_of(char* pointer) const { return std::prev(chunks_.upper_bound(pointer))->second; }
+  Holes::iterator best_hole(std::size_t bytes);
+  void* take(Holes::iterator hole, std::size_t bytes);
+
+  Holes holes_;  // free memory by address
+  std::map<char*, Chunk> chunks_;
+  std::size_t total_ = 0, used_ = 0;
 };
 
 class Tape {
  public:
   using Clock = std::chrono::steady_clock;
 
-  Tape() = default;
+  // A tape that only plans takes the memory and keeps the calls, but does not make them.
+  explicit Tape(std::shared_ptr<Arena> arena, bool plans = false) : arena_(std::move(arena)), plans_(plans) {}
   ~Tape() { stop(); }
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
@@ -61,7 +74,12 @@ class Tape {
     arguments_.resize(offset + sizeof(Args));
     __builtin_memcpy(arguments_.data() + offset, &args, sizeof(Args));
     records_.push_back({name, &call<Args>, reinterpret_cast<void (*)()>(kernel), offset});
+    notes_.push_back({label_, work_of(args)});
   }
+
+  // Says what the calls recorded from here on belong to.
+  void label(std::string text) { label_ = std::move(text); }
+  bool plans() const { return plans_; }
 
   // Begins and ends the recording on this thread.
   void start();
@@ -77,8 +95,10 @@ class Tape {
   // `interrupted`, asked every now and then, says so in the middle of a step before its commit: that step is then taken back.
   index_t run(index_t steps, double seconds, const std::function<bool()>& interrupted);
 
-  // Replays one step and returns (name, seconds) of every record.
-  std::vector<std::pair<std::string, double>> profile() const;
+  // Replays 2 `steps` steps, as run does: in turn one that is timed record by record, and one that is timed whole. Returns the
+  // seconds of every record of the first and of the whole second step, then those of the next two, ...; what it takes to read the
+  // clock is not in them.
+  std::vector<double> profile(index_t steps) const;
 
   // Keeps an owner of memory alive as long as the tape.
   void keep(std::any owner) { owners_.push_back(std::move(owner)); }
@@ -87,6 +107,13 @@ class Tape {
   bool shares() const { return shares_; }
 
   std::vector<std::string> names() const;
+
+  // A recorded call: its kernel, what it belongs to and what it has to do.
+  struct Call {
+    std::string name, label;
+    Work work;
+  };
+  std::vector<Call> calls() const;
   const std::shared_ptr<Arena>& arena() const { return arena_; }
 
  private:
@@ -102,6 +129,12 @@ class Tape {
     reinterpret_cast<void (*)(const Args&)>(kernel)(*reinterpret_cast<const Args*>(args));
   }
 
+  // About a record, beside it: a replay does not need it.
+  struct Note {
+    std::string label;
+    Work work;
+  };
+
   struct Guarded {
     std::byte* pointer;
     std::size_t bytes;
@@ -111,9 +144,12 @@ class Tape {
   void restore_guarded();
   bool step(Clock::time_point& now, const std::function<bool()>& interrupted);
 
+  void profile_into(std::vector<double>& seconds, index_t steps) const;
+
   void play(const Record& record) const { record.call(record.kernel, arguments_.data() + record.offset); }
 
   std::vector<Record> records_;
+  std::vector<Note> notes_;
   std::vector<std::byte> arguments_;
   std::vector<std::any> owners_;
   std::vector<Guarded> guarded_;
@@ -121,7 +157,9 @@ class Tape {
   std::size_t commit_ = 0;
   double last_step_ = 1.0;  // seconds
   bool shares_ = false;
-  std::shared_ptr<Arena> arena_ = std::make_shared<Arena>();
+  std::shared_ptr<Arena> arena_;
+  bool plans_;
+  std::string label_;
 };
 
 // The tape that records on this thread, or null.

@@ -15,6 +15,7 @@ from fastnn import bench, config, ops
 from fastnn.bench import cases, kernels, machine, plain_numpy, report, timing, workloads
 from fastnn.bench.report import Report, Roof, Row
 from fastnn.bench.timing import Timing
+from fastnn.ops import machine as roofs
 
 # --- timing ---
 
@@ -124,12 +125,12 @@ def test_bandwidth_is_the_best_of_one_and_all_threads_measured_once_for_sizes_th
         calls.append((size, threads))
         return 1e9 * threads if size > 1 << 14 else 1e9 / threads
 
-    monkeypatch.setattr(ops, "measure_bandwidth", measure)
-    machine._bandwidth.cache_clear()
+    monkeypatch.setattr(roofs, "measure_bandwidth", measure)
+    roofs._bandwidth.cache_clear()
     with machine.using_threads(3):
         assert [machine.bandwidth(nbytes) for nbytes in (0, 100, 1 << 14)] == [1e9] * 3
         assert [machine.bandwidth(nbytes) for nbytes in ((1 << 14) + 1, 1 << 15, 40_000)] == [3e9] * 3
-    machine._bandwidth.cache_clear()
+    roofs._bandwidth.cache_clear()
     assert sorted(calls) == [(size, threads) for size in (1 << 14, 1 << 15, 1 << 16) for threads in (1, 3)]
 
 

@@ -91,6 +91,18 @@ def test_data_are_let_go_of() -> None:
     assert kept() is None
 
 
+def test_all_steps_of_a_model_share_their_buffers() -> None:
+    model, (x, y) = cnn(size=16, filters=16), images(100, size=16)
+    model.train_on_batch(x[:64], y[:64])
+    alone = model._steps.bytes()
+    model.fit(x, y, 64, validation_data=(x, y), verbose=0)  # 64 and 36 samples, training and not
+    model.evaluate(x, y, 50, verbose=0)
+    model.predict(x, 64, verbose=0)
+    assert len(model._steps._steps) == 7
+    assert model._steps.bytes() < 1.25 * alone
+    assert model._steps._arena.unused
+
+
 def test_buffers_of_a_step_are_used_again() -> None:
     """A step needs about what its largest layers need together, not a buffer for every call."""
     model, (x, y) = cnn(size=16, filters=16), images(64, size=16)

@@ -122,7 +122,10 @@ class Scratch {
 template <class Args>
 void launch(const char* name, void (*Kernels::*entry)(const Args&), const Args& args) {
   const auto kernel = kernels().*entry;
-  if (Tape* tape = recorder()) tape->add(name, kernel, args);
+  if (Tape* tape = recorder()) {
+    tape->add(name, kernel, args);
+    if (tape->plans()) return;
+  }
   const WithoutGil release;
   const FlushDenormals flush;
   kernel(args);

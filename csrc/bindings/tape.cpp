@@ -60,8 +60,13 @@ void start(Tape& tape) {
   tape.start();
 }
 
-index_t run(Tape& tape, index_t steps, double seconds) {
+void require_replay(const Tape& tape) {
   require(recorder() == nullptr, "no tape recording on this thread");
+  require(!tape.plans(), "a tape that records, not one that only plans");
+}
+
+index_t run(Tape& tape, index_t steps, double seconds) {
+  require_replay(tape);
   bool raised = false;
   index_t done = 0;
   {
@@ -70,6 +75,22 @@ index_t run(Tape& tape, index_t steps, double seconds) {
   }
   if (raised) throw py::error_already_set();
   return done;
+}
+
+std::vector<double> profile(const Tape& tape, index_t steps) {
+  require_replay(tape);
+  require(steps >= 0, "steps >= 0");
+  const WithoutGil release;
+  return tape.profile(steps);
+}
+
+// (kernel, label, flops, bytes) of every record.
+py::list calls(const Tape& tape) {
+  py::list result;
+  for (const Tape::Call& call : tape.calls()) {
+    result.append(py::make_tuple(call.name, call.label, call.work.flops, call.work.bytes));
+  }
+  return result;
 }
 
 // The array must outlive the tape.
@@ -127,21 +148,27 @@ void bind_tape(py::module_& m) {
     if (Tape* tape = recorder()) tape->stop();
   });
   m.def("recording", [] { return recorder() != nullptr; });
-  py::class_<Tape, std::shared_ptr<Tape>>(m, "Tape")
+  // Whether the calls made now are only written down.
+  m.def("planning", [] { return recorder() != nullptr && recorder()->plans(); });
+  // What the calls recorded from here on belong to; nothing where no tape records.
+  m.def("label", [](const std::string& text) {
+    if (Tape* tape = recorder()) tape->label(text);
+  });
+  py::class_<Arena, std::shared_ptr<Arena>>(m, "Arena")
       .def(py::init<>())
+      .def_property_readonly("bytes", &Arena::bytes)
+      .def_property_readonly("unused", &Arena::unused);
+  py::class_<Tape, std::shared_ptr<Tape>>(m, "Tape")
+      .def(py::init<std::shared_ptr<Arena>, bool>())
       .def("start", &start)
       .def("stop", &Tape::stop)
       .def("commit", &Tape::commit)
       .def("guard", &guard)
       .def("run", &run)
-      .def("profile",
-           [](const Tape& tape) {
-             const WithoutGil release;
-             return tape.profile();
-           })
+      .def("profile", &profile)
       .def("names", &Tape::names)
       .def_property_readonly("shares", &Tape::shares)
-      .def_property_readonly("bytes", [](const Tape& tape) { return tape.arena()->bytes(); });
+      .def("calls", &calls);
 }
 
 }  // namespace fastnn

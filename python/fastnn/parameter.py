@@ -29,10 +29,10 @@ class Parameter:
 
     def __init__(self, name: str, value: Any, *, trainable: bool = True) -> None:
         self.name = name
-        self.value: Float32 = ops.zeros(np.shape(value))
-        self.value[...] = value
+        # Plain arrays: they last until a store takes over, and their memory then goes back to the system at once.
+        self.value: Float32 = np.array(value, np.float32, order="C")
         self.trainable = trainable
-        self.grad: Float32 | None = ops.zeros(self.value.shape) if trainable else None
+        self.grad: Float32 | None = np.zeros(self.value.shape, np.float32) if trainable else None
         self.store: ParameterStore | None = None
 
     @property

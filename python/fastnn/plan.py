@@ -121,8 +121,11 @@ class Plan:
         values: list[Any] = [None] * self.size
         for value, x in zip(self.inputs, inputs):
             values[value] = x
+        recording = ops.recording()
         for i, call in enumerate(self.calls):
             layer = call.layer
+            if recording:
+                ops.label(layer.name, "forward")
             values[call.output] = layer.forward(call.given(values), training)
             if training and id(layer) in self._shared:
                 self._kept[i] = layer.keep()
@@ -147,6 +150,8 @@ class Plan:
                 continue
             need_dx = any(wanted[v] for v in call.inputs)
             take_slope = need_dx and self._leaves_slope(i)
+            if recording:
+                ops.label(call.layer.name, "backward")
             if take_slope:
                 slopes_taken.add(self._below[i])
             with _asked(call.layer, need_dx, take_slope, i in slopes_taken):

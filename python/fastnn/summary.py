@@ -34,14 +34,15 @@ def summary_text(
             "=" * width,
             *lines[1:],
             "=" * width,
-            f"Total params: {total:,} ({_bytes(4 * total)})",
-            f"Trainable params: {trainable:,} ({_bytes(4 * trainable)})",
-            f"Non-trainable params: {total - trainable:,} ({_bytes(4 * (total - trainable))})",
+            f"Total params: {total:,} ({bytes_text(4 * total)})",
+            f"Trainable params: {trainable:,} ({bytes_text(4 * trainable)})",
+            f"Non-trainable params: {total - trainable:,} ({bytes_text(4 * (total - trainable))})",
         ]
     )
 
 
-def _bytes(size: float) -> str:
+def bytes_text(size: float) -> str:
+    """Return a number of bytes in the unit that suits it."""
     for unit in ("B", "KB", "MB"):
         if size < 1024:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.2f} {unit}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ops_calls import Array, Generator, normal, recorded
+from ops_calls import Array, Generator, all_calls, normal, recorded
 from tolerances import assert_bits
 
 from fastnn import config, ops
@@ -20,6 +20,7 @@ ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 CONV: dict[str, Any] = {"padding": ((1, 1), (1, 0))}
 POOL: dict[str, Any] = {"pool_size": (2, 2), "strides": (2, 2)}
 ROWS = 60
+ALL_CALLS = all_calls()
 
 
 class Training:
@@ -168,10 +169,15 @@ def test_names_and_profile_follow_the_calls() -> None:
     training = Training()
     tape = recorded(training.step)
     assert tape.names() == KERNELS
-    profile = tape.profile()
-    assert [name for name, _ in profile] == KERNELS
-    assert all(0 <= seconds < 10 for _, seconds in profile)
-    assert training.iterations[0] == 2, "profiling replays a step"
+    assert [call.kernel for call in tape.calls()] == KERNELS
+    assert all(call.bytes > 0 and call.label == "" for call in tape.calls())
+    seconds = tape.profile(3)
+    assert seconds.shape == (3, len(KERNELS) + 1)
+    assert ((seconds >= 0) & (seconds < 10)).all()
+    assert training.iterations[0] == 7, "profiling replays two steps for each"
+    assert tape.profile(0).shape == (0, len(KERNELS) + 1)
+    with pytest.raises(ValueError, match="expected steps >= 0"):
+        tape.profile(-1)
     assert ops.Tape().names() == []
     assert ops.Tape().run(5, 1.0) == 5
 
@@ -324,3 +330,50 @@ def test_a_refused_call_is_not_recorded(rng: Generator) -> None:
 def test_the_twin_is_not_recorded(rng: Generator) -> None:
     config.set_backend("numpy")
     assert recorded(lambda: ops.softmax_forward(normal(rng, 3, 4))).names() == []
+
+
+def test_labels_say_what_calls_belong_to(rng: Generator) -> None:
+    x, tape = normal(rng, 3, 4), ops.Tape()
+    ops.label("before")  # nothing records: it is for nobody
+    with tape:
+        ops.softmax_forward(x)
+        ops.label("a", "forward")
+        ops.softmax_forward(x)
+        ops.gemm(x, x.T.copy())
+        ops.label("b")
+        ops.softmax_forward(x)
+    assert [call.label for call in tape.calls()] == ["", "a/forward", "a/forward", "b"]
+    assert [call.flops for call in tape.calls()] == [0, 0, 2 * 3 * 4 * 3, 0]
+
+
+def test_a_plan_is_not_carried_out(rng: Generator) -> None:
+    x, counter = normal(rng, 300, 400), np.zeros(1, np.int64)
+    plan, real = ops.Tape(plan=True), ops.Tape()
+
+    def step() -> None:
+        ops.softmax_forward(ops.gemm(x, ops.permute(x, (1, 0))))
+        ops.advance(counter, 1)
+
+    with plan:
+        step()
+    assert counter[0] == 0
+    with real:
+        step()
+    assert counter[0] == 1
+    assert plan.calls() == real.calls()
+    assert plan.bytes == real.bytes
+    for use in (lambda: plan.run(1, 1.0), lambda: plan.profile(1)):
+        with pytest.raises(ValueError, match="not one that only plans"):
+            use()
+
+
+@pytest.mark.parametrize("name", ALL_CALLS)
+def test_every_call_has_its_work(name: str) -> None:
+    """At least the bytes of what it returns; the flops of products and convolutions, and of nothing else."""
+    results: list[Array] = []
+    tape = recorded(lambda: results.extend(ALL_CALLS[name].run(ops)))
+    calls = tape.calls()
+    assert sum(call.bytes for call in calls) >= sum(result.nbytes for result in results if result.size > 2)
+    for call in calls:
+        assert (call.flops > 0) == call.kernel.startswith(("gemm", "conv2d"))
+        assert call.bytes > 0

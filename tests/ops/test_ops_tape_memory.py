@@ -122,3 +122,43 @@ def test_results_are_buffers_that_a_replay_writes_again(rng: Generator) -> None:
     tape.run(1, 1.0)
     assert_bits(y, np.maximum(x, 0))
     assert none.shape == (0, 3)
+
+
+def test_the_size_of_an_arena_follows_from_the_calls(rng: Generator) -> None:
+    """Not from where the system puts its chunks."""
+    inputs = [normal(rng, rows, 33) for rows in (17, 400, 2500)]
+    sizes, between = set(), []
+    for i in range(12):
+        tape = ops.Tape()
+        with tape:
+            program(3, inputs, normal(np.random.default_rng(0), 33, 33))
+        sizes.add(tape.bytes)
+        between.append(np.ones(40_000 * (i % 5) + 1))  # moves what comes next
+    assert len(sizes) == 1
+
+
+def test_tapes_share_an_arena(rng: Generator) -> None:
+    arena, w = ops.Arena(), normal(rng, 33, 33) * np.float32(0.2)
+    inputs = [normal(rng, rows, 33) for rows in (17, 400, 2500)]
+    tapes, kept, sizes = [], [], []
+    outs = [np.zeros((2500, 33), np.float32) for _ in range(3)]
+    for i in range(3):
+        assert arena.unused
+        tape = ops.Tape(arena)
+        with tape:
+            x = ops.activation_forward(inputs[2], ("relu", "tanh", "gelu")[i])
+            ops.store_rows(ops.gemm(x, w), outs[i], np.array([0]))
+            del x
+        tapes.append(tape)
+        sizes.append(arena.bytes)
+    assert sizes[0] == sizes[2], "all in the same place"
+    expected = [out.copy() for out in outs]
+    for i in (1, 0, 2, 0):
+        outs[i][...] = np.nan
+        tapes[i].run(2, 60.0)
+        assert_bits(outs[i], expected[i])
+    with ops.Tape(arena):
+        kept.append(ops.softmax_forward(inputs[0]))
+    assert not arena.unused
+    kept.clear()
+    assert arena.unused

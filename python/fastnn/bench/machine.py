@@ -5,15 +5,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from fastnn import __version__, config, ops
-
-SMALLEST_TRIAD = 1 << 14  # bytes: less is the cost of a call, not of memory
 
 
 @contextmanager
@@ -63,18 +60,9 @@ def peak(seconds: float = 0.2) -> float:
     return ops.measure_peak(config.num_threads(), seconds)
 
 
-@lru_cache(maxsize=64)
-def _bandwidth(size: int, threads: int, seconds: float) -> float:
-    return ops.measure_bandwidth(size, threads, seconds)
-
-
 def bandwidth(nbytes: float, seconds: float = 0.05) -> float:
-    """Return the bytes/s, reads and writes, of a triad over arrays of altogether that size, rounded up to a power of two.
-
-    It is the better one of a single thread's, which is faster on small arrays, and that of all threads in use.
-    """
-    size = 1 << max(round(nbytes) - 1, SMALLEST_TRIAD - 1).bit_length()
-    return max(_bandwidth(size, threads, seconds) for threads in {1, config.num_threads()})
+    """Return `fastnn.ops.bandwidth_roof`: the bytes/s of a triad over arrays of that size."""
+    return ops.bandwidth_roof(nbytes, seconds)
 
 
 def describe() -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from fastnn import checks, graph, ops, saving
@@ -16,11 +16,11 @@ from fastnn.names import Shape
 from fastnn.parameter import Parameter, ParameterStore
 from fastnn.plan import Plan
 from fastnn.structure import Structure
-from fastnn.summary import summary_text
-from fastnn.training.trainer import Trainer
+from fastnn.summary import bytes_text, summary_text
+from fastnn.training.profiler import Profiled
 
 
-class BaseModel(Trainer):
+class BaseModel(Profiled):
     """A model over a plan: `Sequential` and `Model` say how the plan comes about."""
 
     recordable: ClassVar[bool] = True
@@ -223,6 +223,10 @@ class BaseModel(Trainer):
         if given != [tensor.shape for tensor in self._inputs]:
             self.plan.output_shapes(given, check=True)
 
+    def input_shapes(self) -> list[Shape]:
+        self._require_built()
+        return [tensor.shape for tensor in self._inputs]
+
     def input_ranks(self) -> list[int]:
         return [tensor.ndim for tensor in self._inputs]
 
@@ -276,17 +280,47 @@ class BaseModel(Trainer):
 
     # --- output ---
 
-    def summary(self, line_length: int | None = None, print_fn: Callable[[str], Any] | None = None) -> None:
-        """Print layers, output shapes and parameter counts, and, unless one layer follows the other, what each is connected to.
+    def summary(
+        self,
+        line_length: int | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        batch_size: int = 32,
+        profile: bool = False,
+        x: Any = None,
+        y: Any = None,
+    ) -> None:
+        """Print layers, output shapes, parameter counts and memory, and, unless one layer follows the other, the connections.
+
+        The bytes of the buffers are those that the first step of that batch size will take, exactly; nothing is computed for it.
 
         Args:
             line_length: columns of the table; None fits the contents.
             print_fn: called with the text instead of print.
+            batch_size: samples of the step whose memory is stated, and of those that are profiled.
+            profile: add the table of `profile`: where the time of a step goes.
+            x, y: samples and targets to profile with; None makes some that fit.
         """
         self._require_built()
         if line_length is not None:
             checks.integer("summary", "line_length", line_length, 1)
-        (print_fn or print)(summary_text(self.name, self.summary_rows(), self.leaf_layers, line_length))
+        checks.integer("summary", "batch_size", batch_size, 1)
+        checks.boolean("summary", "profile", profile)
+        if not profile and (x is not None or y is not None):
+            checks.fail("summary", "profile=True with x or y", "profile=False")
+        lines = [summary_text(self.name, self.summary_rows(), self.leaf_layers, line_length), *self._memory(batch_size)]
+        if profile:
+            lines += ["", str(self.profile(x, y, batch_size))]
+        (print_fn or print)("\n".join(lines))
+
+    def _memory(self, batch_size: int) -> Iterator[str]:
+        """Yield the lines of a summary about the optimizer's slots and the buffers of a step."""
+        if self.optimizer is not None:
+            count = len(self.optimizer.slots) * sum(p.size for p in self.store.parameters)
+            yield f"Optimizer params: {count:,} ({bytes_text(4 * count)})"
+        buffers = self.buffer_bytes(batch_size)
+        if buffers is not None:
+            kind = "training step" if self.optimizer is not None and self.scores else "prediction"
+            yield f"Buffers of a {kind}, batch size {batch_size}: {buffers:,} bytes ({bytes_text(buffers)})"
 
     def summary_rows(self) -> Iterable[Sequence[str]]:
         """Return the cells of the summary's table, its head first."""

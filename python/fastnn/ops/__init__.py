@@ -18,7 +18,7 @@ from fastnn.ops.losses import (
     sigmoid_cross_entropy,
     softmax_cross_entropy,
 )
-from fastnn.ops.machine import measure_bandwidth, measure_peak
+from fastnn.ops.machine import bandwidth_roof, measure_bandwidth, measure_peak, peak_roof
 from fastnn.ops.merge import (
     add,
     batch_gemm,
@@ -49,10 +49,12 @@ from fastnn.ops.pool import (
     max_pool2d_backward,
     max_pool2d_forward,
 )
-from fastnn.ops.recording import Tape, recording, stop_recording
+from fastnn.ops.recording import Arena, Call, Tape, label, recording, stop_recording
 
 __all__ = [
     "NO_PADDING",
+    "Arena",
+    "Call",
     "Padding",
     "Pair",
     "Tape",
@@ -65,6 +67,7 @@ __all__ = [
     "as_float32",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
+    "bandwidth_roof",
     "batch_gemm",
     "batch_norm_backward",
     "batch_norm_forward",
@@ -92,6 +95,7 @@ __all__ = [
     "gemm",
     "global_average_pool2d_backward",
     "global_average_pool2d_forward",
+    "label",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "maximum",
@@ -101,6 +105,7 @@ __all__ = [
     "minimum",
     "momentum_step",
     "multiply",
+    "peak_roof",
     "permute",
     "recording",
     "rmsprop_step",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
-from fastnn import _core
+from fastnn import _core, config
 from fastnn.ops.base import (
     empty,
     zeros,
 )
+
+SMALLEST_TRIAD = 1 << 14  # bytes: less is the cost of a call, not of memory
 
 
 def _best_rate(run: Callable[[int], None], amount: float, seconds: float) -> float:
@@ -41,3 +44,30 @@ def measure_bandwidth(nbytes: int, threads: int = 1, seconds: float = 0.2) -> fl
     n = max(nbytes // 12, 16)
     y, x, z = (zeros((n,)) for _ in range(3))
     return _best_rate(lambda rounds: _core.triad_probe(y, x, z, rounds, threads), 12.0 * n, seconds)
+
+
+@lru_cache(maxsize=64)
+def _bandwidth(size: int, threads: int, isa: str, seconds: float) -> float:
+    return measure_bandwidth(size, threads, seconds)
+
+
+def bandwidth_roof(nbytes: float, seconds: float = 0.05) -> float:
+    """Return the bytes/s, reads and writes, of a triad over arrays of altogether that size, rounded up to a power of two.
+
+    It is the better one of a single thread's, which is faster on small arrays, and that of all threads in use; measured once.
+    """
+    size = 1 << max(round(nbytes) - 1, SMALLEST_TRIAD - 1).bit_length()
+    return max(_bandwidth(size, threads, config.isa(), seconds) for threads in {1, config.num_threads()})
+
+
+@lru_cache(maxsize=64)
+def _peak(threads: int, isa: str, seconds: float) -> float:
+    return measure_peak(threads, seconds)
+
+
+def peak_roof(seconds: float = 0.2) -> float:
+    """Return the flop/s of multiply-adds in registers, with the threads and the instruction set in use; measured once.
+
+    Not less than that of a single thread: others may wait for a processor.
+    """
+    return max(_peak(threads, config.isa(), seconds) for threads in {1, config.num_threads()})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import _core
@@ -20,11 +21,48 @@ def stop_recording() -> None:
     _core.stop_recording()
 
 
-class Tape:
-    """A recorded step. Inside of `with tape:` every call of this module runs and is recorded; `run` then replays them."""
+def label(part: str, phase: str = "") -> None:
+    """Say what the calls that a tape records from here on belong to; nothing happens where none records."""
+    _core.label(f"{part}/{phase}" if phase else part)
+
+
+class Arena:
+    """Memory for the buffers of recorded steps. Tapes that never run at the same time may share one."""
 
     def __init__(self) -> None:
-        self._tape = _core.Tape()
+        self.native = _core.Arena()
+
+    @property
+    def bytes(self) -> int:
+        """Memory held."""
+        return int(self.native.bytes)
+
+    @property
+    def unused(self) -> bool:
+        """Whether no array lies in it."""
+        return bool(self.native.unused)
+
+
+class Call(NamedTuple):
+    """A recorded call: its kernel, the label it was made under, and what it has to do at least (`csrc/work.h`)."""
+
+    kernel: str
+    label: str
+    flops: float
+    bytes: float
+
+
+class Tape:
+    """A recorded step. Inside of `with tape:` every call of this module runs and is recorded; `run` then replays them.
+
+    Args:
+        arena: where its buffers lie, one in which no array does; None is one of its own.
+        plan: calls are not made, only written down: what the step needs is found out without doing it. It cannot be run.
+    """
+
+    def __init__(self, arena: Arena | None = None, plan: bool = False) -> None:
+        self.arena = arena or Arena()
+        self._tape = _core.Tape(self.arena.native, plan)
 
     def __enter__(self) -> Tape:
         self._tape.start()
@@ -50,13 +88,21 @@ class Tape:
         """
         return int(self._tape.run(steps, seconds))
 
-    def profile(self) -> list[tuple[str, float]]:
-        """Replay one step; return (kernel, seconds) of every record."""
-        return list(self._tape.profile())
+    def profile(self, steps: int = 1) -> NDArray[np.float64]:
+        """Replay 2 `steps` steps, as `run` does, in turn one timed call by call and one timed whole.
+
+        Returns:
+            the seconds, shape (steps, calls + 1): those of every call of the one, then those of the other.
+        """
+        return np.array(self._tape.profile(steps), np.float64).reshape(steps, len(self.names()) + 1)
 
     def names(self) -> list[str]:
         """Return the kernels of the step, in order."""
         return list(self._tape.names())
+
+    def calls(self) -> list[Call]:
+        """Return the recorded calls, in order."""
+        return [Call(*call) for call in self._tape.calls()]
 
     @property
     def shares(self) -> bool:
@@ -65,5 +111,5 @@ class Tape:
 
     @property
     def bytes(self) -> int:
-        """Memory of the step's buffers."""
-        return int(self._tape.bytes)
+        """Memory of the arena that the step's buffers lie in."""
+        return self.arena.bytes

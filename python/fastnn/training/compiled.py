@@ -270,7 +270,9 @@ class Compiled:
     def _compute(self, mode: str, rows: int) -> None:
         """Do the part of a step that can be taken back."""
         if mode == "predict":
-            self._feed.store(self.forward_parts(self._batches("x", len(self.input_structure), rows)))
+            outputs = self.forward_parts(self._batches("x", len(self.input_structure), rows))
+            ops.label("data")
+            self._feed.store(outputs)
         else:
             self._scored(rows, mode == "train")
 
@@ -278,9 +280,11 @@ class Compiled:
         """Do the rest of a step: update the parameters, go on to the next batch."""
         if mode == "train":
             assert self.optimizer is not None  # _ready has seen to it
+            ops.label("optimizer")
             active = {id(p) for layer in self.leaf_layers for p in layer.trainable_weights}
             self.optimizer.step(lambda p: id(p) in active)
             self.forget()
+        ops.label("data")
         ops.advance(self._feed.position, rows)
 
     def _step(self, mode: str, rows: int) -> Step:
@@ -311,7 +315,8 @@ class Compiled:
         guarded: list[NDArray[Any]] = [metric.state for metric in self._running()]
         for layer in self.leaf_layers:
             guarded += [*layer.counters.values(), *(p.value for p in layer.parameters if not p.learns)]
-        return Step(lambda: self._compute(mode, rows), lambda: self._commit(mode, rows), guarded, record)
+        arena = self._steps.arena if record else None
+        return Step(lambda: self._compute(mode, rows), lambda: self._commit(mode, rows), guarded, arena)
 
     def _tell_if_eager(self, verbose: int | str) -> None:
         """Say once that a part written in Python makes every step go through Python."""

@@ -157,9 +157,10 @@ class Feed:
         x = self._arrays["x", 0]
         return 0 if x is None else len(x)
 
-    def collect(self, output_rows: Sequence[Sequence[int | None]]) -> None:
-        """Make room for one row of each of these shapes per loaded sample."""
-        self._results = [np.empty((self._samples(), *(s or 0 for s in row)), np.float32) for row in output_rows]
+    def collect(self, output_rows: Sequence[Sequence[int | None]], count: int | None = None) -> None:
+        """Make room for `count` rows of each of these shapes; None: one per loaded sample."""
+        count = self._samples() if count is None else count
+        self._results = [np.empty((count, *(s or 0 for s in row)), np.float32) for row in output_rows]
         self._point()
 
     def store(self, outputs: Sequence[Float32]) -> None:
@@ -184,6 +185,7 @@ class Feed:
             return None
         if config.backend() == "numpy":
             return ops.gather_rows(array, self._order, self.position, rows)
+        ops.label("data")
         return ops.gather_cells(
             self._cell(kind, i), self._order_cell, self.position, rows, array.shape[1:], array.dtype
         )

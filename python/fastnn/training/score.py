@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import checks, losses, metrics
+from fastnn import checks, losses, metrics, ops
 from fastnn.checks import Float32
 from fastnn.names import Shape
 from fastnn.structure import Structure
@@ -55,6 +55,7 @@ class Score:
         y = y.reshape(-1) if y.dtype == np.int32 else y.reshape(flat.shape)
         weights = None if weights is None else weights.reshape(-1)
         scale = self.loss.scale(len(flat))
+        ops.label("loss")
         if fused:
             y_pred, row_losses, dy = self.loss.evaluate_fused(y, flat, weights, scale * self.weight, training)
         else:
@@ -62,6 +63,7 @@ class Score:
             row_losses, dy = self.loss.evaluate(y, flat, weights, scale * self.weight, training)
         # With reduction="sum" a batch's loss is the sum of its samples', and an epoch's the mean of that over its samples.
         self.tracker.update_state(row_losses, scale=len(flat) * scale)
+        ops.label("metrics")
         for metric in self.metrics:
             metric.update_state(y, y_pred)
         return None if dy is None else dy.reshape(out.shape)

@@ -48,29 +48,34 @@ class Step:
         compute: does the first part through `fastnn.ops`; changes only gradients and `guarded`.
         commit: does the second part: updates the parameters, moves on.
         guarded: the arrays that compute changes: moving statistics, counters, metrics.
-        record: whether both do nothing else, so that their kernel calls may be replayed.
+        arena: gives the memory for a recording; None: compute and commit do more than calls of kernels, nothing is recorded.
     """
 
     def __init__(
-        self, compute: Callable[[], None], commit: Callable[[], None], guarded: Sequence[NDArray[Any]], record: bool
+        self,
+        compute: Callable[[], None],
+        commit: Callable[[], None],
+        guarded: Sequence[NDArray[Any]],
+        arena: Callable[[], ops.Arena] | None,
     ) -> None:
         self._compute = compute
         self._commit = commit
         self._guarded = list(guarded)
-        self._record = record
+        self._arena = arena
         self.tape: ops.Tape | None = None
 
     def run(self, steps: int) -> int:
         """Do up to `steps` steps, as many as fit in about RUN_SECONDS, at least one. Return how many were done."""
         if self.tape is not None:
             return self.tape.run(steps, RUN_SECONDS)
-        if self._record:
-            tape = ops.Tape()
+        if self._arena is not None:
+            tape = ops.Tape(self._arena())
             with tape:
                 self._once(tape.commit)
             tape.guard(self._guarded)
             self.tape = tape
             self._compute = self._commit = _done  # they hold the model, which holds this step
+            self._arena = None
         else:
             self._once(lambda: None)
         return 1
@@ -92,10 +97,17 @@ class Step:
 
 
 class Steps:
-    """The recorded steps of a model by what they depend on."""
+    """The recorded steps of a model by what they depend on. Only one of them runs at a time, so they share their buffers."""
 
     def __init__(self) -> None:
         self._steps: dict[Any, Step] = {}
+        self._arena = ops.Arena()
+
+    def arena(self) -> ops.Arena:
+        """Return memory for the buffers of a new step: what the others use, unless an array from there is still held."""
+        if not self._arena.unused:
+            self._arena = ops.Arena()
+        return self._arena
 
     def get(self, key: Any, new: Callable[[], Step]) -> Step:
         """Return the step recorded under this key, or a new one."""
@@ -109,7 +121,9 @@ class Steps:
     def clear(self) -> None:
         """Forget all recorded steps and their buffers."""
         self._steps.clear()
+        self._arena = ops.Arena()
 
     def bytes(self) -> int:
         """Return the memory of all recorded steps' buffers."""
-        return sum(step.tape.bytes for step in self._steps.values() if step.tape is not None)
+        arenas = {id(step.tape.arena): step.tape.arena for step in self._steps.values() if step.tape is not None}
+        return sum(arena.bytes for arena in arenas.values())
