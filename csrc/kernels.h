@@ -367,7 +367,16 @@ struct CountMatches {
   float threshold;
 };
 
-// Optimizer steps: n elements of w with gradient g, in place. lr: the learning rate of this step, one value.
+// Where the gradient of an optimizer's step comes from if it is not stored: g = x^T dy, x (rows x inputs), dy (rows x units), the
+// same bits as `gemm` gives. x null: the step reads its g.
+struct GradientProduct {
+  const float* x;
+  const float* dy;
+  index_t rows, inputs, units;
+};
+
+// Optimizer steps: n elements of w with gradient g, in place. lr: the learning rate of this step, one value. With a product
+// n = inputs units.
 // All first decay the weights: w -= w * weight_decay * lr (nothing where weight_decay is 0).
 struct SgdStep {  // w -= lr g
   float* w;
@@ -375,6 +384,9 @@ struct SgdStep {  // w -= lr g
   index_t n;
   const float* lr;
   float weight_decay;
+  GradientProduct product;
+  float* scratch;
+  int slots;
 };
 
 struct MomentumStep {  // v = momentum v - lr g; w += v, or with nesterov w += momentum v - lr g
@@ -385,6 +397,9 @@ struct MomentumStep {  // v = momentum v - lr g; w += v, or with nesterov w += m
   const float* lr;
   float momentum, weight_decay;
   bool nesterov;
+  GradientProduct product;
+  float* scratch;
+  int slots;
 };
 
 struct AdagradStep {  // a += g^2; w -= lr g / sqrt(a + epsilon)
@@ -394,6 +409,9 @@ struct AdagradStep {  // a += g^2; w -= lr g / sqrt(a + epsilon)
   index_t n;
   const float* lr;
   float epsilon, weight_decay;
+  GradientProduct product;
+  float* scratch;
+  int slots;
 };
 
 // v = rho v + (1 - rho) g^2; centered (mean not null): mean = rho mean + (1 - rho) g, d = max(v - mean^2, 0) + epsilon (rounding
@@ -408,6 +426,9 @@ struct RmspropStep {
   index_t n;
   const float* lr;
   float rho, momentum, epsilon, weight_decay;
+  GradientProduct product;
+  float* scratch;
+  int slots;
 };
 
 // t = iterations[0] + 1; m += (g - m) (1 - beta_1); v += (g^2 - v) (1 - beta_2); amsgrad (vhat not null): vhat = max(vhat, v), v =
@@ -423,6 +444,9 @@ struct AdamStep {
   const index_t* iterations;
   double beta_1, beta_2;
   float epsilon, weight_decay;
+  GradientProduct product;
+  float* scratch;
+  int slots;
 };
 
 // out row i = source row order[position + i], for i < rows. source[0] is the address of the data, order[0] that of an index_t
@@ -598,10 +622,15 @@ struct Kernels {
   void (*count_matches)(const CountMatches&);
 
   void (*sgd_step)(const SgdStep&);
+  index_t (*sgd_step_scratch)(const SgdStep&);
   void (*momentum_step)(const MomentumStep&);
+  index_t (*momentum_step_scratch)(const MomentumStep&);
   void (*adagrad_step)(const AdagradStep&);
+  index_t (*adagrad_step_scratch)(const AdagradStep&);
   void (*rmsprop_step)(const RmspropStep&);
+  index_t (*rmsprop_step_scratch)(const RmspropStep&);
   void (*adam_step)(const AdamStep&);
+  index_t (*adam_step_scratch)(const AdamStep&);
 
   void (*gather_rows)(const GatherRows&);
   void (*store_rows)(const StoreRows&);

@@ -128,11 +128,21 @@ inline Work work_of(const ElementwiseLoss& a) {
 inline Work work_of(const MeanUpdate& a) { return work::arrays(a.n, 1); }
 inline Work work_of(const CountMatches& a) { return work::arrays(a.rows * a.cols, 1 + work::has(a.targets)); }
 
-inline Work work_of(const SgdStep& a) { return work::arrays(a.n, 3); }
-inline Work work_of(const MomentumStep& a) { return work::arrays(a.n, 5); }
-inline Work work_of(const AdagradStep& a) { return work::arrays(a.n, 5); }
-inline Work work_of(const RmspropStep& a) { return work::arrays(a.n, 5 + 2 * work::has(a.mean) + 2 * work::has(a.velocity)); }
-inline Work work_of(const AdamStep& a) { return work::arrays(a.n, 7 + 2 * work::has(a.vhat)); }
+// A step over `streams` arrays; a product takes the place of the gradient that is read.
+template <class Step>
+Work work_of_step(const Step& a, int streams) {
+  const GradientProduct& p = a.product;
+  if (!p.x) return work::arrays(a.n, streams);
+  const double rows = static_cast<double>(p.rows);
+  return {2 * rows * static_cast<double>(a.n),
+          work::arrays(a.n, streams - 1).bytes + 4 * rows * static_cast<double>(p.inputs + p.units)};
+}
+
+inline Work work_of(const SgdStep& a) { return work_of_step(a, 3); }
+inline Work work_of(const MomentumStep& a) { return work_of_step(a, 5); }
+inline Work work_of(const AdagradStep& a) { return work_of_step(a, 5); }
+inline Work work_of(const RmspropStep& a) { return work_of_step(a, 5 + 2 * work::has(a.mean) + 2 * work::has(a.velocity)); }
+inline Work work_of(const AdamStep& a) { return work_of_step(a, 7 + 2 * work::has(a.vhat)); }
 
 inline Work work_of(const GatherRows& a) {
   const double source = a.kind == Source::uint8 ? 1 : 4;

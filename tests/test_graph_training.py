@@ -78,6 +78,7 @@ def test_losses_and_metrics_are_those_of_the_outputs() -> None:
 def test_gradients_are_those_of_the_weighted_sum() -> None:
     """Against the explicit loop: forward, a loss and its gradient per output, one backward."""
     model, other = model_of(loss_weights=WEIGHTS), model_of()
+    model.run_eagerly = True  # a recorded step does not store every gradient
     model.train_on_batch(x_list(), y_list())
     outputs = other.forward(x_list(), training=True)
     gradients = []

@@ -134,7 +134,7 @@ def test_rows_are_the_parts_of_a_training_step() -> None:
     assert names[0] in backward
     assert [name for name, phase in parts if not phase] == ["data", "loss", "metrics", "optimizer"]
     rows = by_part(profile)
-    assert rows["optimizer", ""].kernels == ("adam_step", "advance")
+    assert set(rows["optimizer", ""].kernels) == {"adam_step", "advance"}
     assert rows["data", ""].kernels == ("gather_rows", "gather_rows", "advance")
     assert rows[names[1], "forward"].kernels == ("batch_norm_forward",)
 
@@ -154,7 +154,7 @@ def test_work_of_products_and_convolutions_is_exact(batch: int) -> None:
     forward = 4 * (batch * 9 * 8 * 4 + taps * 6 + outputs + 6)
     assert rows[convolution, "forward"].bytes == forward
     assert rows["out", "forward"].bytes == 4 * (batch * width + width * 5 + batch * 5 + 5)
-    padded = sum(-(-p.size // 16) * 16 for p in model.weights)
+    padded = sum(-(-p.size // 16) * 16 for p in model.weights if p.name != "out/kernel")  # it is updated going backward
     assert rows["optimizer", ""].bytes == 3 * 4 * padded + 16
     assert rows["data", ""].bytes == 8 * batch * 9 * 8 * 4 + 8 * batch + 16
 
@@ -179,7 +179,7 @@ def test_a_profile_shows_what_takes_long() -> None:
     for phase in ("forward", "backward"):
         assert rows["small", phase].seconds < rows["large", phase].seconds < rows["largest", phase].seconds
     assert rows["largest", "forward"].roof == "compute"
-    assert rows["optimizer", ""].roof == "memory"
+    assert rows["loss", ""].roof == "memory"
     assert all(row.bytes > 0 and row.bound_seconds > 0 for row in rows.values())
 
 

@@ -69,43 +69,57 @@ void count_matches(const std::string& kind, const py::array& y_pred, const py::a
                       rows, cols, threshold});
 }
 
-void sgd_step(const py::array& w, const py::array& g, const py::array& lr, float weight_decay) {
+// x (rows, inputs) and dy (rows, units) of a step that makes its gradient itself, or None.
+using Product = std::optional<std::pair<py::array, py::array>>;
+
+GradientProduct product_of(const Product& product, index_t n) {
+  if (!product) return {};
+  const auto& [x, dy] = *product;
+  const index_t rows = dim(x, 0, "x"), inputs = dim(x, 1, "x"), units = dim(dy, 1, "dy");
+  require(inputs * units == n && units > 0, "a product of the gradient's size");
+  return {in<float>(x, rows * inputs, "x"), in<float>(dy, rows * units, "dy"), rows, inputs, units};
+}
+
+void sgd_step(const py::array& w, const py::array& g, const py::array& lr, float weight_decay, const Product& product) {
   const index_t n = w.size();
-  launch("sgd_step", &Kernels::sgd_step,
-         SgdStep{out<float>(w, n, "w"), in<float>(g, n, "g"), n, in<float>(lr, 1, "lr"), weight_decay});
+  launch("sgd_step", &Kernels::sgd_step, &Kernels::sgd_step_scratch,
+         SgdStep{out<float>(w, n, "w"), in<float>(g, n, "g"), n, in<float>(lr, 1, "lr"), weight_decay, product_of(product, n),
+                 nullptr, num_threads()});
 }
 
 void momentum_step(const py::array& w, const py::array& g, const py::array& v, const py::array& lr, float momentum, bool nesterov,
-                   float weight_decay) {
+                   float weight_decay, const Product& product) {
   const index_t n = w.size();
-  launch("momentum_step", &Kernels::momentum_step,
+  launch("momentum_step", &Kernels::momentum_step, &Kernels::momentum_step_scratch,
          MomentumStep{out<float>(w, n, "w"), in<float>(g, n, "g"), out<float>(v, n, "v"), n, in<float>(lr, 1, "lr"), momentum,
-                      weight_decay, nesterov});
+                      weight_decay, nesterov, product_of(product, n), nullptr, num_threads()});
 }
 
 void adagrad_step(const py::array& w, const py::array& g, const py::array& a, const py::array& lr, float epsilon,
-                  float weight_decay) {
+                  float weight_decay, const Product& product) {
   const index_t n = w.size();
-  launch("adagrad_step", &Kernels::adagrad_step,
+  launch("adagrad_step", &Kernels::adagrad_step, &Kernels::adagrad_step_scratch,
          AdagradStep{out<float>(w, n, "w"), in<float>(g, n, "g"), out<float>(a, n, "a"), n, in<float>(lr, 1, "lr"), epsilon,
-                     weight_decay});
+                     weight_decay, product_of(product, n), nullptr, num_threads()});
 }
 
 void rmsprop_step(const py::array& w, const py::array& g, const py::array& v, const MaybeArray& mean, const MaybeArray& velocity,
-                  const py::array& lr, float rho, float momentum, float epsilon, float weight_decay) {
+                  const py::array& lr, float rho, float momentum, float epsilon, float weight_decay, const Product& product) {
   const index_t n = w.size();
-  launch("rmsprop_step", &Kernels::rmsprop_step,
+  launch("rmsprop_step", &Kernels::rmsprop_step, &Kernels::rmsprop_step_scratch,
          RmspropStep{out<float>(w, n, "w"), in<float>(g, n, "g"), out<float>(v, n, "v"), out<float>(mean, n, "mean"),
-                     out<float>(velocity, n, "velocity"), n, in<float>(lr, 1, "lr"), rho, momentum, epsilon, weight_decay});
+                     out<float>(velocity, n, "velocity"), n, in<float>(lr, 1, "lr"), rho, momentum, epsilon, weight_decay,
+                     product_of(product, n), nullptr, num_threads()});
 }
 
 void adam_step(const py::array& w, const py::array& g, const py::array& m, const py::array& v, const MaybeArray& vhat,
-               const py::array& lr, const py::array& iterations, double beta_1, double beta_2, float epsilon, float weight_decay) {
+               const py::array& lr, const py::array& iterations, double beta_1, double beta_2, float epsilon, float weight_decay,
+               const Product& product) {
   const index_t n = w.size();
-  launch("adam_step", &Kernels::adam_step,
+  launch("adam_step", &Kernels::adam_step, &Kernels::adam_step_scratch,
          AdamStep{out<float>(w, n, "w"), in<float>(g, n, "g"), out<float>(m, n, "m"), out<float>(v, n, "v"),
                   out<float>(vhat, n, "vhat"), n, in<float>(lr, 1, "lr"), in<index_t>(iterations, 1, "iterations"), beta_1, beta_2,
-                  epsilon, weight_decay});
+                  epsilon, weight_decay, product_of(product, n), nullptr, num_threads()});
 }
 
 // source, order: uint64 cells holding addresses (see GatherRows); whoever fills them answers for the bounds.

@@ -1,7 +1,7 @@
-// optim.h - optimizer steps: one pass over all parameters, element by element, in place.
+// optim.h - optimizer steps: one pass over parameters, element by element, in place.
 #pragma once
 
-#include "simd.h"
+#include "update.h"
 
 namespace {
 
@@ -15,23 +15,21 @@ using fastnn::SgdStep;
 inline float decayed(float w, float decay) { return decay == 0 ? w : w - w * decay; }
 
 void sgd_step(const SgdStep& a) {
-  parallel_elements(a.n, 1.0, [&a](index_t begin, index_t end) {
-    float* __restrict w = a.w;
-    const float* __restrict g = a.g;
+  update(a, 1.0, [&a](const float* __restrict g, index_t begin, index_t end) {
+    float* __restrict w = a.w + begin;
     const float lr = a.lr[0], decay = a.weight_decay * lr;
     FASTNN_SIMD
-    for (index_t i = begin; i < end; ++i) w[i] = decayed(w[i], decay) - lr * g[i];
+    for (index_t i = 0; i < end - begin; ++i) w[i] = decayed(w[i], decay) - lr * g[i];
   });
 }
 
 template <bool Nesterov>
-void momentum_range(const MomentumStep& a, index_t begin, index_t end) {
-  float* __restrict w = a.w;
-  float* __restrict velocity = a.v;
-  const float* __restrict g = a.g;
+void momentum_range(const MomentumStep& a, const float* __restrict g, index_t begin, index_t end) {
+  float* __restrict w = a.w + begin;
+  float* __restrict velocity = a.v + begin;
   const float lr = a.lr[0], decay = a.weight_decay * lr, momentum = a.momentum;
   FASTNN_SIMD
-  for (index_t i = begin; i < end; ++i) {
+  for (index_t i = 0; i < end - begin; ++i) {
     const float step = lr * g[i];
     const float v = momentum * velocity[i] - step;
     velocity[i] = v;
@@ -41,17 +39,16 @@ void momentum_range(const MomentumStep& a, index_t begin, index_t end) {
 
 void momentum_step(const MomentumStep& a) {
   const auto range = a.nesterov ? momentum_range<true> : momentum_range<false>;
-  parallel_elements(a.n, 1.5, [&a, range](index_t begin, index_t end) { range(a, begin, end); });
+  update(a, 1.5, [&a, range](const float* g, index_t begin, index_t end) { range(a, g, begin, end); });
 }
 
 void adagrad_step(const AdagradStep& a) {
-  parallel_elements(a.n, 2.0, [&a](index_t begin, index_t end) {
-    float* __restrict w = a.w;
-    float* __restrict sum = a.a;
-    const float* __restrict g = a.g;
+  update(a, 2.0, [&a](const float* __restrict g, index_t begin, index_t end) {
+    float* __restrict w = a.w + begin;
+    float* __restrict sum = a.a + begin;
     const float lr = a.lr[0], decay = a.weight_decay * lr, epsilon = a.epsilon;
     FASTNN_SIMD
-    for (index_t i = begin; i < end; ++i) {
+    for (index_t i = 0; i < end - begin; ++i) {
       const float s = sum[i] + g[i] * g[i];
       sum[i] = s;
       w[i] = decayed(w[i], decay) - lr * g[i] / __builtin_sqrtf(s + epsilon);
@@ -60,16 +57,15 @@ void adagrad_step(const AdagradStep& a) {
 }
 
 template <bool Centered, bool Momentum>
-void rmsprop_range(const RmspropStep& a, index_t begin, index_t end) {
-  float* __restrict w = a.w;
-  float* __restrict square = a.v;
-  float* __restrict mean = a.mean;
-  float* __restrict velocity = a.velocity;
-  const float* __restrict gradient = a.g;
+void rmsprop_range(const RmspropStep& a, const float* __restrict gradient, index_t begin, index_t end) {
+  float* __restrict w = a.w + begin;
+  float* __restrict square = a.v + begin;
+  float* __restrict mean = a.mean ? a.mean + begin : nullptr;
+  float* __restrict velocity = a.velocity ? a.velocity + begin : nullptr;
   const float lr = a.lr[0], decay = a.weight_decay * lr, momentum = a.momentum, epsilon = a.epsilon;
   const float rho = a.rho, rest = static_cast<float>(1.0 - a.rho);
   FASTNN_SIMD
-  for (index_t i = begin; i < end; ++i) {
+  for (index_t i = 0; i < end - begin; ++i) {
     const float g = gradient[i];
     const float v = rho * square[i] + rest * (g * g);
     square[i] = v;
@@ -92,7 +88,7 @@ void rmsprop_range(const RmspropStep& a, index_t begin, index_t end) {
 void rmsprop_step(const RmspropStep& a) {
   auto range = a.velocity ? rmsprop_range<false, true> : rmsprop_range<false, false>;
   if (a.mean) range = a.velocity ? rmsprop_range<true, true> : rmsprop_range<true, false>;
-  parallel_elements(a.n, 2.5, [&a, range](index_t begin, index_t end) { range(a, begin, end); });
+  update(a, 2.5, [&a, range](const float* g, index_t begin, index_t end) { range(a, g, begin, end); });
 }
 
 // base^exponent, exponent >= 0, by repeated squaring.
@@ -106,16 +102,15 @@ inline double integer_power(double base, index_t exponent) {
 
 // `factor` is the learning rate with both bias corrections.
 template <bool Amsgrad>
-void adam_range(const AdamStep& a, float factor, index_t begin, index_t end) {
-  float* __restrict w = a.w;
-  float* __restrict first = a.m;
-  float* __restrict second = a.v;
-  float* __restrict largest = a.vhat;
-  const float* __restrict gradient = a.g;
+void adam_range(const AdamStep& a, float factor, const float* __restrict gradient, index_t begin, index_t end) {
+  float* __restrict w = a.w + begin;
+  float* __restrict first = a.m + begin;
+  float* __restrict second = a.v + begin;
+  float* __restrict largest = a.vhat ? a.vhat + begin : nullptr;
   const float decay = a.weight_decay * a.lr[0], epsilon = a.epsilon;
   const float rest_1 = static_cast<float>(1 - a.beta_1), rest_2 = static_cast<float>(1 - a.beta_2);
   FASTNN_SIMD
-  for (index_t i = begin; i < end; ++i) {
+  for (index_t i = 0; i < end - begin; ++i) {
     const float g = gradient[i];
     const float m = first[i] + (g - first[i]) * rest_1;
     float v = second[i] + (g * g - second[i]) * rest_2;
@@ -134,7 +129,7 @@ void adam_step(const AdamStep& a) {
   const double correction_1 = 1 - integer_power(a.beta_1, t), correction_2 = 1 - integer_power(a.beta_2, t);
   const float factor = static_cast<float>(a.lr[0] * __builtin_sqrt(correction_2) / correction_1);
   const auto range = a.vhat ? adam_range<true> : adam_range<false>;
-  parallel_elements(a.n, 3.0, [&a, factor, range](index_t begin, index_t end) { range(a, factor, begin, end); });
+  update(a, 3.0, [&a, factor, range](const float* g, index_t begin, index_t end) { range(a, factor, g, begin, end); });
 }
 
 }  // namespace

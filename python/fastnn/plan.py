@@ -92,6 +92,10 @@ class Plan:
             size += 1
         return [place[v] for v in self.outputs], size
 
+    def is_shared(self, layer: Layer) -> bool:
+        """Return whether a layer is called several times."""
+        return id(layer) in self._shared
+
     def last_layer(self, output: int) -> Layer | None:
         """Return the layer that makes an output, if nothing else reads it and the layer is called only there."""
         value = self.outputs[output]

@@ -79,6 +79,7 @@ class Layer:
 
     recordable: ClassVar[bool] = False
     takes_relu: ClassVar[bool] = False  # whether backward heeds `relu_input`
+    leaves_product: ClassVar[bool] = False  # whether backward heeds `keep_product`
     takes_list: ClassVar[bool] = False  # whether x is a list of arrays, and so what backward returns
 
     def __init__(
@@ -109,6 +110,9 @@ class Layer:
         self.need_dx = True  # False for what no parameter lies before
         self.relu_input = False  # the input is a relu's output, whose derivative backward is to take as well
         self.skip_slope = False  # the activation's derivative is in dy already, taken by the layer above
+        # Set by a model while it trains: leave the gradient of the kernel, x^T dz, to the optimizer's step.
+        self.keep_product = False
+        self.product: tuple[Float32, Float32] | None = None  # x and dz, then
         self.nodes: list[weakref.ref[Node]] = []  # its calls on symbolic tensors
         self._saved: Any = None
 

@@ -85,6 +85,11 @@ def Input(
     return InputLayer(shape, batch_size, name=name).output
 
 
+MOST_PRODUCT = (
+    2**17
+)  # elements of dz: more do not stay in the second-level cache from one block of the gradient to the next
+
+
 class ActivatedLayer(Layer):
     """A layer that ends with an activation, which a loss may take over (softmax, sigmoid) for a stable fused gradient."""
 
@@ -134,6 +139,7 @@ class Dense(ActivatedLayer):
 
     recordable: ClassVar[bool] = True
     takes_relu: ClassVar[bool] = True
+    leaves_product: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -199,7 +205,8 @@ class Dense(ActivatedLayer):
     def backward(self, dy: Float32) -> Float32 | None:
         x, z, y, shape = self.saved()
         dz = self.before_activation(dy.reshape(y.shape), z, y)
-        dkernel = self.kernel.grad if self.trainable else None
+        self.product = (x, dz) if self.keep_product and dz.size <= MOST_PRODUCT else None
+        dkernel = self.kernel.grad if self.trainable and self.product is None else None
         dbias = self.bias.grad if self.trainable and self.bias is not None else None
         dx = ops.dense_backward(
             x, self.kernel.value, dz, dkernel, dbias, need_dx=self.need_dx, relu_input=self.relu_input

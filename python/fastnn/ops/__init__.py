@@ -49,7 +49,7 @@ from fastnn.ops.pool import (
     max_pool2d_backward,
     max_pool2d_forward,
 )
-from fastnn.ops.recording import Arena, Call, Tape, label, recording, stop_recording
+from fastnn.ops.recording import Arena, Call, Tape, label, planning, recording, stop_recording
 
 __all__ = [
     "NO_PADDING",
@@ -107,6 +107,7 @@ __all__ = [
     "multiply",
     "peak_roof",
     "permute",
+    "planning",
     "recording",
     "rmsprop_step",
     "sgd_step",

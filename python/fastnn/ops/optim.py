@@ -1,21 +1,34 @@
-"""Optimizer steps: w in place."""
+"""Optimizer steps: w in place.
+
+product = (x, dy): the gradient is x^T dy, (N, D) (N, K) for w of D K values; g is not read, and the gradient is never stored.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import _core
+from fastnn import _core, checks
 from fastnn.checks import Float32
-from fastnn.ops.base import (
-    twin,
-)
+from fastnn.ops.base import as_float32, twin
+
+Product = tuple[Float32, Float32]
+
+
+def checked_product(w: Float32, product: Product | None) -> Product | None:
+    """Return x and dy as float32, after checking that their product has the size of w."""
+    if product is None:
+        return None
+    x, dy = (as_float32("optimizer step", name, part) for name, part in zip(("x", "dy"), product))
+    if x.ndim != 2 or dy.ndim != 2 or len(x) != len(dy) or x.shape[1] * dy.shape[1] != w.size or w.size == 0:
+        checks.fail("optimizer step", f"a product of {w.size} values", f"shapes {x.shape} and {dy.shape}")
+    return x, dy
 
 
 @twin
-def sgd_step(w: Float32, g: Float32, lr: Float32, *, weight_decay: float = 0.0) -> None:
+def sgd_step(w: Float32, g: Float32, lr: Float32, *, weight_decay: float = 0.0, product: Product | None = None) -> None:
     """Do w -= lr g."""
-    _core.sgd_step(w, g, lr, weight_decay)
+    _core.sgd_step(w, g, lr, weight_decay, checked_product(w, product))
 
 
 @twin
@@ -28,15 +41,25 @@ def momentum_step(
     momentum: float,
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    product: Product | None = None,
 ) -> None:
     """Do v = momentum v - lr g; w += v, or momentum v - lr g with nesterov."""
-    _core.momentum_step(w, g, v, lr, momentum, nesterov, weight_decay)
+    _core.momentum_step(w, g, v, lr, momentum, nesterov, weight_decay, checked_product(w, product))
 
 
 @twin
-def adagrad_step(w: Float32, g: Float32, a: Float32, lr: Float32, *, epsilon: float, weight_decay: float = 0.0) -> None:
+def adagrad_step(
+    w: Float32,
+    g: Float32,
+    a: Float32,
+    lr: Float32,
+    *,
+    epsilon: float,
+    weight_decay: float = 0.0,
+    product: Product | None = None,
+) -> None:
     """Do a += g^2; w -= lr g / sqrt(a + epsilon)."""
-    _core.adagrad_step(w, g, a, lr, epsilon, weight_decay)
+    _core.adagrad_step(w, g, a, lr, epsilon, weight_decay, checked_product(w, product))
 
 
 @twin
@@ -52,9 +75,10 @@ def rmsprop_step(
     momentum: float,
     epsilon: float,
     weight_decay: float = 0.0,
+    product: Product | None = None,
 ) -> None:
     """Do v = rho v + (1 - rho) g^2; w -= lr g / sqrt(v + epsilon); mean: centered, velocity: with momentum."""
-    _core.rmsprop_step(w, g, v, mean, velocity, lr, rho, momentum, epsilon, weight_decay)
+    _core.rmsprop_step(w, g, v, mean, velocity, lr, rho, momentum, epsilon, weight_decay, checked_product(w, product))
 
 
 @twin
@@ -71,6 +95,9 @@ def adam_step(
     beta_2: float,
     epsilon: float,
     weight_decay: float = 0.0,
+    product: Product | None = None,
 ) -> None:
     """Do one Adam step (AMSGrad if vhat is given) as step number iterations[0] + 1; iterations is not changed."""
-    _core.adam_step(w, g, m, v, vhat, lr, iterations, beta_1, beta_2, epsilon, weight_decay)
+    _core.adam_step(
+        w, g, m, v, vhat, lr, iterations, beta_1, beta_2, epsilon, weight_decay, checked_product(w, product)
+    )

@@ -16,6 +16,11 @@ def recording() -> bool:
     return bool(_core.recording())
 
 
+def planning() -> bool:
+    """Return whether calls are only written down on this thread: arrays hold nothing then, and nothing may be changed."""
+    return bool(_core.planning())
+
+
 def stop_recording() -> None:
     """End any recording on this thread: for when Ctrl-C came between its beginning and what would have ended it."""
     _core.stop_recording()

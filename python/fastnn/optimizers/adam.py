@@ -72,6 +72,7 @@ class Adam(Optimizer):
             beta_2=self.beta_2,
             epsilon=self.epsilon,
             weight_decay=self.decay,
+            product=self.product,
         )
 
 

@@ -53,7 +53,9 @@ class Adagrad(Optimizer):
         return {"accumulator": self.initial_accumulator_value}
 
     def update(self, w: Float32, g: Float32, slots: dict[str, Float32]) -> None:
-        ops.adagrad_step(w, g, slots["accumulator"], self.lr, epsilon=self.epsilon, weight_decay=self.decay)
+        ops.adagrad_step(
+            w, g, slots["accumulator"], self.lr, epsilon=self.epsilon, weight_decay=self.decay, product=self.product
+        )
 
 
 class RMSprop(Optimizer):
@@ -122,4 +124,5 @@ class RMSprop(Optimizer):
             momentum=self.momentum,
             epsilon=self.epsilon,
             weight_decay=self.decay,
+            product=self.product,
         )

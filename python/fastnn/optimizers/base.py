@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +10,8 @@ import numpy as np
 from fastnn import checks, ops
 from fastnn.checks import Float32
 from fastnn.parameter import Parameter, ParameterStore
+
+Product = tuple[Float32, Float32]
 
 
 class Optimizer:
@@ -81,6 +83,11 @@ class Optimizer:
         return self._learning_rate
 
     @property
+    def product(self) -> Product | None:
+        """Two arrays x, dy where the gradient of the stretch being updated is their product x^T dy, which is not stored."""
+        return self._product
+
+    @property
     def decay(self) -> float:
         """Weight decay of the stretch being updated, 0 for none."""
         return self._decay
@@ -116,17 +123,35 @@ class Optimizer:
             return self.weight_decay
         return 0.0
 
-    def step(self, active: Callable[[Parameter], bool] | None = None) -> None:
-        """Update every parameter for which `active` holds (all by default) from its gradient, as one step."""
+    def step(
+        self, active: Callable[[Parameter], bool] | None = None, products: Mapping[Parameter, Product] | None = None
+    ) -> None:
+        """Update parameters from their gradients, as one step.
+
+        Args:
+            active: tells which; None is all of them.
+            products: (x, dy) of parameters whose gradient x^T dy has not been computed; an optimizer that is recordable does that
+                in its own pass.
+        """
+        products = products or {}
         if self.store is None:
             checks.fail(type(self).__name__, "build(parameters) before step", "no parameters", "compile a built model")
         if not self.store.owns_all():  # another model has taken a shared layer's parameters into its store
             self.build(ParameterStore(self.store.parameters))
-        for decay, span in self.store.runs(lambda p: self.setting(p) if active is None or active(p) else None):
-            self._decay = decay
-            self.update(
-                self.store.values[span], self.store.grads[span], {name: slot[span] for name, slot in self.slots.items()}
-            )
+
+        def kind(p: Parameter) -> tuple[float, Parameter | None] | None:
+            decay = self.setting(p) if active is None or active(p) else None
+            return None if decay is None else (decay, p if p in products else None)
+
+        for (decay, parameter), span in self.store.runs(kind):
+            if parameter is not None:  # without what fills its last cache line
+                span = slice(span.start, span.start + parameter.size)
+                ops.label(parameter.name.rpartition("/")[0], "backward")
+            self._decay, self._product = decay, None if parameter is None else products[parameter]
+            slots = {name: slot[span] for name, slot in self.slots.items()}
+            self.update(self.store.values[span], self.store.grads[span], slots)
+            ops.label("optimizer")
+        self._product = None
         ops.advance(self.iterations, 1)
 
     def step_key(self) -> tuple[Any, ...]:
@@ -149,3 +174,4 @@ class Optimizer:
         return f"{type(self).__name__}({arguments})"
 
     _decay = 0.0
+    _product: Product | None = None

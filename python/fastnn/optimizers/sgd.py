@@ -54,8 +54,15 @@ class SGD(Optimizer):
 
     def update(self, w: Float32, g: Float32, slots: dict[str, Float32]) -> None:
         if not self.momentum:
-            ops.sgd_step(w, g, self.lr, weight_decay=self.decay)
+            ops.sgd_step(w, g, self.lr, weight_decay=self.decay, product=self.product)
             return
         ops.momentum_step(
-            w, g, slots["momentum"], self.lr, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.decay
+            w,
+            g,
+            slots["momentum"],
+            self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.decay,
+            product=self.product,
         )

@@ -1,6 +1,6 @@
 """Optimizer steps: w with gradient g, and the slots of the optimizer, all in place. lr is an array of one value.
 
-All first decay the weights: w -= w weight_decay lr.
+All first decay the weights: w -= w weight_decay lr. With product = (x, dy) the gradient is x^T dy, and g is not read.
 """
 
 from __future__ import annotations
@@ -8,6 +8,17 @@ from __future__ import annotations
 import numpy as np
 
 from .common import Array
+
+Product = tuple[Array, Array]
+
+
+def _gradient(w: Array, g: Array, product: Product | None) -> Array:
+    """Return the gradient, in the shape of w."""
+    if product is None:
+        return g
+    x, dy = product
+    result: Array = x.T @ dy
+    return result.reshape(w.shape)
 
 
 def _decay(w: Array, lr: Array, weight_decay: float) -> float:
@@ -18,24 +29,41 @@ def _decay(w: Array, lr: Array, weight_decay: float) -> float:
     return rate
 
 
-def sgd_step(w: Array, g: Array, lr: Array, *, weight_decay: float = 0.0) -> None:
+def sgd_step(w: Array, g: Array, lr: Array, *, weight_decay: float = 0.0, product: Product | None = None) -> None:
     """w -= lr g."""
-    rate = _decay(w, lr, weight_decay)
+    g, rate = _gradient(w, g, product), _decay(w, lr, weight_decay)
     w -= rate * g
 
 
 def momentum_step(
-    w: Array, g: Array, v: Array, lr: Array, *, momentum: float, nesterov: bool = False, weight_decay: float = 0.0
+    w: Array,
+    g: Array,
+    v: Array,
+    lr: Array,
+    *,
+    momentum: float,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    product: Product | None = None,
 ) -> None:
     """v = momentum v - lr g; w += v, or with nesterov w += momentum v - lr g."""
-    rate = _decay(w, lr, weight_decay)
+    g, rate = _gradient(w, g, product), _decay(w, lr, weight_decay)
     v[...] = momentum * v - rate * g
     w += momentum * v - rate * g if nesterov else v
 
 
-def adagrad_step(w: Array, g: Array, a: Array, lr: Array, *, epsilon: float, weight_decay: float = 0.0) -> None:
+def adagrad_step(
+    w: Array,
+    g: Array,
+    a: Array,
+    lr: Array,
+    *,
+    epsilon: float,
+    weight_decay: float = 0.0,
+    product: Product | None = None,
+) -> None:
     """a += g^2; w -= lr g / sqrt(a + epsilon)."""
-    rate = _decay(w, lr, weight_decay)
+    g, rate = _gradient(w, g, product), _decay(w, lr, weight_decay)
     a += g * g
     w -= rate * g / np.sqrt(a + epsilon)
 
@@ -52,13 +80,14 @@ def rmsprop_step(
     momentum: float,
     epsilon: float,
     weight_decay: float = 0.0,
+    product: Product | None = None,
 ) -> None:
     """v = rho v + (1 - rho) g^2; u = lr g / sqrt(v + epsilon); w -= u.
 
     Centered (with mean): mean = rho mean + (1 - rho) g, and v - mean^2 in place of v under the root.
     With velocity: velocity = momentum velocity + u; w -= velocity.
     """
-    rate = _decay(w, lr, weight_decay)
+    g, rate = _gradient(w, g, product), _decay(w, lr, weight_decay)
     v[...] = rho * v + (1.0 - rho) * g * g
     variance = v
     if mean is not None:
@@ -84,6 +113,7 @@ def adam_step(
     beta_2: float,
     epsilon: float,
     weight_decay: float = 0.0,
+    product: Product | None = None,
 ) -> None:
     """m += (g - m) (1 - beta_1); v += (g^2 - v) (1 - beta_2); then the step, where t = iterations + 1.
 
@@ -91,7 +121,7 @@ def adam_step(
     AMSGrad (with vhat): vhat = max(vhat, v) takes the place of v under the root.
     iterations (int64, one value) is not changed.
     """
-    rate = _decay(w, lr, weight_decay)
+    g, rate = _gradient(w, g, product), _decay(w, lr, weight_decay)
     t = int(iterations.item()) + 1
     rate *= (1.0 - beta_2**t) ** 0.5 / (1.0 - beta_1**t)
     m += (g - m) * (1.0 - beta_1)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import checks, config, ops, optimizers
@@ -16,7 +17,7 @@ from fastnn.layers.base import Layer
 from fastnn.layers.core import ActivatedLayer
 from fastnn.metrics import Metric
 from fastnn.names import Shape
-from fastnn.parameter import ParameterStore
+from fastnn.parameter import Parameter, ParameterStore
 from fastnn.plan import Plan
 from fastnn.recordable import is_recordable
 from fastnn.structure import Structure
@@ -258,11 +259,29 @@ class Compiled:
                     gradients.append(dy)
             del outputs, y, weights, dy  # while a step is recorded, later calls get their memory
             if training:
+                leaving = self._leaving_products()
+                for leaf in self.leaf_layers:
+                    leaf.product, leaf.keep_product = None, leaf in leaving
                 self.backward_parts(gradients)
         finally:
             for layer in fusing:
                 if layer is not None:
                     layer.skip_activation = False
+            for leaf in self.leaf_layers:
+                leaf.keep_product = False
+
+    def _leaving_products(self) -> list[Layer]:
+        """Return the layers whose kernel's gradient is left to the optimizer: in a recorded step, if nobody adds to it."""
+        if not ops.recording():
+            return []
+        return [
+            layer
+            for layer in self.leaf_layers
+            if layer.leaves_product
+            and layer.trainable_weights
+            and is_recordable(layer)
+            and not self.plan.is_shared(layer)
+        ]
 
     def _batches(self, kind: str, count: int, rows: int) -> list[Any]:
         return [self._feed.batch(kind, i, rows) for i in range(count)]
@@ -282,10 +301,20 @@ class Compiled:
             assert self.optimizer is not None  # _ready has seen to it
             ops.label("optimizer")
             active = {id(p) for layer in self.leaf_layers for p in layer.trainable_weights}
-            self.optimizer.step(lambda p: id(p) in active)
+            self.optimizer.step(lambda p: id(p) in active, self._products())
             self.forget()
         ops.label("data")
         ops.advance(self._feed.position, rows)
+
+    def _products(self) -> dict[Parameter, tuple[Float32, Float32]]:
+        """Return what layers left to the optimizer, by their kernels, and mark those gradients as not computed."""
+        products = {layer.weights[0]: layer.product for layer in self.leaf_layers if layer.product is not None}
+        for layer in self.leaf_layers:
+            layer.product = None
+        if not ops.planning():
+            for kernel in products:
+                kernel.gradient.fill(np.nan)  # who looks at it sees no number of another step
+        return products
 
     def _step(self, mode: str, rows: int) -> Step:
         """Return the step for batches of this many rows, recorded under all that it captures."""
