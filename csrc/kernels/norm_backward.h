@@ -8,8 +8,9 @@ namespace {
 using fastnn::BatchNormBackward;
 
 // The gradient of what was normalized, from that of y: dy itself, or with a relu dy where it let something through. of(dy, offset
-// in the arrays, x - mean, the scale and the offset of the column), for F = vfloat or float.
+// in the arrays, x - mean, and with kOfInput the scale and the offset of the column), for F = vfloat or float.
 struct NoRelu {
+  static constexpr bool kOfInput = false;
   template <class F>
   FASTNN_INLINE F of(F dy, index_t, F, F, F) const {
     return dy;
@@ -17,6 +18,7 @@ struct NoRelu {
 };
 
 struct ReluOfOutput {
+  static constexpr bool kOfInput = false;
   const float* y;
 
   template <class F>
@@ -26,6 +28,7 @@ struct ReluOfOutput {
 };
 
 struct ReluOfInput {
+  static constexpr bool kOfInput = true;
   template <class F>
   FASTNN_INLINE F of(F dy, index_t, F centered, F scale, F offset) const {
     return normalized(centered, scale, offset) > 0.0f ? dy : F{};
@@ -44,7 +47,8 @@ struct GradientTerm {
   template <class F>
   inline void add(index_t at, index_t column, F* totals) const {
     const F centered = read_as<F>(x + at) - read_as<F>(table[0] + column);
-    const F scale = read_as<F>(table[1] + column), offset = read_as<F>(table[2] + column);
+    F scale = {}, offset = {};
+    if constexpr (Relu::kOfInput) scale = read_as<F>(table[1] + column), offset = read_as<F>(table[2] + column);
     const F g = relu.template of<F>(read_as<F>(dy + at), at, centered, scale, offset);
     totals[0] += g;
     totals[1] += g * centered;
@@ -60,8 +64,10 @@ void chunk_gradients(const NormPlan& plan, const BatchNormBackward& a, const Rel
   plan.for_each_block(0.4, [&](index_t chunk, const NormBlock& b) {
     alignas(64) float table[3][kNormColumns] = {}, totals[2][kNormColumns];
     spread_channels(b.column, b.count, plan.channels, table[0], [&a](index_t c) { return a.mean[c]; });
-    spread_channels(b.column, b.count, plan.channels, table[1], [&a](index_t c) { return scale_of(a, c); });
-    spread_channels(b.column, b.count, plan.channels, table[2], [&a](index_t c) { return offset_of(a, c); });
+    if constexpr (Relu::kOfInput) {
+      spread_channels(b.column, b.count, plan.channels, table[1], [&a](index_t c) { return scale_of(a, c); });
+      spread_channels(b.column, b.count, plan.channels, table[2], [&a](index_t c) { return offset_of(a, c); });
+    }
     sum_block(b, GradientTerm<Relu>{relu, a.x, a.dy, table}, totals);
     const index_t out = chunk * plan.channels + b.column;
     fold_columns(totals[0], b.count, plan.channels, dy_sums + out);
@@ -91,16 +97,19 @@ void join_gradients(const NormPlan& plan, const BatchNormBackward& a, const floa
 template <bool Fixed, bool Residual, class Relu>
 void apply_gradient(const BatchNormBackward& a, const Relu& relu) {
   const float inverse = static_cast<float>(1.0 / static_cast<double>(a.rows));
+  constexpr int kCount = Relu::kOfInput ? 5 : 4;
   const auto of = [&a, inverse](index_t c) {
-    return Coefficients<5>{a.mean[c], scale_of(a, c), offset_of(a, c), a.dbeta[c] * inverse, a.dgamma[c] * inverse * a.rstd[c]};
+    Coefficients<kCount> all{a.mean[c], scale_of(a, c), a.dbeta[c] * inverse, a.dgamma[c] * inverse * a.rstd[c]};
+    if constexpr (Relu::kOfInput) all.value[4] = offset_of(a, c);
+    return all;
   };
-  apply_by_channel<5>(a.rows, a.channels, 0.6, of, [&a, relu](index_t at, index_t n, const float(*table)[kApplyColumns]) {
+  apply_by_channel<kCount>(a.rows, a.channels, 0.6, of, [&a, relu](index_t at, index_t n, const float(*table)[kApplyColumns]) {
     const float* __restrict x = a.x + at;
     const float* __restrict dy = a.dy + at;
     float* __restrict dx = a.dx + at;
     float* __restrict dresidual = a.dresidual + (Residual ? at : 0);
-    const float* __restrict mean = table[0], * __restrict scale = table[1], * __restrict offset = table[2];
-    const float* __restrict dy_mean = table[3], * __restrict slope = table[4];
+    const float* __restrict mean = table[0], * __restrict scale = table[1];
+    const float* __restrict dy_mean = table[2], * __restrict slope = table[3], * __restrict offset = table[kCount - 1];
     const Relu here = relu;
     FASTNN_SIMD
     for (index_t i = 0; i < n; ++i) {

@@ -77,7 +77,7 @@ FASTNN_INLINE float exp_row(const float* x, float* e, index_t start_of_last, flo
   return total(sum);
 }
 
-inline void softmax_row(const float* x, float* y, index_t cols) {
+FASTNN_INLINE void softmax_row(const float* x, float* y, index_t cols) {
   const index_t start = last_chunk(cols);
   Chunk last = load_chunk(x + start, cols - start, -kInfinity);
   const float top = row_max(x, start, last);
