@@ -86,7 +86,9 @@ def _parser() -> ArgumentParser:
         help="train in fastnn and in other libraries that are installed, in turns; some of "
         "torch,torch.channels_last,torch.compile,jax, default: all",
     )
-    compared.add_argument("--sweep", choices=("batch", "width"), help="time a step over batch sizes, or widths of layers")
+    compared.add_argument(
+        "--sweep", choices=("batch", "width"), help="time a step over batch sizes, or widths of layers"
+    )
     bench.add_argument("--rounds", metavar="N", type=_at_least(1, 1000), help="with --peers, default: 15, quick: 5")
     bench.add_argument("--pictures", metavar="DIR", type=Path, help="also draw the results, with matplotlib")
     bench.add_argument("--json", metavar="FILE", type=Path, help="also write everything that was measured")
@@ -188,9 +190,7 @@ def _peers(arguments: Namespace, parser: ArgumentParser) -> tuple[Any, int]:
     for name in wanted:
         if name not in peers.PROGRAMS:
             parser.error(f"argument --peers: expected some of {','.join(peers.PROGRAMS)}, got {name!r}")
-    selected = [
-        w for w in workloads.WORKLOADS if arguments.filter in w.name and (w.quick or not arguments.quick)
-    ]
+    selected = [w for w in workloads.WORKLOADS if arguments.filter in w.name and (w.quick or not arguments.quick)]
     if not selected:
         names = ", ".join(w.name for w in workloads.WORKLOADS)
         parser.error(f"argument --filter: no training step has {arguments.filter!r} in its name; there are {names}")

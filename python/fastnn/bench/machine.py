@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn import __version__, config, ops
 
+BANDWIDTH_SIZES = {"32 kB": 32 << 10, "512 kB": 512 << 10, "8 MB": 8 << 20, "256 MB": 256 << 20}
 SMALLEST_TRIAD = 1 << 14  # bytes: less is the cost of a call, not of memory
 
 
@@ -75,6 +76,11 @@ def bandwidth(nbytes: float, seconds: float = 0.05) -> float:
     """
     size = 1 << max(round(nbytes) - 1, SMALLEST_TRIAD - 1).bit_length()
     return max(_bandwidth(size, threads, seconds) for threads in {1, config.num_threads()})
+
+
+def bandwidths() -> dict[str, float]:
+    """Return the bandwidth of arrays of typical sizes of caches, and of far more."""
+    return {name: bandwidth(size) for name, size in BANDWIDTH_SIZES.items()}
 
 
 def describe() -> dict[str, Any]:

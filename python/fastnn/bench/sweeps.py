@@ -65,7 +65,9 @@ class Sweep:
 
     def slower(self) -> list[tuple[Point, int]]:
         """Return where more threads take longer than one, and how many threads."""
-        pairs = [(point, threads) for point in self.points for threads in self.threads if threads > 1 and 1 in point.minima]
+        pairs = [
+            (point, threads) for point in self.points for threads in self.threads if threads > 1 and 1 in point.minima
+        ]
         return [(point, threads) for point, threads in pairs if point.minima[threads] > SLOWER * point.minima[1]]
 
     def heading(self) -> str:

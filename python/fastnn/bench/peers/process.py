@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -30,7 +31,7 @@ class Process:
     """
 
     def __init__(self, command: Sequence[str], cores: Sequence[int]) -> None:
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed at the end)
         before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, cores)  # inherited: set before any library of the worker counts processors
         try:
@@ -93,10 +94,8 @@ class Process:
         """End the worker: first politely, by ending its input."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-                except BrokenPipeError:
-                    pass
         try:
             self._process.wait(timeout=2)
         except subprocess.TimeoutExpired:

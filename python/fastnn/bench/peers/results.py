@@ -146,10 +146,14 @@ class Comparison:
         lines = []
         for name in self.programs:
             ratios = [str(self.ratio(name, own)) if own in self.programs and own != name else "-" for own in OWN]
+            least = min(self.seconds(name)) / min(self.seconds(OWN[0])) if OWN[0] in self.programs else 0.0
             share = f"{self.flops / peak / self.median(name):.0%}"
+            ratios.append(f"{least:.2f}" if least else "-")
             used = self.memory.get(name)
             memory = [f"{used['peak_bytes'] / MEGA:.0f} MB", f"{_grown(used) / MEGA:.0f} MB"] if used else ["-", "-"]
-            lines.append([name, duration(self.median(name)), duration(min(self.seconds(name))), *ratios, share, *memory])
+            lines.append(
+                [name, duration(self.median(name)), duration(min(self.seconds(name))), *ratios, share, *memory]
+            )
         return lines
 
     def summary(self, peak: float) -> list[str]:
@@ -178,9 +182,10 @@ def _grown(memory: dict[str, int]) -> int:
 
 
 PROGRAM_HEADINGS = (
-    "program", "median", "minimum", "time / train_on_batch's", "time / fit's", "of peak", "peak memory", "over imports",
+    "program", "median", "minimum", "time / train_on_batch's", "time / fit's", "of minima", "of peak",
+    "peak memory", "over imports",
 )  # fmt: skip
-PROGRAM_WIDTHS = (24, 10, 10, 25, 25, 9, 13, 14)
+PROGRAM_WIDTHS = (24, 10, 10, 25, 25, 11, 9, 13, 14)
 SUMMARY_HEADINGS = (
     "one training step", "train_on_batch", "fit", "of peak", "best peer", "best peer / train_on_batch", "best peer / fit",
 )  # fmt: skip
@@ -216,6 +221,7 @@ class PeersReport:
         notes = [
             "Each program in its own process on the same processors, taking turns; ratios are taken in each round: other time / "
             "fastnn's time, median and bootstrap interval of 95 %; above 1 fastnn is faster.",
+            "of minima: least time / train_on_batch's least time, which others on the processors disturb the least.",
             f"Rounds whose canary moved by more than {MOVED:.0%} are dropped.",
             "fit shuffles and copies batches, the others train on one batch that is ready.",
         ]
