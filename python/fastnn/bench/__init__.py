@@ -1,7 +1,8 @@
 """`fastnn bench`: how fast the kernels and whole training steps are on this machine, against NumPy and against the machine's roofs.
 
 `kernels` and `workloads` (training steps) are what is timed, `plain_numpy` the programs a course would write; `cases` checks and
-runs a kernel, `timing` takes turns, `machine` measures the roofs, `report` prints.
+runs a kernel, `timing` takes turns, `machine` measures the roofs, `report` prints. `peers` compares with other libraries, `sweeps`
+times a step over sizes, `pictures` draws any of these.
 """
 
 from __future__ import annotations

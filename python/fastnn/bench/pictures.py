@@ -55,7 +55,7 @@ def ratios(report: PeersReport) -> Figure:
     found = [c for c in report.comparisons if c.best_peer]
     owns = [own for own in OWN if any(own in c.programs for c in found)]
     peers = list(dict.fromkeys(name for c in found for name in c.programs if name not in OWN))
-    figure = _figure(6.2 * len(owns), 1.6 + (0.22 * len(peers) + 0.2) * len(found), len(owns))
+    figure: Any = _figure(6.2 * len(owns), 1.6 + (0.22 * len(peers) + 0.2) * len(found), len(owns))
     height = 0.8 / len(peers)
     for panel, own in zip(figure.axes, owns):
         for i, peer in enumerate(peers):
@@ -82,7 +82,7 @@ def ratios(report: PeersReport) -> Figure:
     figure.legend(
         *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(peers), frameon=False
     )
-    return figure
+    return figure  # type: ignore[no-any-return]
 
 
 def roofline(
@@ -99,7 +99,7 @@ def roofline(
         bandwidths: bytes/s by size of the arrays.
         heading: machine and versions.
     """
-    figure = _figure(9.5, 6.2, 1)
+    figure: Any = _figure(9.5, 6.2, 1)
     panel = figure.axes[0]
     cases = [case for group in groups.values() for case in group]
     intensities = [flops / nbytes for _, flops, nbytes, _ in cases] or [1.0]
@@ -132,14 +132,14 @@ def roofline(
     panel.set_ylabel("GFLOP/s")
     _title(figure, "fastnn under the machine's roofs", heading)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
-    return figure
+    return figure  # type: ignore[no-any-return]
 
 
 def sweep(result: Sweep) -> Figure:
     """Return two panels per curve: rates over sizes, and the time of one thread / that of more."""
     curves = result.curves
     several = len(result.threads) > 1 and 1 in result.threads
-    figure = _figure(5.2 * len(curves), 6.4 if several else 3.8, len(curves), rows=2 if several else 1)
+    figure: Any = _figure(5.2 * len(curves), 6.4 if several else 3.8, len(curves), rows=2 if several else 1)
     for i, (name, points) in enumerate(curves.items()):
         sizes = [point.size for point in points]
         panel = figure.axes[i]
@@ -165,7 +165,7 @@ def sweep(result: Sweep) -> Figure:
             gain.set_ylabel("time of 1 thread / time")
         _sizes(figure.axes[i :: len(curves)], result.kind, sizes)
     _title(figure, f"A training step over {result.kind} sizes", result.heading())
-    return figure
+    return figure  # type: ignore[no-any-return]
 
 
 def _threads(count: int) -> str:

@@ -27,6 +27,7 @@ class JaxSteps:
         import jax
 
         self.network, self.jax = network, jax
+        self.state: tuple[Any, Any, Any, Any] = ([], [], [], 0)  # weights, moving statistics, optimizer's slots, steps
         rng = np.random.default_rng(0)
         shapes = [shape for node in network.nodes for shape in node.weights]
         self.set_weights([0.05 * rng.standard_normal(shape, np.float32) for shape in shapes])
@@ -65,7 +66,7 @@ class JaxSteps:
         """Take weights in fastnn's order and layout."""
         left = iter(weights)
         groups = [[self.jax.numpy.array(next(left)) for _ in node.weights] for node in self.network.nodes]
-        self.state: tuple[Any, Any, Any, Any] = ([group[:2] for group in groups], [g[2:] for g in groups], [], 0)
+        self.state = ([group[:2] for group in groups], [g[2:] for g in groups], [], 0)
 
     def get_weights(self) -> list[Float32]:
         """Return the weights in fastnn's order and layout."""

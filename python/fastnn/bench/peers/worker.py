@@ -77,7 +77,7 @@ class Worker:
         self.steps.set_weights(weights)
         self.steps.prepare(x, y, "sgd", {"learning_rate": rate}, False)
         self.steps.step()
-        np.savez(file, **{f"w{i}": w for i, w in enumerate(self.steps.get_weights())})  # type: ignore[arg-type]
+        np.savez(file, **{f"w{i}": w for i, w in enumerate(self.steps.get_weights())})
         self.steps.set_weights(weights)
         self.steps.prepare(x, y, self.network.optimizer, self.network.constants, False)
         return {"losses": [self.steps.step() for _ in range(count)]}
