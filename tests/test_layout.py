@@ -65,9 +65,11 @@ FORBIDDEN = {
 CORE_IMPORTERS = {"ops", "config", "__init__"}
 THIRD_PARTY = {"numpy", "safetensors", "tqdm"}
 OPTIONAL = {
-    "matplotlib": {"plotting"},
+    "matplotlib": {"plotting", "bench"},
     "pooch": {"datasets"},
     "threadpoolctl": {"bench"},
+    "torch": {"bench"},
+    "jax": {"bench"},
     "IPython": set(),
     "sklearn": set(),
 }

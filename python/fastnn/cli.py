@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -77,9 +77,23 @@ def _parser() -> ArgumentParser:
     bench.set_defaults(run=_bench)
     bench.add_argument("--quick", action="store_true", help="a few cases, in about a minute")
     bench.add_argument("--filter", metavar="TEXT", default="", help="only cases with this in their name")
+    compared = bench.add_mutually_exclusive_group()
+    compared.add_argument(
+        "--peers",
+        metavar="NAMES",
+        nargs="?",
+        const="",
+        help="train in fastnn and in other libraries that are installed, in turns; some of "
+        "torch,torch.channels_last,torch.compile,jax, default: all",
+    )
+    compared.add_argument(
+        "--sweep", choices=("batch", "width"), help="time a step over batch sizes, or widths of layers"
+    )
+    bench.add_argument("--rounds", metavar="N", type=_at_least(1, 1000), help="with --peers, default: 15, quick: 5")
+    bench.add_argument("--pictures", metavar="DIR", type=Path, help="also draw the results, with matplotlib")
     bench.add_argument("--json", metavar="FILE", type=Path, help="also write everything that was measured")
     bench.add_argument("--markdown", metavar="FILE", type=Path, help="also write the tables")
-    bench.add_argument("--seconds", metavar="S", type=_positive, help="of timing per case, default: 0.5, quick: 0.15")
+    bench.add_argument("--seconds", metavar="S", type=_positive, help="of timing per case or, with --peers, per turn")
 
     for command in (demo, bench):
         command.add_argument("--threads", metavar="N", type=_at_least(1, 1024), help="default: one per processor")
@@ -130,6 +144,33 @@ def _info(arguments: Namespace, parser: ArgumentParser) -> int:
 
 
 def _bench(arguments: Namespace, parser: ArgumentParser) -> int:
+    from fastnn import plotting
+
+    for path in filter(None, (arguments.json, arguments.markdown)):
+        path.open("a").close()  # an error now rather than after minutes
+    if arguments.pictures:
+        try:
+            plotting.require_matplotlib("bench --pictures")
+        except ImportError as error:
+            parser.error(str(error))
+        arguments.pictures.mkdir(parents=True, exist_ok=True)
+    if arguments.rounds and arguments.peers is None:
+        parser.error("argument --rounds: is for --peers")
+    mode = _sweep if arguments.sweep else _kernels if arguments.peers is None else _peers
+    result, status = mode(arguments, parser)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result.data(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    if arguments.markdown:
+        arguments.markdown.write_text(result.markdown(), encoding="utf-8")
+    if arguments.pictures:
+        from fastnn.bench import pictures
+
+        for path in pictures.draw(result, arguments.pictures):
+            print(f"wrote {path}")
+    return status
+
+
+def _kernels(arguments: Namespace, parser: ArgumentParser) -> tuple[Any, int]:
     from fastnn import bench
 
     selected = bench.select(arguments.filter, arguments.quick)
@@ -137,12 +178,39 @@ def _bench(arguments: Namespace, parser: ArgumentParser) -> int:
         parser.error(
             f"argument --filter: no case has {arguments.filter!r} in its name; without it, bench lists them all"
         )
-    for path in filter(None, (arguments.json, arguments.markdown)):
-        path.open("a").close()  # an error now rather than after minutes
     seconds = arguments.seconds or (bench.QUICK_SECONDS if arguments.quick else bench.SECONDS)
     result = bench.run(selected, threads=arguments.threads, seconds=seconds)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result.data(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    if arguments.markdown:
-        arguments.markdown.write_text(result.markdown(), encoding="utf-8")
-    return 1 if result.wrong else 0
+    return result, 1 if result.wrong else 0
+
+
+def _peers(arguments: Namespace, parser: ArgumentParser) -> tuple[Any, int]:
+    from fastnn.bench import peers, workloads
+
+    wanted = [name for name in arguments.peers.split(",") if name]
+    for name in wanted:
+        if name not in peers.PROGRAMS:
+            parser.error(f"argument --peers: expected some of {','.join(peers.PROGRAMS)}, got {name!r}")
+    selected = [w for w in workloads.WORKLOADS if arguments.filter in w.name and (w.quick or not arguments.quick)]
+    if not selected:
+        names = ", ".join(w.name for w in workloads.WORKLOADS)
+        parser.error(f"argument --filter: no training step has {arguments.filter!r} in its name; there are {names}")
+    allowed = len(os.sched_getaffinity(0))
+    if (arguments.threads or 1) > allowed:
+        parser.error(f"argument --threads: expected at most {allowed}, one per processor, got {arguments.threads}")
+    settings = peers.Settings(
+        arguments.threads or allowed,
+        rounds=arguments.rounds or (5 if arguments.quick else 15),
+        seconds=arguments.seconds or (0.1 if arguments.quick else 0.3),
+        programs=[name for name in peers.PROGRAMS if name in peers.OWN or not wanted or name in wanted],
+    )
+    result = peers.compare(selected, settings)
+    return result, 1 if any(comparison.wrong for comparison in result.comparisons) else 0
+
+
+def _sweep(arguments: Namespace, parser: ArgumentParser) -> tuple[Any, int]:
+    from fastnn.bench import sweeps
+
+    if arguments.filter:
+        parser.error("argument --filter: is not for --sweep, which has its own networks")
+    threads = [arguments.threads] if arguments.threads else None
+    return sweeps.run(arguments.sweep, threads=threads, seconds=arguments.seconds, quick=arguments.quick), 0

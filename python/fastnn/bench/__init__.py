@@ -1,7 +1,8 @@
 """`fastnn bench`: how fast the kernels and whole training steps are on this machine, against NumPy and against the machine's roofs.
 
 `kernels` and `workloads` (training steps) are what is timed, `plain_numpy` the programs a course would write; `cases` checks and
-runs a kernel, `timing` takes turns, `machine` measures the roofs, `report` prints.
+runs a kernel, `timing` takes turns, `machine` measures the roofs, `report` prints. `peers` compares with other libraries, `sweeps`
+times a step over sizes, `pictures` draws any of these.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ def run(
             else:
                 result.rows.append(row)
                 show(report.line(row.cells()))
+        result.bandwidths = machine.bandwidths()
         result.peak_after = machine.peak()
     show("\n" + "\n".join(textwrap.fill(note, sum(report.WIDTHS), subsequent_indent="  ") for note in result.notes()))
     return result
@@ -91,8 +93,11 @@ def _measure(case: KernelCase | Workload, group: str, peak: float, seconds: floa
     if isinstance(case, KernelCase):
         cases.verify(case)
         roof = report.roof(case.flops, case.nbytes, peak, machine.bandwidth(case.nbytes))
-        return Row(group, case.name, timing.interleave(cases.programs(case), seconds), 1, roof)
+        timings = timing.interleave(cases.programs(case), seconds)
+        return Row(group, case.name, timings, 1, roof, case.flops, case.nbytes)
     workloads.verify(case)
-    flops = workloads.step_flops(workloads.build_model(case), case.batch)
+    model = workloads.build_model(case)
+    flops, nbytes = (count(model, case.batch) for count in (workloads.step_flops, workloads.step_bytes))
     roof = report.Roof("peak", flops / peak, peak, flops)
-    return Row(group, case.name, timing.interleave(workloads.programs(case), seconds), case.steps, roof)
+    timings = timing.interleave(workloads.programs(case), seconds)
+    return Row(group, case.name, timings, case.steps, roof, flops, nbytes)

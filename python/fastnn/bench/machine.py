@@ -12,6 +12,8 @@ import numpy as np
 
 from fastnn import __version__, config, ops
 
+BANDWIDTH_SIZES = {"32 kB": 32 << 10, "512 kB": 512 << 10, "8 MB": 8 << 20, "256 MB": 256 << 20}
+
 
 @contextmanager
 def using_threads(count: int) -> Iterator[bool]:
@@ -63,6 +65,11 @@ def peak(seconds: float = 0.2) -> float:
 def bandwidth(nbytes: float, seconds: float = 0.05) -> float:
     """Return `fastnn.ops.bandwidth_roof`: the bytes/s of a triad over arrays of that size."""
     return ops.bandwidth_roof(nbytes, seconds)
+
+
+def bandwidths() -> dict[str, float]:
+    """Return the bandwidth of arrays of typical sizes of caches, and of far more."""
+    return {name: bandwidth(size) for name, size in BANDWIDTH_SIZES.items()}
 
 
 def describe() -> dict[str, Any]:

@@ -47,13 +47,15 @@ def roof(flops: float, nbytes: float, peak: float, bandwidth: float) -> Roof:
 
 @dataclass(frozen=True)
 class Row:
-    """One case: the timings of its programs ("fastnn", "numpy", perhaps "plain"), each of so many steps a call."""
+    """One case: the timings of its programs ("fastnn", "numpy", perhaps "plain"), each of so many steps a call; its work."""
 
     group: str
     name: str
     timings: dict[str, Timing]
     steps: int
     roof: Roof
+    flops: float = 0.0  # of one call or step, multiply-adds counted as two
+    nbytes: float = 0.0  # that it reads and writes at least
 
     def seconds(self, program: str) -> float:
         """Return the median seconds of a kernel call, or of a training step."""
@@ -93,6 +95,8 @@ class Row:
             "programs": programs,
             "ratios": {p: self.ratio(p) for p in PROGRAMS if p in self.timings},
             "roof": asdict(self.roof),
+            "flops": self.flops,
+            "bytes": self.nbytes,
             "share_of_roof": self.share,
         }
 
@@ -128,6 +132,7 @@ class Report:
     peak_after: float = 0.0
     rows: list[Row] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)  # results that were not equal, and so were not timed
+    bandwidths: dict[str, float] = field(default_factory=dict)  # bytes/s of a triad by where its arrays fit
 
     def heading(self) -> str:
         """Return the machine in a few lines."""
@@ -170,6 +175,7 @@ class Report:
             "date": self.date,
             "peak_flops": self.peak,
             "peak_flops_after": self.peak_after,
+            "bandwidths": self.bandwidths,
             "results": [row.data() for row in self.rows],
             "wrong": self.wrong,
         }

@@ -241,6 +241,20 @@ def step_flops(model: Model, batch: int) -> float:
     return total
 
 
+def step_bytes(model: Model, batch: int) -> float:
+    """Return the bytes that one training step reads and writes at least, were nothing but a layer's own values near the processor.
+
+    Values between layers are written, read by the next layer and again for gradients; so are their gradients, but read once. A
+    parameter is read forward and backward, its gradient written and read, parameter and optimizer state read and written.
+    """
+    shapes: list[Any] = model.plan.shapes([tensor.shape for tensor in model.inputs])
+    made = sum(float(batch * np.prod(shapes[call.output][1:])) for call in model.plan.calls)
+    given = sum(float(batch * np.prod(shapes[value][1:])) for value in model.plan.inputs)
+    slots = {"Adam": 2}.get(type(model.optimizer).__name__, int(bool(getattr(model.optimizer, "momentum", 0))))
+    weights = sum(p.size for p in model.trainable_weights)
+    return 4.0 * (5 * made + 2 * given + (6 + 2 * slots) * weights)
+
+
 def verify(workload: Workload) -> None:
     """Compare one step of fastnn with its twin's, and with the plain program's (both without dropout, whose masks differ).
 
