@@ -104,10 +104,12 @@ void Tape::restore_guarded() {
   }
 }
 
+bool Tape::watches() const { return last_step_ > kWatchSeconds; }
+
 // One step; false if it was taken back. Short steps are not looked after while they run.
 bool Tape::step(const std::function<bool()>& interrupted) {
   const auto start = Clock::now();
-  const bool long_step = last_step_ > kWatchSeconds;
+  const bool long_step = watches();
   double asked = 0;
   if (long_step) save_guarded();
   for (std::size_t i = 0; i < records_.size(); ++i) {

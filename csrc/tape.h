@@ -74,6 +74,9 @@ class Tape {
   // `interrupted`, asked every now and then, says so in the middle of a step before its commit: that step is then taken back.
   index_t run(index_t steps, double seconds, const std::function<bool()>& interrupted);
 
+  // Whether the next step, as long as the last one was, will ask for interruptions.
+  bool watches() const;
+
   // Replays one step and returns (name, seconds) of every record.
   std::vector<std::pair<std::string, double>> profile() const;
 

@@ -17,10 +17,10 @@ from fastnn.parameter import Parameter, ParameterStore
 from fastnn.plan import Plan
 from fastnn.structure import Structure
 from fastnn.summary import summary_text
-from fastnn.training.trainer import Trainer
+from fastnn.training.batches import BatchTrainer
 
 
-class BaseModel(Trainer):
+class BaseModel(BatchTrainer):
     """A model over a plan: `Sequential` and `Model` say how the plan comes about."""
 
     recordable: ClassVar[bool] = True

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import _core
@@ -62,3 +63,37 @@ class Tape:
     def bytes(self) -> int:
         """Memory of the step's buffers."""
         return int(self._tape.bytes)
+
+
+class Replay:
+    """A recorded step that is replayed on single batches, whose arrays are checked and pointed to in C++.
+
+    Args:
+        tape: of the step.
+        position: the place of the batch that the step reads; it is set to 0.
+        order_cell: where the step looks for the order of the rows; set to none.
+    """
+
+    def __init__(self, tape: Tape, position: NDArray[np.int64], order_cell: NDArray[np.uint64]) -> None:
+        self._replay = _core.Replay(tape._tape, position, order_cell)
+        self.run: Callable[..., bool] = self._replay.run
+
+    def add(
+        self,
+        cell: NDArray[np.uint64],
+        example: NDArray[Any],
+        taken: np.dtype[Any],
+        limits: tuple[float, float] | None = None,
+    ) -> None:
+        """Add one more array to those that `run` wants.
+
+        Args:
+            cell: where the step looks for its address.
+            example: an array of the same dtype and shape.
+            taken: the dtype the step takes; float64 is converted to float32, int64 and uint8 to int32 on the way.
+            limits: the least and the greatest value allowed; None does not look.
+
+        Raises:
+            ValueError: for other conversions.
+        """
+        self._replay.add(cell, example, taken, limits)

@@ -10,9 +10,10 @@ import numpy as np
 from fastnn import checks, ops
 from fastnn.checks import Float32
 from fastnn.parameter import Parameter, ParameterStore
+from fastnn.settings import Settings
 
 
-class Optimizer:
+class Optimizer(Settings):
     """Changes parameters by their gradients. A subclass names its slots and writes `update` for one stretch of the flat arrays.
 
     Args:
@@ -34,6 +35,7 @@ class Optimizer:
     """
 
     recordable: ClassVar[bool] = False
+    unwatched: ClassVar[frozenset[str]] = frozenset({"learning_rate", "_decay"})  # the former is read from a buffer
 
     def __init__(
         self, learning_rate: float = 0.01, weight_decay: float | None = None, name: str | None = None, **unknown: Any

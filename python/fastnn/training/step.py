@@ -96,6 +96,8 @@ class Steps:
 
     def __init__(self) -> None:
         self._steps: dict[Any, Step] = {}
+        self.last: Step | None = None  # that was looked up
+        self.shortcuts: dict[Any, Any] = {}  # to steps, for batches like earlier ones; see batches.py
 
     def get(self, key: Any, new: Callable[[], Step]) -> Step:
         """Return the step recorded under this key, or a new one."""
@@ -103,12 +105,16 @@ class Steps:
         if step is None:
             while len(self._steps) >= KEPT_STEPS:
                 del self._steps[next(iter(self._steps))]
+                self.shortcuts.clear()  # they keep steps alive
             step = self._steps[key] = new()
+        self.last = step
         return step
 
     def clear(self) -> None:
         """Forget all recorded steps and their buffers."""
         self._steps.clear()
+        self.shortcuts.clear()
+        self.last = None
 
     def bytes(self) -> int:
         """Return the memory of all recorded steps' buffers."""
