@@ -34,6 +34,7 @@ void* Arena::take(std::map<char*, std::size_t>::iterator hole, std::size_t bytes
   const std::size_t rest = hole->second - bytes;
   holes_.erase(hole);
   if (rest > 0) holes_.emplace(block + bytes, rest);
+  ++blocks_;
   return block;
 }
 
@@ -70,6 +71,7 @@ void Arena::release(void* block, std::size_t bytes) {
     holes_.erase(next);
   }
   holes_.emplace(start, bytes);
+  --blocks_;
 }
 
 bool Arena::contains(const void* pointer) const {
@@ -80,7 +82,9 @@ bool Arena::contains(const void* pointer) const {
   return p < chunk->first + chunk->second;
 }
 
+// Shares no memory with arrays that outlived the recording they are from: they may be inputs of this one.
 void Tape::start() {
+  if (!arena_->empty()) arena_ = std::make_shared<Arena>();
   current_recorder = this;
   forget_sharing();
 }

@@ -35,6 +35,9 @@ class Arena {
   void release(void* block, std::size_t bytes);  // gives a block back to later allocations
   bool contains(const void* pointer) const;
   std::size_t bytes() const { return total_; }  // memory held
+  bool empty() const { return blocks_ == 0 && !running; }
+
+  bool running = false;  // a tape runs over this memory; read and written with the GIL held
 
  private:
   void* take(std::map<char*, std::size_t>::iterator hole, std::size_t bytes);
@@ -42,11 +45,13 @@ class Arena {
   std::map<char*, std::size_t> holes_;  // free memory by address
   std::map<char*, std::size_t> chunks_;
   std::size_t total_ = 0;
+  std::size_t blocks_ = 0;
 };
 
 class Tape {
  public:
-  Tape() = default;
+  // Tapes of which one runs at a time may share their memory: what a step leaves there is of no use to the next.
+  explicit Tape(std::shared_ptr<Arena> arena) : arena_(std::move(arena)) {}
   ~Tape() { stop(); }
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
@@ -72,6 +77,7 @@ class Tape {
 
   // Replays whole steps until `steps` are done or `seconds` have passed; returns how many were done, at least one unless
   // `interrupted`, asked every now and then, says so in the middle of a step before its commit: that step is then taken back.
+  // The arena must not be in use by another run.
   index_t run(index_t steps, double seconds, const std::function<bool()>& interrupted);
 
   // Whether the next step, as long as the last one was, will ask for interruptions.
@@ -118,7 +124,7 @@ class Tape {
   std::size_t commit_ = 0;
   double last_step_ = 1.0;  // seconds
   bool shares_ = false;     // some record has work worth sharing among threads
-  std::shared_ptr<Arena> arena_ = std::make_shared<Arena>();
+  std::shared_ptr<Arena> arena_;
 };
 
 // The tape that records on this thread, or null.

@@ -2,6 +2,7 @@
 #include "../tape.h"
 
 #include <new>
+#include <stdexcept>
 #include <unordered_map>
 
 #include "arrays.h"
@@ -62,6 +63,14 @@ void start(Tape& tape) {
 
 index_t run(Tape& tape, index_t steps, double seconds) {
   require(recorder() == nullptr, "no tape recording on this thread");
+  Arena& arena = *tape.arena();
+  if (arena.running)
+    throw std::runtime_error("_core: expected no step of this model in the middle of another, from a signal's handler");
+  struct Running {
+    bool& flag;
+    explicit Running(bool& set) : flag(set) { flag = true; }
+    ~Running() { flag = false; }
+  } running(arena.running);
   bool raised = false;
   const auto interrupted = [&raised] {
     const py::gil_scoped_acquire acquire;
@@ -131,8 +140,9 @@ void bind_tape(py::module_& m) {
     if (Tape* tape = recorder()) tape->stop();
   });
   m.def("recording", [] { return recorder() != nullptr; });
+  py::class_<Arena, std::shared_ptr<Arena>>(m, "Arena").def(py::init<>()).def_property_readonly("bytes", &Arena::bytes);
   py::class_<Tape, std::shared_ptr<Tape>>(m, "Tape")
-      .def(py::init<>())
+      .def(py::init<std::shared_ptr<Arena>>())
       .def("start", &start)
       .def("stop", &Tape::stop)
       .def("commit", &Tape::commit)
@@ -144,6 +154,7 @@ void bind_tape(py::module_& m) {
              return tape.profile();
            })
       .def("names", &Tape::names)
+      .def("shares", [](const Tape& tape, const std::shared_ptr<Arena>& arena) { return tape.arena() == arena; })
       .def_property_readonly("bytes", [](const Tape& tape) { return tape.arena()->bytes(); });
 }
 

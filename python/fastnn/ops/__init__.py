@@ -49,12 +49,13 @@ from fastnn.ops.pool import (
     max_pool2d_backward,
     max_pool2d_forward,
 )
-from fastnn.ops.recording import Replay, Tape, recording, stop_recording
+from fastnn.ops.recording import Arena, Replay, Tape, recording, stop_recording
 
 __all__ = [
     "NO_PADDING",
     "Padding",
     "Pair",
+    "Arena",
     "Replay",
     "Tape",
     "activation_backward",

@@ -21,11 +21,28 @@ def stop_recording() -> None:
     _core.stop_recording()
 
 
-class Tape:
-    """A recorded step. Inside of `with tape:` every call of this module runs and is recorded; `run` then replays them."""
+class Arena:
+    """Memory for the buffers of recorded steps of which one runs at a time: it is as large as the largest needs it."""
 
     def __init__(self) -> None:
-        self._tape = _core.Tape()
+        self._arena = _core.Arena()
+
+    @property
+    def bytes(self) -> int:
+        """Memory held."""
+        return int(self._arena.bytes)
+
+
+class Tape:
+    """A recorded step. Inside of `with tape:` every call of this module runs and is recorded; `run` then replays them.
+
+    Args:
+        arena: memory to share with other steps; None makes its own. So does a recording that begins while arrays of an earlier
+            one are still there.
+    """
+
+    def __init__(self, arena: Arena | None = None) -> None:
+        self._tape = _core.Tape((Arena() if arena is None else arena)._arena)
 
     def __enter__(self) -> Tape:
         self._tape.start()
@@ -59,9 +76,13 @@ class Tape:
         """Return the kernels of the step, in order."""
         return list(self._tape.names())
 
+    def shares(self, arena: Arena) -> bool:
+        """Return whether the step's buffers are in this arena."""
+        return bool(self._tape.shares(arena._arena))
+
     @property
     def bytes(self) -> int:
-        """Memory of the step's buffers."""
+        """Memory of the step's buffers, that of others in the same arena included."""
         return int(self._tape.bytes)
 
 

@@ -49,15 +49,22 @@ class Step:
         commit: does the second part: updates the parameters, moves on.
         guarded: the arrays that compute changes: moving statistics, counters, metrics.
         record: whether both do nothing else, so that their kernel calls may be replayed.
+        arena: where a recording has its buffers.
     """
 
     def __init__(
-        self, compute: Callable[[], None], commit: Callable[[], None], guarded: Sequence[NDArray[Any]], record: bool
+        self,
+        compute: Callable[[], None],
+        commit: Callable[[], None],
+        guarded: Sequence[NDArray[Any]],
+        record: bool,
+        arena: ops.Arena | None = None,
     ) -> None:
         self._compute = compute
         self._commit = commit
         self._guarded = list(guarded)
         self._record = record
+        self._arena = arena
         self.tape: ops.Tape | None = None
 
     def run(self, steps: int) -> int:
@@ -65,7 +72,7 @@ class Step:
         if self.tape is not None:
             return self.tape.run(steps, RUN_SECONDS)
         if self._record:
-            tape = ops.Tape()
+            tape = ops.Tape(self._arena)
             with tape:
                 self._once(tape.commit)
             tape.guard(self._guarded)
@@ -95,6 +102,7 @@ class Steps:
     """The recorded steps of a model by what they depend on."""
 
     def __init__(self) -> None:
+        self.arena = ops.Arena()  # the steps of a model run one at a time
         self._steps: dict[Any, Step] = {}
         self.last: Step | None = None  # that was looked up
         self.shortcuts: dict[Any, Any] = {}  # to steps, for batches like earlier ones; see batches.py
@@ -113,9 +121,11 @@ class Steps:
     def clear(self) -> None:
         """Forget all recorded steps and their buffers."""
         self._steps.clear()
+        self.arena = ops.Arena()
         self.shortcuts.clear()
         self.last = None
 
     def bytes(self) -> int:
         """Return the memory of all recorded steps' buffers."""
-        return sum(step.tape.bytes for step in self._steps.values() if step.tape is not None)
+        tapes = [step.tape for step in self._steps.values() if step.tape is not None]
+        return self.arena.bytes + sum(tape.bytes for tape in tapes if not tape.shares(self.arena))
