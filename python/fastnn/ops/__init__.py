@@ -53,9 +53,9 @@ from fastnn.ops.recording import Arena, Replay, Tape, recording, stop_recording
 
 __all__ = [
     "NO_PADDING",
+    "Arena",
     "Padding",
     "Pair",
-    "Arena",
     "Replay",
     "Tape",
     "activation_backward",

@@ -311,7 +311,9 @@ class Compiled:
         guarded: list[NDArray[Any]] = [metric.state for metric in self._running()]
         for layer in self.leaf_layers:
             guarded += [*layer.counters.values(), *(p.value for p in layer.parameters if not p.learns)]
-        return Step(lambda: self._compute(mode, rows), lambda: self._commit(mode, rows), guarded, record, self._steps.arena)
+        return Step(
+            lambda: self._compute(mode, rows), lambda: self._commit(mode, rows), guarded, record, self._steps.arena
+        )
 
     def _tell_if_eager(self, verbose: int | str) -> None:
         """Say once that a part written in Python makes every step go through Python."""

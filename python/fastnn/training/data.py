@@ -192,4 +192,4 @@ class Feed:
 
     def key(self) -> tuple[Any, ...]:
         """Return what a recorded step has captured of the arrays: dtypes and shapes of a row."""
-        return tuple((*name, None if a is None else (a.dtype.name, a.shape[1:])) for name, a in self._arrays.items())
+        return tuple((*name, None if a is None else (a.dtype.str, a.shape[1:])) for name, a in self._arrays.items())
