@@ -113,6 +113,7 @@ OTHER_CHANGES: dict[str, Callable[[Sequential], Any]] = {
     "weight of the loss": lambda model: setattr(model.scores[0], "weight", 0.25),
     "another optimizer": lambda model: setattr(model, "optimizer", optimizers.SGD(0.3)),
     "compiled anew": lambda model: model.compile("sgd", "mae", metrics=["mse"]),
+    "backend": lambda model: config.set_backend("numpy"),
     "another layer": lambda model: model.add(Dense(3, "tanh", kernel_initializer="ones")),
     "a layer less": lambda model: model.pop(),
 }
@@ -125,6 +126,7 @@ def test_other_changes_are_honored(name: str) -> None:
 
     def run(run_eagerly: bool, change: Callable[[Sequential], Any]) -> dict[str, Array]:
         config.set_seed(5)
+        config.set_backend("native")
         leaky = layers.LeakyReLU(0.1)
         leaky.activation = type(leaky.activation)("leaky_relu", 0.1)
         parts = [Dense(16), Dense(8), leaky, Dense(3, "sigmoid"), Dense(3, "sigmoid")]
@@ -143,6 +145,17 @@ def test_other_changes_are_honored(name: str) -> None:
     assert recorded.keys() != unchanged.keys() or any(
         not np.array_equal(recorded[key], unchanged[key]) for key in recorded
     )
+
+
+def test_optimizers_in_turn() -> None:
+    """Both were there before, so that nothing but the model's attribute changes."""
+    chosen = optimizers.SGD(0.1), optimizers.SGD(0.3)
+    model, other = line(chosen[0]), line(run_eagerly=True)
+    for i in range(12):
+        model.optimizer = chosen[i % 2]
+        other.optimizer.learning_rate = (0.1, 0.3)[i % 2]  # type: ignore[union-attr]
+        assert model.train_on_batch(X, Y) == other.train_on_batch(X, Y)
+    assert [int(one.iterations[0]) for one in chosen] == [6, 6]
 
 
 # ---------------------------------------------------------------- what is taken
@@ -394,6 +407,15 @@ def test_inside_of_fit() -> None:
     (recorded, seen), (eager, expected) = run(False), run(True)
     assert_same(recorded, eager)
     assert seen == expected
+
+
+def test_inside_of_evaluate() -> None:
+    x, y = blobs(48)
+    model = mlp()
+    steps(model, x[:5], y[:5])
+    expected = model.evaluate(x, y, 16, verbose=0)
+    look = callbacks.LambdaCallback(on_test_batch_end=lambda batch, logs: model.test_on_batch(x[:5], y[:5]))
+    assert model.evaluate(x, y, 16, verbose=0, callbacks=[look]) == expected
 
 
 def test_while_another_thread_trains() -> None:
