@@ -53,7 +53,7 @@ def zeros(shape: Sequence[int], dtype: np.dtype[Any] = FLOAT32) -> NDArray[Any]:
     size = math.prod(shape) * dtype.itemsize
     memory = np.zeros(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + size].view(dtype).reshape(shape)
+    return np.ndarray(tuple(shape), dtype, memory, start)
 
 
 def as_float32(who: str, name: str, x: Any) -> Float32:
