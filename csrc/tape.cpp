@@ -125,11 +125,13 @@ void Tape::restore_guarded() {
   }
 }
 
+bool Tape::watches() const { return last_step_ > kWatchSeconds; }
+
 // One step, from `now` to a new `now`: to look at the clock takes as long as a small kernel. False if the step was taken back.
 // Short steps are not looked after while they run.
 bool Tape::step(Clock::time_point& now, const std::function<bool()>& interrupted) {
   const auto start = now;
-  const bool long_step = last_step_ > kWatchSeconds;
+  const bool long_step = watches();
   double asked = 0;
   if (long_step) save_guarded();
   for (std::size_t i = 0; i < records_.size(); ++i) {

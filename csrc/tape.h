@@ -38,8 +38,10 @@ class Arena {
   void* allocate(std::size_t bytes);             // aligned; throws std::bad_alloc
   void release(void* block, std::size_t bytes);  // gives a block back to later allocations
   bool contains(const void* pointer) const;
-  std::size_t bytes() const { return total_; }  // memory held
-  bool unused() const { return used_ == 0; }    // no block is out
+  std::size_t bytes() const { return total_; }            // memory held
+  bool unused() const { return used_ == 0 && !running; }  // no block is out, and no tape uses it
+
+  bool running = false;  // a tape runs over this memory; read and written with the GIL held
 
  private:
   struct Chunk {
@@ -93,12 +95,16 @@ class Tape {
 
   // Replays whole steps until `steps` are done or `seconds` have passed; returns how many were done, at least one unless
   // `interrupted`, asked every now and then, says so in the middle of a step before its commit: that step is then taken back.
+  // The arena must not be in use by another run.
   index_t run(index_t steps, double seconds, const std::function<bool()>& interrupted);
 
   // Replays 2 `steps` steps, as run does: in turn one that is timed record by record, and one that is timed whole. Returns the
   // seconds of every record of the first and of the whole second step, then those of the next two, ...; what it takes to read the
   // clock is not in them.
   std::vector<double> profile(index_t steps) const;
+
+  // Whether the next step, as long as the last one was, will ask for interruptions.
+  bool watches() const;
 
   // Keeps an owner of memory alive as long as the tape.
   void keep(std::any owner) { owners_.push_back(std::move(owner)); }

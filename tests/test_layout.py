@@ -24,6 +24,7 @@ ORDER = (
     "structure",
     "graph",
     "recordable",
+    "settings",
     "config",
     "initializers",
     "ops",

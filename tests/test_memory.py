@@ -109,3 +109,23 @@ def test_buffers_of_a_step_are_used_again() -> None:
     model.fit(x, y, 64, verbose=0)
     largest = 4 * 64 * 16 * 16 * 16  # bytes of one output of the first convolution
     assert model._steps.bytes() < 8 * largest + 4 * 2**20
+
+
+def test_the_steps_of_a_model_share_their_buffers() -> None:
+    """Training with an odd last batch, validation and predictions need what the largest of these steps needs."""
+    pixels, corners = images(104, size=16)
+    alone, model = cnn(size=16, filters=16), cnn(size=16, filters=16)
+    alone.fit(pixels[:64], corners[:64], 64, verbose=0)
+    model.fit(pixels, corners, 64, validation_data=(pixels, corners), verbose=0)
+    model.predict(pixels, 50, verbose=0)
+    assert len(model._steps._steps) >= 5
+    assert all(step.tape is not None and step.tape.arena is model._steps._arena for step in model._steps._steps.values())
+    assert model._steps.bytes() <= 1.25 * alone._steps.bytes()
+
+
+@needs_proc
+def test_zeros_take_no_memory_before_they_are_written() -> None:
+    resident = "int(open('/proc/self/statm').read().split()[1])"
+    code = f"from fastnn import ops; a = {resident}; z = ops.zeros((1 << 24,)); print({resident} - a)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert int(done.stdout) * 4096 < 2**24

@@ -150,5 +150,6 @@ void bind_pool(py::module_& m);
 void bind_merge(py::module_& m);
 void bind_training(py::module_& m);
 void bind_tape(py::module_& m);
+void bind_replay(py::module_& m);
 
 }  // namespace fastnn

@@ -19,4 +19,5 @@ PYBIND11_MODULE(_core, m) {
   bind_merge(m);
   bind_training(m);
   bind_tape(m);
+  bind_replay(m);
 }

@@ -2,6 +2,7 @@
 #include "../tape.h"
 
 #include <new>
+#include <stdexcept>
 #include <unordered_map>
 
 #include "arrays.h"
@@ -57,6 +58,9 @@ struct Block {
 
 void start(Tape& tape) {
   require(recorder() == nullptr, "no other tape recording on this thread");
+  // Arrays that outlived the recording they are from may be inputs of this one: its buffers must not be where a replay of it
+  // writes.
+  require(tape.arena()->unused(), "an arena in which no array lies and that no tape runs over");
   tape.start();
 }
 
@@ -67,6 +71,14 @@ void require_replay(const Tape& tape) {
 
 index_t run(Tape& tape, index_t steps, double seconds) {
   require_replay(tape);
+  Arena& arena = *tape.arena();
+  if (arena.running)
+    throw std::runtime_error("_core: expected no step of this model in the middle of another, from a signal's handler");
+  struct Running {
+    bool& flag;
+    explicit Running(bool& set) : flag(set) { flag = true; }
+    ~Running() { flag = false; }
+  } running(arena.running);
   bool raised = false;
   index_t done = 0;
   {

@@ -9,9 +9,10 @@ import numpy as np
 from fastnn import checks, ops, reference
 from fastnn.checks import Float32
 from fastnn.recordable import is_recordable
+from fastnn.settings import Settings
 
 
-class Activation:
+class Activation(Settings):
     """A function applied to every element (or, softmax, to every row of the last axis), with its derivative.
 
     Args:

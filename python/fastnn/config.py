@@ -12,7 +12,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from fastnn import _core, checks
+from fastnn import _core, checks, settings
 
 BACKENDS = ("native", "numpy")
 
@@ -44,6 +44,7 @@ def set_backend(name: str) -> None:
     """
     global _backend
     _backend = checks.one_of("set_backend", "name", name, BACKENDS)
+    settings.changed()
 
 
 def num_threads() -> int:
@@ -61,6 +62,7 @@ def set_num_threads(count: int) -> None:
         ValueError: if count < 1.
     """
     _core.set_num_threads(checks.integer("set_num_threads", "count", count, 1, 1024))
+    settings.changed()
 
 
 def isa() -> str:
@@ -84,6 +86,7 @@ def set_isa(name: str) -> None:
     """
     checks.one_of("set_isa", "name", name, available_isas())
     _core.use_isa(name)
+    settings.changed()
 
 
 def set_seed(seed: int) -> None:

@@ -12,9 +12,10 @@ from fastnn.checks import Float32
 from fastnn.losses import MeanAbsoluteError as AbsoluteLoss
 from fastnn.losses import MeanSquaredError as SquaredLoss
 from fastnn.names import snake_case
+from fastnn.settings import Settings
 
 
-class Metric:
+class Metric(Settings):
     """A number over all samples seen since `reset_state`: state[0] / state[1].
 
     A subclass writes `update_state` (and `result` if it is not that quotient).
@@ -45,7 +46,8 @@ class Metric:
 
     def result(self) -> float:
         """Return the metric over all batches since the last reset (0 if there were none)."""
-        return float(self.state[0] / self.state[1]) if self.state[1] else 0.0
+        total, count = self.state.tolist()
+        return float(total / count) if count else 0.0
 
     def reset_state(self) -> None:
         """Forget all batches."""

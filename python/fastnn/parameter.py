@@ -13,11 +13,12 @@ import numpy as np
 
 from fastnn import checks, ops
 from fastnn.checks import Float32
+from fastnn.settings import Settings
 
 ALIGN = 16  # floats: every parameter starts on a cache line, so no two threads or parameters share one
 
 
-class Parameter:
+class Parameter(Settings):
     """A named array of a layer: its value, and the gradient of the loss with respect to it.
 
     Args:

@@ -377,3 +377,77 @@ def test_every_call_has_its_work(name: str) -> None:
     for call in calls:
         assert (call.flops > 0) == call.kernel.startswith(("gemm", "conv2d"))
         assert call.bytes > 0
+
+
+# ---------------------------------------------------------------- tapes that share memory
+
+
+def recorded_sum(arena: ops.Arena, x: Array, total: Array) -> ops.Tape:
+    """Return a tape that writes 2 (x + x) into total, with buffers in between."""
+    tape = ops.Tape(arena)
+    with tape:
+        ops.add(ops.add(x, x), ops.add(x, x), out=total)
+    return tape
+
+
+def test_tapes_share_an_arena() -> None:
+    arena = ops.Arena()
+    sizes = (300_000, 7, 200_000, 300_000)
+    arrays = [np.arange(n, dtype=np.float32) % 97 for n in sizes]
+    totals = [ops.zeros(x.shape) for x in arrays]
+    tapes = [recorded_sum(arena, x, total) for x, total in zip(arrays, totals)]
+    alone = recorded_sum(ops.Arena(), arrays[0], totals[0]).bytes
+    assert all(tape.arena is arena for tape in tapes)
+    assert arena.bytes == alone
+    for order in ((0, 1, 2, 3), (3, 1, 0, 2)):
+        for i in order:
+            arrays[i] += 1
+            assert tapes[i].run(1, 1.0) == 1
+            assert_bits(totals[i], arrays[i] * 4)
+
+
+def test_what_outlives_its_recording_is_not_shared() -> None:
+    """An array that a later recording reads, and that Python then lets go of, must not become another step's memory."""
+    arena = ops.Arena()
+    with ops.Tape(arena):
+        lasting = ops.empty((1000,))
+    assert not arena.unused
+    with pytest.raises(ValueError, match="an arena in which no array lies"), ops.Tape(arena):
+        pass
+    assert not ops.recording()
+    del lasting
+    assert arena.unused
+    with ops.Tape(arena):
+        pass
+
+
+def test_no_step_in_the_middle_of_another() -> None:
+    """A signal's handler that runs a tape over the same memory gets an error, and the step is taken back."""
+    arena, counter = ops.Arena(), np.zeros(1, np.int64)
+    long, other = ops.Tape(arena), ops.Tape(arena)
+    with long:
+        ops.advance(counter, 1)
+        for _ in range(4000):
+            ops.fill(ops.empty((1 << 18,)), 1.0)
+        long.commit()
+    long.guard([counter])
+    with other:
+        ops.fill(ops.empty((8,)), 2.0)
+    long.run(1, 0.0)
+    seen: list[int] = []
+
+    def run_on() -> None:
+        for _ in range(100):
+            seen.append(int(counter[0]))
+            long.run(1, 0.0)
+
+    before = signal.signal(signal.SIGALRM, lambda *_: other.run(1, 1.0))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        with pytest.raises(RuntimeError, match="in the middle of another"):
+            run_on()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert counter[0] == seen[-1]
+    assert other.run(1, 1.0) == 1

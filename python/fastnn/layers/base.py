@@ -15,6 +15,7 @@ from fastnn.checks import Float32
 from fastnn.graph import Node, SymbolicTensor
 from fastnn.names import Shape, shape_text, snake_case, unique_name
 from fastnn.parameter import Parameter
+from fastnn.settings import Settings
 
 BASE_ARGUMENTS = ("name", "trainable", "dtype", "input_shape")
 
@@ -48,7 +49,7 @@ def sample_shape(who: str, argument: str, shape: Any) -> Shape:
     return (None, *(None if s is None else checks.integer(who, argument, s, 1) for s in shape))
 
 
-class Layer:
+class Layer(Settings):
     """A step of a model: `forward` computes its output and remembers what `backward` needs.
 
     A subclass writes `build` (make parameters with `add_weight`), `forward`, `backward` and `compute_output_shape`. If it works in
@@ -78,6 +79,10 @@ class Layer:
     """
 
     recordable: ClassVar[bool] = False
+    # What forward leaves for backward, and what a model says around its calls:
+    unwatched: ClassVar[frozenset[str]] = frozenset(
+        {"_saved", "need_dx", "relu_input", "skip_slope", "skip_activation", "keep_product", "product"}
+    )
     takes_relu: ClassVar[bool] = False  # whether backward heeds `relu_input`
     leaves_product: ClassVar[bool] = False  # whether backward heeds `keep_product`
     takes_list: ClassVar[bool] = False  # whether x is a list of arrays, and so what backward returns

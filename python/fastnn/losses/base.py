@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 from fastnn import checks, ops
 from fastnn.checks import Float32
 from fastnn.names import Shape, shape_text, snake_case
+from fastnn.settings import Settings
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "none")
 
 
-class Loss:
+class Loss(Settings):
     """How far predictions are from the truth: one number per sample, and its gradient.
 
     A subclass writes `evaluate`, and `prepare` if its truth is not an array of the predictions' shape.
@@ -34,6 +36,7 @@ class Loss:
     """
 
     recordable: ClassVar[bool] = False
+    unwatched: ClassVar[frozenset[str]] = frozenset({"_gradient"})
     fuses: ClassVar[str | None] = None  # the last activation that this loss takes over on logits
 
     def __init__(self, reduction: str = "sum_over_batch_size", name: str | None = None) -> None:
@@ -74,6 +77,10 @@ class Loss:
                 self.shape_advice(y),
             )
         return y
+
+    def limits(self, output_shape: Shape) -> tuple[float, float]:
+        """Return the least and the greatest value that `prepare` takes for predictions of this shape; NaN it never takes."""
+        return -math.inf, math.inf
 
     def shape_advice(self, y_true: NDArray[Any]) -> str:
         """Return how to mend a truth of a wrong shape."""

@@ -53,6 +53,9 @@ class BinaryCrossentropy(Loss):
             )
         return y
 
+    def limits(self, output_shape: Shape) -> tuple[float, float]:
+        return 0.0, 1.0
+
     def shape_advice(self, y_true: NDArray[Any]) -> str:
         return "for more than two classes use sparse_categorical_crossentropy with a softmax"
 
@@ -151,6 +154,9 @@ class SparseCategoricalCrossentropy(CategoricalCrossentropy):
 
     def prepare(self, y_true: Any, output_shape: Shape) -> NDArray[Any]:
         return class_labels(type(self).__name__, y_true, output_shape)
+
+    def limits(self, output_shape: Shape) -> tuple[float, float]:
+        return 0.0, float((output_shape[-1] or 2**31) - 1)
 
 
 def class_labels(who: str, y_true: Any, output_shape: Shape) -> NDArray[np.int32]:

@@ -17,10 +17,11 @@ from fastnn.parameter import Parameter, ParameterStore
 from fastnn.plan import Plan
 from fastnn.structure import Structure
 from fastnn.summary import bytes_text, summary_text
+from fastnn.training.batches import BatchTrainer
 from fastnn.training.profiler import Profiled
 
 
-class BaseModel(Profiled):
+class BaseModel(BatchTrainer, Profiled):
     """A model over a plan: `Sequential` and `Model` say how the plan comes about."""
 
     recordable: ClassVar[bool] = True

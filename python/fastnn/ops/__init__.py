@@ -49,7 +49,7 @@ from fastnn.ops.pool import (
     max_pool2d_backward,
     max_pool2d_forward,
 )
-from fastnn.ops.recording import Arena, Call, Tape, label, planning, recording, stop_recording
+from fastnn.ops.recording import Arena, Call, Replay, Tape, label, planning, recording, stop_recording
 
 __all__ = [
     "NO_PADDING",
@@ -57,6 +57,7 @@ __all__ = [
     "Call",
     "Padding",
     "Pair",
+    "Replay",
     "Tape",
     "activation_backward",
     "activation_forward",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -23,6 +24,7 @@ FLOAT32 = np.dtype(np.float32)
 INT32 = np.dtype(np.int32)
 UINT8 = np.dtype(np.uint8)
 UINT64 = np.dtype(np.uint64)
+ALIGNMENT = 64  # bytes, a cache line
 
 
 def twin(native: Callable[P, T]) -> Callable[P, T]:
@@ -44,10 +46,14 @@ def empty(shape: Sequence[int], dtype: np.dtype[Any] = FLOAT32) -> NDArray[Any]:
 
 
 def zeros(shape: Sequence[int], dtype: np.dtype[Any] = FLOAT32) -> NDArray[Any]:
-    """Return a new aligned array of zeros. Not for use while a tape records: the zeros would not be written again."""
-    result = empty(shape, dtype)
-    result[...] = 0
-    return result
+    """Return a new aligned array of zeros. Not for use while a tape records: the zeros would not be written again.
+
+    What is never written takes no memory: the system gives a page when it is.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return np.ndarray(tuple(shape), dtype, memory, start)
 
 
 def as_float32(who: str, name: str, x: Any) -> Float32:

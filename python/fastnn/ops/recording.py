@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,3 +118,37 @@ class Tape:
     def bytes(self) -> int:
         """Memory of the arena that the step's buffers lie in."""
         return self.arena.bytes
+
+
+class Replay:
+    """A recorded step that is replayed on single batches, whose arrays are checked and pointed to in C++.
+
+    Args:
+        tape: of the step.
+        position: the place of the batch that the step reads; it is set to 0.
+        order_cell: where the step looks for the order of the rows; set to none.
+    """
+
+    def __init__(self, tape: Tape, position: NDArray[np.int64], order_cell: NDArray[np.uint64]) -> None:
+        self._replay = _core.Replay(tape._tape, position, order_cell)
+        self.run: Callable[..., bool] = self._replay.run
+
+    def add(
+        self,
+        cell: NDArray[np.uint64],
+        example: NDArray[Any],
+        taken: np.dtype[Any],
+        limits: tuple[float, float] | None = None,
+    ) -> None:
+        """Add one more array to those that `run` wants.
+
+        Args:
+            cell: where the step looks for its address.
+            example: an array of the same dtype and shape.
+            taken: the dtype the step takes; float64 is converted to float32, int64 and uint8 to int32 on the way.
+            limits: the least and the greatest value allowed; None does not look.
+
+        Raises:
+            ValueError: for other conversions.
+        """
+        self._replay.add(cell, example, taken, limits)

@@ -10,11 +10,12 @@ import numpy as np
 from fastnn import checks, ops
 from fastnn.checks import Float32
 from fastnn.parameter import Parameter, ParameterStore
+from fastnn.settings import Settings
 
 Product = tuple[Float32, Float32]
 
 
-class Optimizer:
+class Optimizer(Settings):
     """Changes parameters by their gradients. A subclass names its slots and writes `update` for one stretch of the flat arrays.
 
     Args:
@@ -36,6 +37,9 @@ class Optimizer:
     """
 
     recordable: ClassVar[bool] = False
+    unwatched: ClassVar[frozenset[str]] = frozenset(
+        {"learning_rate", "_decay", "_product"}
+    )  # the first is read from a buffer
 
     def __init__(
         self, learning_rate: float = 0.01, weight_decay: float | None = None, name: str | None = None, **unknown: Any

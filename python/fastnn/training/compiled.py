@@ -349,9 +349,11 @@ class Compiled:
 
     def _tell_if_eager(self, verbose: int | str) -> None:
         """Say once that a part written in Python makes every step go through Python."""
+        if not verbose or self._told_eager or self.run_eagerly:
+            return
         losses = [score.loss for score in self._scores]
         slow = self._python_parts([*self.leaf_layers, *losses, *self.metrics, self.optimizer])
-        if slow and verbose and not self._told_eager and not self.run_eagerly:
+        if slow:
             self._told_eager = True
             warnings.warn(
                 f"fit: {', '.join(slow)} is written in Python, so every step runs through Python", stacklevel=3

@@ -120,12 +120,16 @@ class Feed:
         self._point()
         self.reorder(order)
 
-    def _cell(self, kind: str, i: int) -> NDArray[np.uint64]:
+    def cell(self, kind: str, i: int) -> NDArray[np.uint64]:
         """Return the cell with the address of an array; it is the same one for good, as tapes read it."""
         if (kind, i) not in self._cells:
             self._cells[kind, i] = np.zeros(1, np.uint64)
             self._point()
         return self._cells[kind, i]
+
+    def place(self) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        """Return the cells with the place of the batch and with the address of the order."""
+        return self.position, self._order_cell
 
     def _point(self) -> None:
         """Write the addresses of all arrays into the cells that were asked for, 0 where there is none."""
@@ -172,7 +176,7 @@ class Feed:
             if config.backend() == "numpy":
                 ops.store_rows(out, self._results[i], self.position)
             else:
-                ops.store_cells(out, self._cell("result", i), self.position)
+                ops.store_cells(out, self.cell("result", i), self.position)
 
     def collected(self) -> list[Float32]:
         """Return the outputs of all samples."""
@@ -186,10 +190,8 @@ class Feed:
         if config.backend() == "numpy":
             return ops.gather_rows(array, self._order, self.position, rows)
         ops.label("data")
-        return ops.gather_cells(
-            self._cell(kind, i), self._order_cell, self.position, rows, array.shape[1:], array.dtype
-        )
+        return ops.gather_cells(self.cell(kind, i), self._order_cell, self.position, rows, array.shape[1:], array.dtype)
 
     def key(self) -> tuple[Any, ...]:
         """Return what a recorded step has captured of the arrays: dtypes and shapes of a row."""
-        return tuple((*name, None if a is None else (a.dtype.name, a.shape[1:])) for name, a in self._arrays.items())
+        return tuple((*name, None if a is None else (a.dtype.str, a.shape[1:])) for name, a in self._arrays.items())

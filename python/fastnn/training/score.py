@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from fastnn import checks, losses, metrics, ops
 from fastnn.checks import Float32
 from fastnn.names import Shape
+from fastnn.settings import Settings
 from fastnn.structure import Structure
 
 Logs = dict[str, float]
 
 
-class Score:
+class Score(Settings):
     """What one output is scored by, and the running values.
 
     Args:

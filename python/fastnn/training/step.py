@@ -102,6 +102,8 @@ class Steps:
     def __init__(self) -> None:
         self._steps: dict[Any, Step] = {}
         self._arena = ops.Arena()
+        self.last: Step | None = None  # that was looked up
+        self.shortcuts: dict[Any, Any] = {}  # to steps, for batches like earlier ones; see batches.py
 
     def arena(self) -> ops.Arena:
         """Return memory for the buffers of a new step: what the others use, unless an array from there is still held."""
@@ -115,13 +117,17 @@ class Steps:
         if step is None:
             while len(self._steps) >= KEPT_STEPS:
                 del self._steps[next(iter(self._steps))]
+                self.shortcuts.clear()  # they keep steps alive
             step = self._steps[key] = new()
+        self.last = step
         return step
 
     def clear(self) -> None:
         """Forget all recorded steps and their buffers."""
         self._steps.clear()
         self._arena = ops.Arena()
+        self.shortcuts.clear()
+        self.last = None
 
     def bytes(self) -> int:
         """Return the memory of all recorded steps' buffers."""

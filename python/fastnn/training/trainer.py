@@ -251,7 +251,7 @@ class Trainer(Compiled):
         self._run("test", len(arrays[0][0]), batch_size, callbacks, _nothing if bar is None else bar.update)
         return self._logs()
 
-    # --- evaluate, predict, single batches ---
+    # --- evaluate, predict ---
 
     @exclusive
     def evaluate(
@@ -291,12 +291,12 @@ class Trainer(Compiled):
         finally:
             bar.close()
         every_callback.on_test_end(logs)
-        return self._result(logs, return_dict)
+        return self._result([logs[name] for name in self.metrics_names], return_dict)
 
-    def _result(self, logs: Logs, return_dict: bool) -> Any:
+    def _result(self, values: list[float], return_dict: bool) -> Any:
+        """Return what evaluate returns, of the loss and the metrics."""
         if return_dict:
-            return logs
-        values = [logs[name] for name in self.metrics_names]
+            return dict(zip(self.metrics_names, values))
         return values if len(values) > 1 else values[0]
 
     @exclusive
@@ -342,35 +342,3 @@ class Trainer(Compiled):
             bar.close()
         every_callback.on_predict_end()
         return self.output_structure.whole(results)
-
-    @exclusive
-    def train_on_batch(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        class_weight: Mapping[int, float] | None = None,
-        return_dict: bool = False,
-    ) -> Any:
-        """Do one step on these samples; return their loss, or [loss, metrics...], before the step."""
-        arrays = self._training_arrays(x, y, sample_weight, class_weight)
-        return self._on_batch("train", arrays, return_dict)
-
-    @exclusive
-    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
-        """Return the loss, or [loss, metrics...], of these samples."""
-        arrays = self._training_arrays(x, y, sample_weight, None)
-        return self._on_batch("test", arrays, return_dict)
-
-    @exclusive
-    def predict_on_batch(self, x: Any) -> Any:
-        """Return the outputs for these samples."""
-        samples = self._samples("predict", x)
-        return self.predict(self.input_structure.whole(samples), batch_size=max(len(samples[0]), 1), verbose=0)
-
-    def _on_batch(self, mode: str, arrays: tuple[Any, Any, Any], return_dict: bool) -> Any:
-        rows = len(arrays[0][0])
-        self.reset_metrics()
-        self._feed.load(*arrays)
-        self._step(mode, rows).run(1)
-        return self._result(self._logs(), return_dict)
