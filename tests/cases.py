@@ -83,7 +83,8 @@ def conv(label: str, shape: Shape, wrong: Shape = (2, 9, 8), **arguments: Any) -
 
 
 def pool(cls: str, label: str, shape: Shape, **arguments: Any) -> LayerCase:
-    return LayerCase(cls, arguments, shape, ((2, 9, 8), (2, 9, 8, 3, 1)), label)
+    fewer, more = (2, 9, 8, 7)[: len(shape)], (2, 9, 8, 7, 3, 1)[: len(shape) + 2]
+    return LayerCase(cls, arguments, shape, (fewer, more), label)
 
 
 FIRST = {"data_format": "channels_first"}
@@ -125,6 +126,25 @@ POOLING = [
     pool("GlobalAveragePooling2D", "default", (5, 4, 3)),
     pool("GlobalAveragePooling2D", "keepdims, channels first", (3, 5, 4), keepdims=True, **FIRST),
     pool("GlobalAveragePooling2D", "keepdims", (1, 4, 3), keepdims=True),
+    pool("GlobalAveragePooling1D", "default", (7, 3)),
+    pool("GlobalAveragePooling3D", "keepdims, channels first", (3, 2, 5, 4), keepdims=True, **FIRST),
+    *(
+        case
+        for cls in ("MaxPooling", "AveragePooling")
+        for case in (
+            pool(f"{cls}1D", "default", (9, 3)),
+            pool(f"{cls}1D", "overlapping, channels first", (3, 10), pool_size=3, strides=2, **FIRST),
+            pool(f"{cls}1D", "same", (8, 2), pool_size=3, strides=2, padding="same"),
+            pool(f"{cls}3D", "default", (5, 4, 6, 3)),
+            pool(f"{cls}3D", "overlapping", (5, 4, 6, 2), pool_size=(2, 3, 1), strides=(1, 2, 3)),
+            pool(f"{cls}3D", "same", (4, 5, 4, 2), pool_size=(3, 2, 2), strides=(3, 2, 1), padding="same"),
+            pool(f"{cls}3D", "channels first", (2, 4, 3, 6), pool_size=(2, 1, 3), **FIRST),
+        )
+    ),
+    pool("GlobalMaxPooling1D", "channels first", (3, 7), **FIRST),
+    pool("GlobalMaxPooling2D", "default", (5, 4, 3)),
+    pool("GlobalMaxPooling2D", "keepdims", (19, 17, 2), keepdims=True),
+    pool("GlobalMaxPooling3D", "keepdims, channels first", (3, 2, 4, 5), keepdims=True, **FIRST),
 ]
 
 OTHERS = [

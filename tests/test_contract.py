@@ -21,7 +21,9 @@ def test_every_public_layer_has_a_case() -> None:
     classes = {case.cls for case in (*LAYERS, *MERGES)} | {"InputLayer"}
     functions = {case.cls.lower() for case in MERGES}
     assert public_classes(layers, layers.Layer) == sorted(classes)
-    assert set(layers.__all__) == {"Input", "Layer", *classes, *functions}
+    aliases = {name for name in layers.__all__ if getattr(layers, name).__name__ not in (name, name.lower())}
+    assert {getattr(layers, name).__name__ for name in aliases} <= classes
+    assert set(layers.__all__) == {"Input", "Layer", *classes, *functions, *aliases}
 
 
 # ---------------------------------------------------------------- numbers

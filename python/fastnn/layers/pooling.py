@@ -1,4 +1,4 @@
-"""MaxPooling2D, AveragePooling2D, GlobalAveragePooling2D."""
+"""Max and average pooling of sequences, images and volumes."""
 
 from __future__ import annotations
 
@@ -7,52 +7,84 @@ from typing import Any, ClassVar
 
 from fastnn import checks, ops
 from fastnn.checks import Float32
-from fastnn.layers import geometry
+from fastnn.layers import spatial
 from fastnn.layers.base import Layer
 from fastnn.layers.core import data_format_of
 from fastnn.names import Shape, shape_text
 
+Options = dict[str, Any]
 
-class Pooling2D(Layer):
-    """What the pooling layers share: the window's geometry. Not for use by itself."""
+
+class Pooling(Layer):
+    """What the pooling layers share: the window's geometry. Not for use by itself.
+
+    A sequence is an image of height 1. A volume is pooled within its images, then from image to image: the largest value and the
+    mean of a box are those of its slices.
+    """
+
+    rank: ClassVar[int]
 
     def __init__(
         self,
-        pool_size: int | Sequence[int] = (2, 2),
+        pool_size: int | Sequence[int] = 2,
         strides: int | Sequence[int] | None = None,
         padding: str = "valid",
         data_format: str | None = None,
         **base: Any,
     ) -> None:
         super().__init__(**base)
-        self.pool_size = checks.pair(self.who, "pool_size", pool_size)
-        self.strides = self.pool_size if strides is None else checks.pair(self.who, "strides", strides)
+        self.pool_size = spatial.integers(self.who, "pool_size", pool_size, self.rank)
+        self.strides = self.pool_size if strides is None else spatial.integers(self.who, "strides", strides, self.rank)
         self.padding = checks.one_of(self.who, "padding", padding, ("valid", "same"))
         self.data_format = data_format_of(self.who, data_format)
 
     def expected_shape(self) -> Shape | None:
-        return (None, None, None, None)
+        return (None,) * (self.rank + 2)
 
     def shape_advice(self, shape: Sequence[int | None]) -> str:
-        return "give the images a channel axis: x[..., None]" if len(shape) == 3 else ""
+        return spatial.channel_advice(shape, self.rank)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        sizes = geometry.output_sizes(
-            self.padding, geometry.spatial(input_shape, self.data_format), self.pool_size, self.strides
-        )
+        sizes = [
+            None if size is None else spatial.pooled_size(self.padding, size, window, stride)
+            for size, window, stride in zip(spatial.sizes(input_shape, self.data_format), self.pool_size, self.strides)
+        ]
         if any(s is not None and s < 1 for s in sizes):
             checks.fail(
                 self.who,
-                f"images at least as large as the window {self.pool_size}",
+                f"{spatial.NOUNS[self.rank]} at least as large as the window {self.pool_size}",
                 f"input of shape {shape_text(input_shape)}",
                 "use padding='same' or fewer pooling layers before it",
             )
-        return geometry.image_shape(sizes, geometry.channels(input_shape, self.data_format), self.data_format)
+        return spatial.batch_shape(sizes, spatial.channels(input_shape, self.data_format), self.data_format)
 
-    def options(self, shape: Sequence[int]) -> dict[str, Any]:
-        """Return the geometry for images of this channels-last shape."""
-        padding = geometry.explicit_padding(self.padding, shape[1:3], self.pool_size, self.strides)
-        return {"pool_size": self.pool_size, "strides": self.strides, "padding": padding}
+    def stages(self, shape: Sequence[int]) -> list[tuple[tuple[int, ...], Options]]:
+        """Return the 2-D poolings that make this one up for a channels-last shape: the shape of the images, and the geometry."""
+        spans = [
+            spatial.pads(self.padding, size, window, stride)
+            for size, window, stride in zip(shape[1:-1], self.pool_size, self.strides)
+        ]
+
+        def options(axes: Sequence[int | None]) -> Options:
+            return {
+                "pool_size": tuple(1 if a is None else self.pool_size[a] for a in axes),
+                "strides": tuple(1 if a is None else self.strides[a] for a in axes),
+                "padding": tuple((0, 0) if a is None else spans[a] for a in axes),
+            }
+
+        n, *inner, c = shape
+        if self.rank == 1:
+            return [((n, 1, inner[0], c), options((None, 0)))]
+        if self.rank == 2:
+            return [((n, *inner, c), options((0, 1)))]
+        d, h, w = inner
+        p, q = (spatial.pooled_size(self.padding, inner[a], self.pool_size[a], self.strides[a]) for a in (1, 2))
+        return [((n * d, h, w, c), options((1, 2))), ((n, d, 1, p * q * c), options((0, None)))]
+
+    def pooled_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the channels-last shape of the output for a channels-last shape."""
+        steps = zip(shape[1:-1], self.pool_size, self.strides)
+        return (shape[0], *(spatial.pooled_size(self.padding, *step) for step in steps), shape[-1])
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -64,7 +96,83 @@ class Pooling2D(Layer):
         }
 
 
-class MaxPooling2D(Pooling2D):
+class MaxPooling(Pooling):
+    """Forward and backward of max pooling. Not for use by itself."""
+
+    recordable: ClassVar[bool] = True
+    takes_relu: ClassVar[bool] = True
+
+    def forward(self, x: Any, training: bool = False) -> Float32:
+        x = y = spatial.to_last(self.check_input(x), self.data_format)
+        indices = []
+        for shape, options in self.stages(x.shape):
+            y, index = ops.max_pool2d_forward(y.reshape(shape), **options)
+            indices.append(index)
+        if training:
+            self._saved = indices, x.shape, y
+        return spatial.from_last(y.reshape(self.pooled_shape(x.shape)), self.data_format)
+
+    def backward(self, dy: Float32) -> Float32:
+        indices, shape, y = self.saved()
+        relu_y = y if self.relu_input else None  # where the largest value of a window is 0, so is the relu's derivative
+        dx = spatial.to_last(dy, self.data_format)
+        for index, (images, options) in zip(reversed(indices), reversed(self.stages(shape))):
+            dx = ops.max_pool2d_backward(dx.reshape(index.shape), index, images, relu_y, **options)
+            relu_y = None
+        return spatial.from_last(dx.reshape(shape), self.data_format)
+
+
+class AveragePooling(Pooling):
+    """Forward and backward of average pooling. Not for use by itself."""
+
+    recordable: ClassVar[bool] = True
+
+    def forward(self, x: Any, training: bool = False) -> Float32:
+        x = y = spatial.to_last(self.check_input(x), self.data_format)
+        for shape, options in self.stages(x.shape):
+            y = ops.avg_pool2d_forward(y.reshape(shape), **options)
+        if training:
+            self._saved = x.shape
+        return spatial.from_last(y.reshape(self.pooled_shape(x.shape)), self.data_format)
+
+    def backward(self, dy: Float32) -> Float32:
+        shape = self.saved()
+        dx = spatial.to_last(dy, self.data_format)
+        for images, options in reversed(self.stages(shape)):
+            steps = zip(images[1:3], options["pool_size"], options["strides"], options["padding"])
+            places = (ops.conv_output_size(*step) for step in steps)
+            dx = ops.avg_pool2d_backward(dx.reshape(images[0], *places, images[3]), images, **options)
+        return spatial.from_last(dx.reshape(shape), self.data_format)
+
+
+class MaxPooling1D(MaxPooling):
+    """Keep the largest value of each window of a sequence.
+
+    y[n, p, c] = max over r of x[n, p stride + r - before, c]
+
+    Args:
+        pool_size: length of the window, >= 1.
+        strides: step between windows; None means pool_size.
+        padding: "valid" (none) or "same" (ceil(size / stride) outputs); padding never wins.
+        data_format: "channels_last" (None) or "channels_first".
+
+    Shape:
+        x: (N, T, C) float32 -> y: (N, P, C). Ties send the gradient to the first maximum.
+
+    Raises:
+        ValueError: if the window is longer than the sequence.
+
+    Example:
+        >>> import numpy as np
+        >>> fastnn.layers.MaxPooling1D(2)(np.arange(6.0).reshape(1, 6, 1)).ravel().tolist()
+        [1.0, 3.0, 5.0]
+    """
+
+    recordable: ClassVar[bool] = True
+    rank: ClassVar[int] = 1
+
+
+class MaxPooling2D(MaxPooling):
     """Keep the largest value of each window.
 
     y[n, p, q, c] = max over r, s of x[n, p sh + r - top, q sw + s - left, c]
@@ -88,24 +196,64 @@ class MaxPooling2D(Pooling2D):
     """
 
     recordable: ClassVar[bool] = True
-    takes_relu: ClassVar[bool] = True
-
-    def forward(self, x: Any, training: bool = False) -> Float32:
-        x = geometry.to_last(self.check_input(x), self.data_format)
-        y, index = ops.max_pool2d_forward(x, **self.options(x.shape))
-        if training:
-            self._saved = index, x.shape, y
-        return geometry.from_last(y, self.data_format)
-
-    def backward(self, dy: Float32) -> Float32:
-        index, shape, y = self.saved()
-        relu_y = y if self.relu_input else None  # where the largest value of a window is 0, so is the relu's derivative
-        dy = geometry.to_last(dy, self.data_format)
-        dx = ops.max_pool2d_backward(dy, index, shape, **self.options(shape), relu_y=relu_y)
-        return geometry.from_last(dx, self.data_format)
+    rank: ClassVar[int] = 2
 
 
-class AveragePooling2D(Pooling2D):
+class MaxPooling3D(MaxPooling):
+    """Keep the largest value of each box of a volume.
+
+    y[n, o, p, q, c] = max over t, r, s of x[n, o sd + t - front, p sh + r - top, q sw + s - left, c]
+
+    Args:
+        pool_size: depth, rows and columns of the box, >= 1.
+        strides: step between boxes; None means pool_size.
+        padding: "valid" (none) or "same" (ceil(size / stride) outputs); padding never wins.
+        data_format: "channels_last" (None) or "channels_first".
+
+    Shape:
+        x: (N, D, H, W, C) float32 -> y: (N, O, P, Q, C). Ties send the gradient to the first maximum.
+
+    Raises:
+        ValueError: if the box is larger than the volume.
+
+    Example:
+        >>> import numpy as np
+        >>> fastnn.layers.MaxPooling3D(2)(np.arange(8.0).reshape(1, 2, 2, 2, 1)).ravel().tolist()
+        [7.0]
+    """
+
+    recordable: ClassVar[bool] = True
+    rank: ClassVar[int] = 3
+
+
+class AveragePooling1D(AveragePooling):
+    """Average each window of a sequence; padding is not counted.
+
+    y[n, p, c] = mean over the window's elements inside of the sequence
+
+    Args:
+        pool_size: length of the window, >= 1.
+        strides: step between windows; None means pool_size.
+        padding: "valid" (none) or "same" (ceil(size / stride) outputs).
+        data_format: "channels_last" (None) or "channels_first".
+
+    Shape:
+        x: (N, T, C) float32 -> y: (N, P, C).
+
+    Raises:
+        ValueError: if the window is longer than the sequence.
+
+    Example:
+        >>> import numpy as np
+        >>> fastnn.layers.AveragePooling1D(2)(np.arange(6.0).reshape(1, 6, 1)).ravel().tolist()
+        [0.5, 2.5, 4.5]
+    """
+
+    recordable: ClassVar[bool] = True
+    rank: ClassVar[int] = 1
+
+
+class AveragePooling2D(AveragePooling):
     """Average each window; padding is not counted.
 
     y[n, p, q, c] = mean over the window's pixels inside of the image
@@ -129,74 +277,31 @@ class AveragePooling2D(Pooling2D):
     """
 
     recordable: ClassVar[bool] = True
-
-    def forward(self, x: Any, training: bool = False) -> Float32:
-        x = geometry.to_last(self.check_input(x), self.data_format)
-        y = ops.avg_pool2d_forward(x, **self.options(x.shape))
-        if training:
-            self._saved = x.shape
-        return geometry.from_last(y, self.data_format)
-
-    def backward(self, dy: Float32) -> Float32:
-        shape = self.saved()
-        dx = ops.avg_pool2d_backward(geometry.to_last(dy, self.data_format), shape, **self.options(shape))
-        return geometry.from_last(dx, self.data_format)
+    rank: ClassVar[int] = 2
 
 
-class GlobalAveragePooling2D(Layer):
-    """Average every channel over the whole image.
+class AveragePooling3D(AveragePooling):
+    """Average each box of a volume; padding is not counted.
 
-    y[n, c] = mean over h, w of x[n, h, w, c]
+    y[n, o, p, q, c] = mean over the box's elements inside of the volume
 
     Args:
+        pool_size: depth, rows and columns of the box, >= 1.
+        strides: step between boxes; None means pool_size.
+        padding: "valid" (none) or "same" (ceil(size / stride) outputs).
         data_format: "channels_last" (None) or "channels_first".
-        keepdims: True keeps H and W as axes of size 1.
 
     Shape:
-        x: (N, H, W, C) float32 -> y: (N, C), or (N, 1, 1, C) with keepdims.
+        x: (N, D, H, W, C) float32 -> y: (N, O, P, Q, C).
 
-    Reference:
-        Lin, Chen & Yan (2014), Network in network.
+    Raises:
+        ValueError: if the box is larger than the volume.
 
     Example:
         >>> import numpy as np
-        >>> fastnn.layers.GlobalAveragePooling2D()(np.arange(4.0).reshape(1, 2, 2, 1)).tolist()
-        [[1.5]]
+        >>> fastnn.layers.AveragePooling3D(2)(np.arange(8.0).reshape(1, 2, 2, 2, 1)).ravel().tolist()
+        [3.5]
     """
 
     recordable: ClassVar[bool] = True
-
-    def __init__(self, data_format: str | None = None, keepdims: bool = False, **base: Any) -> None:
-        super().__init__(**base)
-        self.data_format = data_format_of(self.who, data_format)
-        self.keepdims = checks.boolean(self.who, "keepdims", keepdims)
-
-    def expected_shape(self) -> Shape | None:
-        return (None, None, None, None)
-
-    def shape_advice(self, shape: Sequence[int | None]) -> str:
-        return "give the images a channel axis: x[..., None]" if len(shape) == 3 else ""
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        count = geometry.channels(input_shape, self.data_format)
-        return geometry.image_shape((1, 1), count, self.data_format) if self.keepdims else (None, count)
-
-    def forward(self, x: Any, training: bool = False) -> Float32:
-        x = geometry.to_last(self.check_input(x), self.data_format)
-        if 0 in x.shape[1:]:
-            checks.fail(self.who, "images of at least one pixel", x.shape)
-        if training:
-            self._saved = x.shape
-        y = ops.global_average_pool2d_forward(x)
-        if not self.keepdims:
-            return y
-        n, c = y.shape
-        return y.reshape(n, 1, 1, c) if self.data_format == "channels_last" else y.reshape(n, c, 1, 1)
-
-    def backward(self, dy: Float32) -> Float32:
-        shape = self.saved()
-        dx = ops.global_average_pool2d_backward(dy.reshape(shape[0], shape[3]), shape)
-        return geometry.from_last(dx, self.data_format)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format, "keepdims": self.keepdims}
+    rank: ClassVar[int] = 3
