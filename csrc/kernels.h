@@ -577,6 +577,155 @@ struct TriadProbe {
   int threads;
 };
 
+// y[n, i, j, k, c] = x[n, i + offset[0], j + offset[1], k + offset[2], c] where that lies inside of x, value elsewhere: offsets
+// below 0 pad, those above crop. x (N, size, C), y (N, out, C).
+struct CropPad {
+  const float* x;
+  float* y;
+  index_t N, C;
+  index_t size[3], out[3], offset[3];
+  float value;
+};
+
+// A sparse matrix by rows: row i has the entries start[i], ..., start[i + 1] - 1, each a column and a weight.
+struct Taps {
+  const std::int32_t* start;
+  const std::int32_t* column;
+  const float* weight;
+};
+
+// y[n, p, q, c] = sum over the entries (h, v) of row p of `rows` and (w, u) of row q of `columns` of v u x[n, h, w, c], first over
+// h, then over w; 0 where there are none. x (N, H, W, C), y (N, P, Q, C). With both matrices transposed it is its own gradient.
+struct Resample2d {
+  const float* x;
+  float* y;
+  Taps rows, columns;
+  index_t N, H, W, C, P, Q;
+  float* scratch;
+  int slots;
+};
+
+// What images are beyond their border: a constant; their last pixel; d c b a | a b c d | d c b a; d c b | a b c d | c b a;
+// a b c d | a b c d | a b c d.
+enum class Border : std::int32_t { constant, nearest, reflect, mirror, wrap };
+
+// Where pixels come from: pixel (p, q) of image n of an output P x Q from h = m[0] p + m[1] q + m[2], w = m[3] p + m[4] q + m[5] of
+// its input H x W, m = matrices + 6 n; both are rounded to multiples of 2^-24, so that the rounding of m decides nothing. bilinear:
+// between the four pixels around (h, w), those of weight 0 not being looked at; else from the nearest one, halves away from 0.
+struct Affine2dShape {
+  index_t N, H, W, C, P, Q;
+  const double* matrices;
+  Border border;
+  bool bilinear;
+};
+
+// value: of pixels beyond the border, with Border::constant.
+struct Affine2dForward {
+  Affine2dShape s;
+  const float* x;
+  float* y;
+  float value;
+};
+
+// dx = the transpose of the map from x to y, applied to dy.
+struct Affine2dBackward {
+  Affine2dShape s;
+  const float* dy;
+  float* dx;
+};
+
+// m of N images from eight numbers u in [0, 1) each: flipped up-down where flips and u[0] < 1/2, left-right where u[1] < 1/2,
+// turned by angle (in turns, from u[2]), rows and columns zoomed (u[3], u[4]; together: u[3] for both), all about the center, and
+// moved by shares of the image's size (u[5], u[6]). Ranges are [low, high): low + u (high - low). crop: instead of all that the
+// output is a part of the input, from pixel (floor(u[5] (H - P + 1)), floor(u[6] (W - Q + 1))) on.
+struct RandomAffine {
+  const float* u;
+  double* m;
+  index_t N, H, W, P, Q;
+  bool flip_rows, flip_columns, together, crop;
+  double angle[2], zoom_rows[2], zoom_columns[2], shift_rows[2], shift_columns[2];
+};
+
+// u[i] = the upper 24 bits of Philox word i, as a number in [0, 1): key and counter as in DropoutForward, but for index / 4 in
+// place of index / 8. counter[0] is then increased by one.
+struct RandomUniform {
+  float* u;
+  index_t n;
+  std::uint64_t seed;
+  std::uint32_t stream;
+  std::uint64_t* counter;
+};
+
+// A rectangle [top, bottom) x [left, right) of each of N images H x W from eight numbers u in [0, 1).
+// shares: its height and width are sqrt(low + u (high - low)) of the image's, from u[0] and u[1], area = {low, high}; it begins at
+// u[2], u[3] times what is left, and its pixels are those whose numbers lie inside. Else it has `rows` x `columns` pixels, is
+// centered at pixel (floor(u[2] H), floor(u[3] W)) and ends at the border. Empty unless u[5] < low + u[4] (high - low), chance
+// = {low, high}.
+struct RandomRectangles {
+  const float* u;
+  std::int32_t* rectangles;
+  index_t N, H, W;
+  bool shares;
+  double area[2], chance[2];
+  index_t rows, columns;
+};
+
+// y = x outside of the rectangle (top, bottom, left, right) of each image; inside of it value[c], or, with noise (of the shape of
+// x), noise: low + noise (high
+// - low). x (N, H, W, C).
+struct Erase {
+  const float* x;
+  const std::int32_t* rectangles;
+  const float* value;
+  const float* noise;
+  float* y;
+  index_t N, H, W, C;
+  float low, high;
+};
+
+// With mean (N, C): y = a (x - mean) + mean; without: y = x + a; then clipped to [lower, upper]. a of each image is
+// low + u[n] (high - low). x (N, pixels, C).
+struct AdjustForward {
+  const float* x;
+  const float* mean;
+  const float* u;
+  float* y;
+  index_t N, pixels, C;
+  float low, high, lower, upper;
+};
+
+// dz = dy where the forward pass did not clip, 0 elsewhere.
+struct AdjustBackward {
+  AdjustForward f;
+  const float* dy;
+  float* dz;
+};
+
+// y[i] = row ids[i] of table (V x D), NaN for what is not a row's number.
+struct EmbeddingForward {
+  const float* ids;
+  const float* table;
+  float* y;
+  index_t n, V, D;
+};
+
+// dtable[v] = sum of dy[i] over the i with ids[i] == v, in order.
+struct EmbeddingBackward {
+  const float* ids;
+  const float* dy;
+  float* dtable;
+  index_t n, V, D;
+};
+
+// dx[n, p, q, c] = dy[n, h, w, c] at the place that the index of max_pool2d_forward says; the gradient of what is put there.
+struct MaxUnpool2dBackward {
+  Pool2dShape s;
+  const float* dy;
+  const std::uint8_t* index;
+  const std::int32_t* wide_index;
+  float* dx;
+};
+
 struct Kernels {
   const char* isa;
   int lanes;  // floats in a vector
@@ -647,6 +796,21 @@ struct Kernels {
   void (*split)(const Split&);
   void (*unit_norm_forward)(const UnitNormForward&);
   void (*unit_norm_backward)(const UnitNormBackward&);
+
+  void (*crop_pad)(const CropPad&);
+  void (*resample2d)(const Resample2d&);
+  index_t (*resample2d_scratch)(const Resample2d&);
+  void (*affine2d_forward)(const Affine2dForward&);
+  void (*affine2d_backward)(const Affine2dBackward&);
+  void (*random_affine)(const RandomAffine&);
+  void (*random_uniform)(const RandomUniform&);
+  void (*random_rectangles)(const RandomRectangles&);
+  void (*erase)(const Erase&);
+  void (*adjust_forward)(const AdjustForward&);
+  void (*adjust_backward)(const AdjustBackward&);
+  void (*embedding_forward)(const EmbeddingForward&);
+  void (*embedding_backward)(const EmbeddingBackward&);
+  void (*max_unpool2d_backward)(const MaxUnpool2dBackward&);
 
   void (*multiply_add_probe)(const MultiplyAddProbe&);
   index_t (*multiply_add_probe_flops)();

@@ -171,6 +171,33 @@ inline Work work_of(const UnitNormForward& a) { return work::arrays(a.rows * a.c
 inline Work work_of(const UnitNormBackward& a) { return work::arrays(a.rows * a.cols, 3); }
 inline Work work_of(const Fill& a) { return work::arrays(a.n, 1); }
 
+inline Work work_of(const CropPad& a) {
+  const index_t in = a.size[0] * a.size[1] * a.size[2], out = a.out[0] * a.out[1] * a.out[2];
+  return {0, work::kFloat * work::product(a.N * a.C, in + out)};
+}
+
+inline Work work_of(const Resample2d& a) { return {0, work::kFloat * work::product(a.N * a.C, a.H * a.W + a.P * a.Q)}; }
+
+namespace work {
+
+inline Work affine(const Affine2dShape& s) { return {0, kFloat * product(s.N * s.C, s.H * s.W + s.P * s.Q)}; }
+
+}  // namespace work
+
+inline Work work_of(const Affine2dForward& a) { return work::affine(a.s); }
+inline Work work_of(const Affine2dBackward& a) { return work::affine(a.s); }
+inline Work work_of(const RandomAffine& a) { return work::arrays(a.N, 8 + 2 * 6); }
+inline Work work_of(const RandomUniform& a) { return work::arrays(a.n, 1); }
+inline Work work_of(const RandomRectangles& a) { return work::arrays(a.N, 8 + 4); }
+inline Work work_of(const Erase& a) { return work::arrays(a.N * a.H * a.W * a.C, 2 + work::has(a.noise)); }
+inline Work work_of(const AdjustForward& a) { return work::arrays(a.N * a.pixels * a.C, 2); }
+inline Work work_of(const AdjustBackward& a) { return work::arrays(a.f.N * a.f.pixels * a.f.C, 3); }
+inline Work work_of(const EmbeddingForward& a) { return {0, work::kFloat * work::product(a.n, 1 + 2 * a.D)}; }
+inline Work work_of(const EmbeddingBackward& a) {
+  return {0, work::kFloat * (work::product(a.n, 1 + a.D) + work::product(a.V, a.D))};
+}
+inline Work work_of(const MaxUnpool2dBackward& a) { return work::max_pool(a.s, a.wide_index); }
+
 inline Work work_of(const MultiplyAddProbe& a) { return work::arrays(a.threads, 1); }
 inline Work work_of(const TriadProbe& a) { return work::arrays(a.n * a.rounds, 3); }
 

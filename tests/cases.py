@@ -200,6 +200,8 @@ def elementwise(cls: str) -> list[MergeCase]:
     ]
 
 
+from cases_shapes import SHAPES, UNPOOLING  # noqa: E402 - it is built on what stands above
+
 MERGES = [
     *(case for cls in ("Add", "Average", "Multiply", "Maximum", "Minimum") for case in elementwise(cls)),
     MergeCase("Subtract", {}, ((3, 5), (3, 5)), (((3,), (4,)), ((3,), (3,), (3,)), ((3,),))),
@@ -211,10 +213,11 @@ MERGES = [
     MergeCase("Dot", {"axes": (2, 1)}, ((4, 5), (5, 3)), (((5, 4), (5, 3)),), "matrices"),
     MergeCase("Dot", {"axes": (1, -1), "normalize": True}, ((5, 4), (3, 5)), label="cosines"),
     MergeCase("Dot", {"axes": [-1, 2], "normalize": True}, ((17,), (2, 17)), label="vector and matrix"),
+    *UNPOOLING,
 ]
 every_merge = pytest.mark.parametrize("case", MERGES, ids=str)
 
-LAYERS = [*DENSE, *CONVOLUTIONS, *POOLING, *OTHERS]
+LAYERS = [*DENSE, *CONVOLUTIONS, *POOLING, *OTHERS, *SHAPES]
 every_layer = pytest.mark.parametrize("case", LAYERS, ids=str)
 
 

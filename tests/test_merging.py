@@ -100,6 +100,8 @@ def test_symbolic_and_real_shapes_are_the_same(case: MergeCase) -> None:
 
 @every_merge
 def test_the_function_is_the_layer(case: MergeCase) -> None:
+    if case.cls == "MaxUnpooling2D":  # has none
+        return
     x = case.batch()
     assert_bits(getattr(layers, case.cls.lower())(x, **case.arguments), case.make()(x))
 

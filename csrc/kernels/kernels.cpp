@@ -2,11 +2,16 @@
 #include "../kernels.h"
 
 #include "activation.h"
+#include "adjust.h"
+#include "affine.h"
 #include "column_sums.h"
 #include "conv.h"
 #include "conv_filter.h"
 #include "conv_input.h"
+#include "crop.h"
 #include "data.h"
+#include "embedding.h"
+#include "erase.h"
 #include "gemm.h"
 #include "loss.h"
 #include "merge.h"
@@ -18,8 +23,10 @@
 #include "pool_backward.h"
 #include "probe.h"
 #include "random.h"
+#include "resample.h"
 #include "softmax.h"
 #include "spatial_mean.h"
+#include "unpool.h"
 
 namespace fastnn {
 
@@ -84,6 +91,20 @@ const Kernels FASTNN_TABLE = {
     .split = split,
     .unit_norm_forward = unit_norm_forward,
     .unit_norm_backward = unit_norm_backward,
+    .crop_pad = crop_pad,
+    .resample2d = resample2d,
+    .resample2d_scratch = resample2d_scratch,
+    .affine2d_forward = affine2d_forward,
+    .affine2d_backward = affine2d_backward,
+    .random_affine = random_affine,
+    .random_uniform = random_uniform,
+    .random_rectangles = random_rectangles,
+    .erase = erase,
+    .adjust_forward = adjust_forward,
+    .adjust_backward = adjust_backward,
+    .embedding_forward = embedding_forward,
+    .embedding_backward = embedding_backward,
+    .max_unpool2d_backward = max_unpool2d_backward,
     .multiply_add_probe = multiply_add_probe,
     .multiply_add_probe_flops = multiply_add_probe_flops,
     .triad_probe = triad_probe,

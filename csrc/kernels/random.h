@@ -1,4 +1,4 @@
-// random.h - Philox4x32-10 and dropout.
+// random.h - Philox4x32-10, dropout and uniform numbers.
 //
 // Philox is the counter-based generator of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3"
 // (SC 2011): a keyed mixing of a counter, so that any thread can make any number by itself.
@@ -124,6 +124,22 @@ void dropout_forward(const fastnn::DropoutForward& a) {
 
 void dropout_backward(const fastnn::DropoutBackward& a) {
   drop({a.seed, a.stream, static_cast<std::uint32_t>(a.used[0])}, a.rate, a.dy, a.dx, a.n);
+}
+
+void random_uniform(const fastnn::RandomUniform& a) {
+  constexpr int kWords = kNumbers / 2;
+  const std::uint64_t step = a.counter[0];
+  const PhiloxStream s = {a.seed, a.stream, static_cast<std::uint32_t>(step)};
+  parallel_for(ceil_div(a.n, kWords), 2.0 * kNumbers, [&a, &s](index_t begin, index_t end) {
+    for (index_t i = begin; i < end; ++i) {
+      const Numbers numbers(s, static_cast<std::uint64_t>(i) * kBlocks);
+      float* u = a.u + i * kWords;
+      const int n = static_cast<int>(min_of(kWords, a.n - i * kWords));
+      FASTNN_SIMD
+      for (int j = 0; j < n; ++j) u[j] = static_cast<float>(static_cast<std::int32_t>(numbers.words[j] >> 8)) * 0x1p-24f;
+    }
+  });
+  a.counter[0] = step + 1;
 }
 
 }  // namespace

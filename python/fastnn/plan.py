@@ -92,6 +92,13 @@ class Plan:
             size += 1
         return [place[v] for v in self.outputs], size
 
+    def check_values(self, inputs: Sequence[Any]) -> None:
+        """Let every layer that reads an input look at its values."""
+        for call in self.calls:
+            for value, x in zip(self.inputs, inputs):
+                if value in call.inputs:
+                    call.layer.check_values(x)
+
     def is_shared(self, layer: Layer) -> bool:
         """Return whether a layer is called several times."""
         return id(layer) in self._shared

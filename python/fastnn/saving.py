@@ -91,7 +91,7 @@ def _checksum(array: NDArray[Any]) -> int:
 
 def _write(filepath: FileName, tensors: Tensors, description: dict[str, Any], overwrite: bool) -> None:
     """Write tensors and a description, each with its checksum."""
-    tensors = {name: np.ascontiguousarray(t) for name, t in tensors.items()}
+    tensors = {name: np.asarray(t, order="C") for name, t in tensors.items()}  # a number stays one
     description = {**description, "crc32": {name: _checksum(t) for name, t in tensors.items()}}
     text = json.dumps(description, allow_nan=False)
     metadata = {"format": FORMAT, "description": text, "crc32": str(zlib.crc32(text.encode()))}

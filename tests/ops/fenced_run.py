@@ -33,6 +33,7 @@ from ops_calls import (
     pool_calls,
     row_calls,
 )
+from shape_calls import augment_calls, shape_calls
 from tolerances import assert_bits
 
 from fastnn import _core, config, ops
@@ -103,10 +104,13 @@ def image_calls(rng: Generator, n: int) -> dict[str, Call]:
     ]
     shapes = [(2, 5, 4, n), (1, 4, 5, n), (1, 3, n + 2, 1), (1, 3, n + 2, 3)]
     poolings = {f"{shape} {options}": (shape, options) for shape in shapes for options in windows}
+    size = n % 5 + 2
     image, dy = normal(rng, 2, 3, 2, n), normal(rng, 2, n)
     return {
         **convolution_calls(rng, {str(case): case for case in convolutions}),
         **pool_calls(rng, poolings),
+        **shape_calls(rng, 2, size, n, poolings),
+        **augment_calls(rng, 2, size, n),
         "global_average_pool2d_forward": Call("global_average_pool2d_forward", (image,)),
         "global_average_pool2d_backward": Call("global_average_pool2d_backward", (dy, image.shape)),
     }

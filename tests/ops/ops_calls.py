@@ -354,11 +354,13 @@ def merge_calls(rng: Generator, rows: int = 211, cols: int = 279) -> dict[str, C
 
 def all_calls() -> dict[str, Call]:
     """Return label -> call; every op is there at least once, with the same numbers every time."""
+    from shape_calls import augment_calls, shape_calls  # here: it is built on this file
+
     rng = np.random.default_rng(7)
     calls: dict[str, Call] = {}
     for make in (product_calls, convolution_calls, pool_calls, row_calls):
         calls |= make(rng)
-    for make in (norm_calls, loss_calls, optimizer_calls, data_calls, merge_calls):
+    for make in (norm_calls, loss_calls, optimizer_calls, data_calls, merge_calls, shape_calls, augment_calls):
         calls |= make(rng)
     return calls
 

@@ -1,9 +1,11 @@
 """Layers, in the Keras dialect; images are (N, H, W, C)."""
 
 from fastnn.layers.activation import ELU, Activation, LeakyReLU, ReLU, Softmax
+from fastnn.layers.augmentation import RandomCrop, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
 from fastnn.layers.base import Layer
 from fastnn.layers.convolution import Conv2D
 from fastnn.layers.core import Dense, Flatten, Input, InputLayer, Reshape
+from fastnn.layers.embedding import Embedding
 from fastnn.layers.global_pooling import (
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,
@@ -28,6 +30,7 @@ from fastnn.layers.merging import (
     subtract,
 )
 from fastnn.layers.normalization import BatchNormalization
+from fastnn.layers.padding import Cropping1D, Cropping2D, Cropping3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D
 from fastnn.layers.pooling import (
     AveragePooling1D,
     AveragePooling2D,
@@ -36,7 +39,13 @@ from fastnn.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from fastnn.layers.preprocessing import Normalization, Rescaling
+from fastnn.layers.recoloring import Cutout, RandomBrightness, RandomContrast, RandomErasing
 from fastnn.layers.regularization import Dropout
+from fastnn.layers.reshaping import Permute, RepeatVector
+from fastnn.layers.resizing import CenterCrop, Resizing
+from fastnn.layers.unpooling import MaxUnpooling2D
+from fastnn.layers.upsampling import UpSampling1D, UpSampling2D, UpSampling3D
 
 # Keras's short names of the same classes.
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
@@ -60,11 +69,17 @@ __all__ = [
     "AvgPool2D",
     "AvgPool3D",
     "BatchNormalization",
+    "CenterCrop",
     "Concatenate",
     "Conv2D",
+    "Cropping1D",
+    "Cropping2D",
+    "Cropping3D",
+    "Cutout",
     "Dense",
     "Dot",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
@@ -88,13 +103,33 @@ __all__ = [
     "MaxPooling1D",
     "MaxPooling2D",
     "MaxPooling3D",
+    "MaxUnpooling2D",
     "Maximum",
     "Minimum",
     "Multiply",
+    "Normalization",
+    "Permute",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
+    "RepeatVector",
+    "Rescaling",
     "Reshape",
+    "Resizing",
     "Softmax",
     "Subtract",
+    "UpSampling1D",
+    "UpSampling2D",
+    "UpSampling3D",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+    "ZeroPadding3D",
     "add",
     "average",
     "concatenate",

@@ -223,6 +223,9 @@ class Layer(Settings):
         if not fits:
             checks.fail(self.who, f"input of shape {shape_text(expected)}", self._got(shape), self.shape_advice(shape))
 
+    def check_values(self, x: Any) -> None:
+        """Raise unless these values will do: asked of layers that read a model's inputs before steps are replayed on them."""
+
     @staticmethod
     def _got(shape: Sequence[int | None]) -> str:
         return shape_text(shape) if shape and shape[0] is None else str(tuple(shape))

@@ -70,7 +70,8 @@ def Input(
     Args:
         shape: of one sample, without the batch size; None where it is free.
         batch_size: None or a size, for the record only: every batch size works.
-        dtype: None or "float32"; other real arrays are converted.
+        dtype: None, "float32" or, for whole numbers, an integer type; real arrays of any type are taken and become float32, in
+            which integers are exact up to 2^24.
         name: None makes "input_layer", "input_layer_1", ...
 
     Example:
@@ -80,8 +81,9 @@ def Input(
         >>> fastnn.Model(x, fastnn.layers.Dense(2)(x)).count_params()
         8
     """
-    if dtype not in (None, "float32"):
-        checks.fail("Input", "dtype None or 'float32'", repr(dtype), "inputs of other real dtypes are converted")
+    if dtype not in (None, "float32", "uint8", "int32", "int64"):
+        rule = "dtype None, 'float32', 'uint8', 'int32' or 'int64'"
+        checks.fail("Input", rule, repr(dtype), "inputs of other real dtypes are converted")
     return InputLayer(shape, batch_size, name=name).output
 
 

@@ -5,6 +5,16 @@ is "numpy". Arrays are float32 and C-contiguous; images are (N, H, W, C), filter
 calls made here become its records.
 """
 
+from fastnn.ops.augment import (
+    adjust_backward,
+    adjust_forward,
+    affine2d_backward,
+    affine2d_forward,
+    erase,
+    random_affine,
+    random_rectangles,
+    random_uniform,
+)
 from fastnn.ops.base import NO_PADDING, Padding, Pair, as_float32, empty, zeros
 from fastnn.ops.conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward, conv_output_size
 from fastnn.ops.data import advance, fill, gather_cells, gather_rows, permute, store_cells, store_rows
@@ -50,6 +60,8 @@ from fastnn.ops.pool import (
     max_pool2d_forward,
 )
 from fastnn.ops.recording import Arena, Call, Replay, Tape, label, planning, recording, stop_recording
+from fastnn.ops.shapes import crop_pad, embedding_backward, embedding_forward, max_unpool2d_backward, resample2d
+from fastnn.reference.shapes import Taps
 
 __all__ = [
     "NO_PADDING",
@@ -59,12 +71,17 @@ __all__ = [
     "Pair",
     "Replay",
     "Tape",
+    "Taps",
     "activation_backward",
     "activation_forward",
     "adagrad_step",
     "adam_step",
     "add",
+    "adjust_backward",
+    "adjust_forward",
     "advance",
+    "affine2d_backward",
+    "affine2d_forward",
     "as_float32",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
@@ -82,13 +99,17 @@ __all__ = [
     "conv2d_forward",
     "conv_output_size",
     "count_matches",
+    "crop_pad",
     "cross_entropy",
     "dense_backward",
     "dense_forward",
     "dropout_backward",
     "dropout_forward",
     "elementwise_loss",
+    "embedding_backward",
+    "embedding_forward",
     "empty",
+    "erase",
     "extremum_backward",
     "fill",
     "gather_cells",
@@ -99,6 +120,7 @@ __all__ = [
     "label",
     "max_pool2d_backward",
     "max_pool2d_forward",
+    "max_unpool2d_backward",
     "maximum",
     "mean_update",
     "measure_bandwidth",
@@ -109,7 +131,11 @@ __all__ = [
     "peak_roof",
     "permute",
     "planning",
+    "random_affine",
+    "random_rectangles",
+    "random_uniform",
     "recording",
+    "resample2d",
     "rmsprop_step",
     "sgd_step",
     "sigmoid_cross_entropy",

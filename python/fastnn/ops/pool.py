@@ -26,7 +26,8 @@ from fastnn.ops.conv import conv_output, leading_pads
 Index = NDArray[np.uint8] | NDArray[np.int32]
 
 
-def _pool_output(who: str, shape: Sequence[int], size: Pair, strides: Pair, padding: Padding) -> list[int]:
+def pool_output(who: str, shape: Sequence[int], size: Pair, strides: Pair, padding: Padding) -> list[int]:
+    """Return (N, P, Q, C) for images of this shape."""
     if len(shape) != 4:
         checks.fail(who, "x of shape (N, H, W, C)", tuple(shape))
     p, q = conv_output(who, shape, size, strides, padding, (1, 1))
@@ -42,7 +43,7 @@ def max_pool2d_forward(
     The index is uint8 where the window has at most 256 pixels, else int32.
     """
     x = as_float32("max_pool2d_forward", "x", x)
-    shape = _pool_output("max_pool2d_forward", x.shape, pool_size, strides, padding)
+    shape = pool_output("max_pool2d_forward", x.shape, pool_size, strides, padding)
     y, index = empty(shape), empty(shape, UINT8 if pool_size[0] * pool_size[1] <= 256 else INT32)
     _core.max_pool2d_forward(x, y, index, pool_size, strides, leading_pads(padding))
     return y, index
@@ -77,7 +78,7 @@ def max_pool2d_backward(
 def avg_pool2d_forward(x: Float32, *, pool_size: Pair, strides: Pair, padding: Padding = NO_PADDING) -> Float32:
     """Return the mean of every window; padding is not counted."""
     x = as_float32("avg_pool2d_forward", "x", x)
-    y = empty(_pool_output("avg_pool2d_forward", x.shape, pool_size, strides, padding))
+    y = empty(pool_output("avg_pool2d_forward", x.shape, pool_size, strides, padding))
     _core.avg_pool2d_forward(x, y, pool_size, strides, leading_pads(padding))
     return y
 
@@ -89,7 +90,7 @@ def avg_pool2d_backward(
     """Return dx: every dy spread evenly over its window."""
     dy = as_float32("avg_pool2d_backward", "dy", dy)
     check_same_shape(
-        "avg_pool2d_backward", "dy", dy, _pool_output("avg_pool2d_backward", x_shape, pool_size, strides, padding)
+        "avg_pool2d_backward", "dy", dy, pool_output("avg_pool2d_backward", x_shape, pool_size, strides, padding)
     )
     dx = empty(x_shape)
     _core.avg_pool2d_backward(dy, dx, pool_size, strides, leading_pads(padding))

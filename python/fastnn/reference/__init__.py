@@ -8,6 +8,16 @@ P Q output image, D features.
 
 from __future__ import annotations
 
+from .augment import (
+    adjust_backward,
+    adjust_forward,
+    affine2d_backward,
+    affine2d_forward,
+    erase,
+    random_affine,
+    random_rectangles,
+    random_uniform,
+)
 from .conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward
 from .data import advance, fill, gather_rows, permute, store_rows
 from .dense import column_sums, dense_backward, dense_forward, gemm
@@ -52,6 +62,7 @@ from .pool import (
     max_pool2d_forward,
 )
 from .random import dropout_backward, dropout_forward
+from .shapes import crop_pad, embedding_backward, embedding_forward, max_unpool2d_backward, resample2d
 
 __all__ = [
     "ACTIVATIONS",
@@ -61,7 +72,11 @@ __all__ = [
     "adagrad_step",
     "adam_step",
     "add",
+    "adjust_backward",
+    "adjust_forward",
     "advance",
+    "affine2d_backward",
+    "affine2d_forward",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
     "batch_gemm",
@@ -76,12 +91,16 @@ __all__ = [
     "conv2d_backward_input",
     "conv2d_forward",
     "count_matches",
+    "crop_pad",
     "cross_entropy",
     "dense_backward",
     "dense_forward",
     "dropout_backward",
     "dropout_forward",
     "elementwise_loss",
+    "embedding_backward",
+    "embedding_forward",
+    "erase",
     "extremum_backward",
     "fill",
     "gather_rows",
@@ -90,12 +109,17 @@ __all__ = [
     "global_average_pool2d_forward",
     "max_pool2d_backward",
     "max_pool2d_forward",
+    "max_unpool2d_backward",
     "maximum",
     "mean_update",
     "minimum",
     "momentum_step",
     "multiply",
     "permute",
+    "random_affine",
+    "random_rectangles",
+    "random_uniform",
+    "resample2d",
     "rmsprop_step",
     "sgd_step",
     "sigmoid_cross_entropy",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastnn import ops, settings
 from fastnn.checks import Float32
+from fastnn.layers.base import Layer
 from fastnn.layers.core import ActivatedLayer
 from fastnn.metrics import Metric
 from fastnn.training.trainer import Trainer
@@ -163,6 +164,8 @@ class BatchTrainer(Trainer):
         """Return whether every change of what a step captures is noted."""
         if len(self.input_structure) != 1 or self.input_structure.kind != "one" or self.output_structure.kind != "one":
             return False
+        if any(type(layer).check_values is not Layer.check_values for layer in self.leaf_layers):
+            return False  # they look at every batch
         parts: list[Any] = list(self.leaf_layers)
         parts += [layer.activation for layer in parts if isinstance(layer, ActivatedLayer)]
         parts += [p for layer in self.leaf_layers for p in layer.parameters]

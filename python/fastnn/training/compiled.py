@@ -171,6 +171,7 @@ class Compiled:
         if not self.built:
             self.build((None, *x[0].shape[1:]))
         self.check_shapes([part.shape for part in x])
+        self.plan.check_values(x)
         self.refresh()
 
     @property

@@ -210,6 +210,7 @@ class Trainer(Compiled):
             checks.fail("fit", "validation_data=(x, y) or (x, y, sample_weight)", checks.describe(validation_data))
         x = self._samples("fit: validation_data", validation_data[0])
         data.some_samples("fit: validation_data", x[0])
+        self.plan.check_values(x)
         self.check_shapes([part.shape for part in x])
         weight = validation_data[2] if len(validation_data) == 3 else None
         return x, *self._truth("fit: validation_data", x, validation_data[1], weight)
