@@ -671,8 +671,7 @@ struct RandomRectangles {
 };
 
 // y = x outside of the rectangle (top, bottom, left, right) of each image; inside of it value[c], or, with noise (of the shape of
-// x), noise: low + noise (high
-// - low). x (N, H, W, C).
+// x), low + noise (high - low). x (N, H, W, C).
 struct Erase {
   const float* x;
   const std::int32_t* rectangles;

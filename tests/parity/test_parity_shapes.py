@@ -1,0 +1,249 @@
+"""Layers that change shapes or images, against Keras and PyTorch: random configurations, forward and gradients."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastnn import layers, ops
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # those of the other libraries
+
+Array = np.ndarray[Any, Any]
+
+CLOSE = 1e-6  # of the largest number: short sums in float32 against float64
+COORDINATES = 2e-5  # the same where Keras computes places of pixels in float32
+
+
+@pytest.fixture
+def keras(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Keras in float64 on JAX, whose gradients are had without a model."""
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    jax, found = pytest.importorskip("jax"), pytest.importorskip("keras")
+    if found.backend.backend() != "jax":
+        pytest.skip("Keras runs on another backend here")
+    before = found.config.floatx()
+    found.config.set_floatx("float64")
+    with jax.enable_x64(True):
+        yield found
+    found.config.set_floatx(before)
+
+
+def normal(rng: np.random.Generator, *shape: int) -> Array:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def assert_same(got: Array, want: Any, what: str, limit: float = CLOSE) -> None:
+    want = np.asarray(want)
+    assert got.shape == want.shape, what
+    np.testing.assert_allclose(
+        got, want, rtol=0, atol=limit * max(1.0, float(np.abs(want).max(initial=0))), err_msg=what
+    )
+
+
+def compare(keras: Any, name: str, x: Array, limit: float = CLOSE, training: bool = False, **arguments: Any) -> None:
+    """Compare a layer of the same name and arguments: output, and gradient for a random one of the output."""
+    import jax
+
+    what = f"{name} {x.shape} {arguments}"
+    theirs, ours = getattr(keras.layers, name)(**arguments), getattr(layers, name)(**arguments)
+    mode = {"training": True} if training else {}
+    want, pull = jax.vjp(lambda z: theirs(z, **mode), x.astype(np.float64))
+    got = ours.forward(x, training=True)
+    assert_same(got, want, what, limit)
+    assert tuple(theirs.compute_output_shape(x.shape))[1:] == tuple(ours.compute_output_shape(x.shape))[1:], what
+    dy = normal(np.random.default_rng(1), *got.shape)
+    dx = ours.backward(dy)
+    assert dx is not None
+    assert_same(dx, pull(dy.astype(want.dtype))[0], f"gradient of {what}", limit)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["Max", "Average"])
+def test_pooling(keras: Any, rank: int, kind: str) -> None:
+    rng = np.random.default_rng([rank, len(kind)])
+    for _ in range(5):
+        size = tuple(int(v) for v in rng.integers(4, 9, rank))
+        pool = tuple(int(v) for v in rng.integers(1, 4, rank))
+        strides = tuple(int(v) for v in rng.integers(1, 4, rank))
+        compare(
+            keras,
+            f"{kind}Pooling{rank}D",
+            normal(rng, 2, *size, 3),
+            pool_size=pool,
+            strides=strides,
+            padding=str(rng.choice(["valid", "same"])),
+        )
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_global_pooling(keras: Any, rank: int, data_format: str) -> None:
+    x = normal(np.random.default_rng(rank), 2, *range(3, 4 + rank))
+    for kind, keepdims in itertools.product(("Max", "Average"), (True, False)):
+        compare(keras, f"Global{kind}Pooling{rank}D", x, data_format=data_format, keepdims=keepdims)
+
+
+def test_unpooling_of_torch() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(5)
+    for pool, size in ((2, (6, 8)), (3, (7, 9)), ((2, 3), (5, 7))):
+        image = normal(rng, 3, *size, 4)
+        y, index = torch.nn.functional.max_pool2d(torch.tensor(image).permute(0, 3, 1, 2), pool, return_indices=True)
+        values = torch.tensor(normal(rng, *y.shape), requires_grad=True)
+        want = torch.nn.functional.max_unpool2d(values, index, pool, output_size=size)
+        layer = layers.MaxUnpooling2D(pool)
+        ours = values.detach().permute(0, 2, 3, 1).numpy()
+        got = layer.forward([ours, image], training=True)
+        assert_same(got, want.detach().permute(0, 2, 3, 1), str(pool))
+        dy = normal(rng, *got.shape)
+        want.backward(torch.tensor(dy).permute(0, 3, 1, 2))
+        assert values.grad is not None
+        assert_same(layer.backward(dy)[0], values.grad.permute(0, 2, 3, 1), f"gradient {pool}")
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_borders_and_upsampling(keras: Any, data_format: str) -> None:
+    rng = np.random.default_rng(7)
+    layout = {"data_format": data_format}
+    for _ in range(2):
+        x = {rank: normal(rng, 2, *(int(v) for v in rng.integers(4, 8, rank + 1))) for rank in (1, 2, 3)}
+        pads = {rank: tuple(tuple(int(v) for v in rng.integers(0, 2, 2)) for _ in range(rank)) for rank in (2, 3)}
+        for rank in (2, 3):
+            compare(keras, f"ZeroPadding{rank}D", x[rank], padding=pads[rank], **layout)
+            compare(keras, f"Cropping{rank}D", x[rank], cropping=pads[rank], **layout)
+            factors = tuple(int(v) for v in rng.integers(1, 4, rank))
+            compare(keras, f"UpSampling{rank}D", x[rank], size=factors, **layout)
+        for method in ("bilinear", "bicubic", "lanczos3", "lanczos5"):
+            compare(keras, "UpSampling2D", x[2], size=factors[:2], interpolation=method, **layout)
+        compare(keras, "ZeroPadding1D", x[1], padding=(2, 1), **layout)
+        compare(keras, "Flatten", x[2], **layout)
+    compare(keras, "Cropping1D", x[1], cropping=(1, 2))
+    compare(keras, "UpSampling1D", x[1], size=3)
+
+
+def test_reshaping(keras: Any) -> None:
+    rng = np.random.default_rng(8)
+    compare(keras, "Permute", normal(rng, 2, 3, 4, 5), dims=(3, 1, 2))
+    compare(keras, "RepeatVector", normal(rng, 2, 3), n=4)
+    compare(keras, "Reshape", normal(rng, 2, 3, 4), target_shape=(2, -1, 3))
+
+
+def test_embedding(keras: Any) -> None:
+    import jax
+
+    rng = np.random.default_rng(9)
+    for length in (1, 7):
+        theirs, ours = keras.layers.Embedding(13, 5, mask_zero=True), layers.Embedding(13, 5, mask_zero=True)
+        ids, table = rng.integers(0, 13, (6, length)), normal(rng, 13, 5)
+        theirs.build((None, length))
+        theirs.set_weights([table])
+        ours(ids)
+        ours.set_weights([table])
+        want, pull = jax.vjp(
+            lambda t, z=ids, layer=theirs: layer.stateless_call([t], [], z)[0], table.astype(np.float64)
+        )
+        got = ours.forward(ids, training=True)
+        assert_same(got, want, "output")
+        dy = normal(rng, *got.shape)
+        ours.backward(dy)
+        assert_same(ours.embeddings.gradient, pull(dy.astype(want.dtype))[0], "gradient")
+        np.testing.assert_array_equal(ours.compute_mask(ids), theirs.compute_mask(ids))
+
+
+METHODS = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_resizing(keras: Any, method: str, data_format: str) -> None:
+    rng = np.random.default_rng(10)
+    for _ in range(3):
+        x = normal(rng, 2, *(int(v) for v in rng.integers(3, 13, 3)))
+        new = {"height": int(rng.integers(2, 14)), "width": int(rng.integers(2, 14))}
+        more = [
+            {},
+            {"antialias": True},
+            {"crop_to_aspect_ratio": True},
+            {"pad_to_aspect_ratio": True, "fill_value": 0.5},
+        ]
+        for options in more[: 1 if method == "nearest" else None]:
+            compare(keras, "Resizing", x, CLOSE, interpolation=method, data_format=data_format, **new, **options)
+        if method == "bilinear":
+            compare(keras, "CenterCrop", x, data_format=data_format, **new)
+
+
+def test_scales(keras: Any) -> None:
+    rng = np.random.default_rng(11)
+    x = normal(rng, 6, 4, 3)
+    compare(keras, "Rescaling", x, scale=0.3, offset=-0.7)
+    compare(keras, "Rescaling", x, scale=[0.3, 2.0, -1.0], offset=[0.0, 1.0, 2.0])
+    data = 3 * normal(rng, 50, 4, 3) + 2
+    for axis, invert in itertools.product((-1, 1, (1, 2), None), (False, True)):
+        theirs, ours = (
+            module.layers.Normalization(axis=axis, invert=invert) for module in (keras, __import__("fastnn"))
+        )
+        theirs.adapt(data)
+        ours.adapt(data)
+        assert_same(ours(x), theirs(x), f"{axis} {invert}")
+    for axis, mean in ((-1, [1.0, 2.0, 3.0]), (1, 0.5), (None, 2.0)):
+        compare(keras, "Normalization", x, axis=axis, mean=mean, variance=np.square(mean) + 0.5)
+
+
+# Both libraries do the same to every image where the range of the random factor is one number.
+
+
+@pytest.mark.parametrize("fill_mode", ["constant", "nearest", "reflect", "wrap"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_maps(keras: Any, fill_mode: str, interpolation: str) -> None:
+    rng = np.random.default_rng(12)
+    options = {"fill_mode": fill_mode, "interpolation": interpolation, "fill_value": 0.5}
+    for _ in range(2):
+        x = normal(rng, 2, *(int(v) for v in rng.integers(4, 12, 2)), 2)
+        a, b = (round(float(v), 3) for v in rng.uniform(-0.45, 0.45, 2))
+        compare(keras, "RandomRotation", x, COORDINATES, True, factor=(a, a), **options)
+        compare(keras, "RandomZoom", x, COORDINATES, True, height_factor=(a, a), width_factor=(b, b), **options)
+        compare(keras, "RandomTranslation", x, COORDINATES, True, height_factor=(a, a), width_factor=(b, b), **options)
+    first = {"data_format": "channels_first", **options}
+    compare(keras, "RandomTranslation", x, COORDINATES, True, height_factor=(a, a), width_factor=(b, b), **first)
+
+
+def test_brightness_and_contrast(keras: Any) -> None:
+    import jax
+
+    rng = np.random.default_rng(13)
+    x = normal(rng, 3, 5, 6, 2)
+    for f in (-0.3, 0.2):
+        compare(keras, "RandomBrightness", x, training=True, factor=(f, f), value_range=(-1, 0.75))
+    u = rng.uniform(0, 1, 3).astype(np.float32)
+    theirs = keras.layers.RandomContrast(0.5, value_range=(-1, 0.75))
+    chosen = {"contrast_factor": (0.5 + u).reshape(3, 1, 1, 1)}
+    want, pull = jax.vjp(lambda z: theirs.transform_images(z, chosen), x.astype(np.float64))
+    layer = layers.RandomContrast(0.5, value_range=(-1, 0.75))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ops, "random_uniform", lambda *_: u)
+        got = layer.forward(x, training=True)
+    assert_same(got, want, "contrast")
+    dy = normal(rng, *x.shape)
+    assert_same(layer.backward(dy), pull(dy.astype(want.dtype))[0], "gradient of contrast")
+
+
+def test_erased_places(keras: Any) -> None:
+    """The same numbers choose the same rectangle."""
+    rng = np.random.default_rng(14)
+    layer = keras.layers.RandomErasing(scale=(0.1, 0.4), fill_value=0)
+    u = rng.uniform(0, 1, (200, 8)).astype(np.float32)
+    u[:, 4:6] = 0
+    share = np.sqrt(0.1 + u[:, :2] * 0.3)
+    starts = u[:, 2:4] * ([9, 7] - share * [9, 7])
+    ends = starts + share * [9, 7]
+    corners = [starts[:, 1], ends[:, 1], starts[:, 0], ends[:, 0]]
+    want = np.asarray(layer._generate_batch_mask((200, 9, 7, 1), [np.asarray(c, np.float32) for c in corners]))
+    got = np.zeros((200, 9, 7, 1), bool)
+    for i, (top, bottom, left, right) in enumerate(ops.random_rectangles(u, (9, 7), area=(0.1, 0.4))):
+        got[i, top:bottom, left:right] = True
+    assert (got == want).mean() > 0.999  # a corner within rounding of a pixel may fall on either side
