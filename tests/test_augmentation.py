@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import Array
 from cases_shapes import RANDOM
 from errors import check
 from gradcheck import normal
@@ -13,8 +14,6 @@ from tolerances import assert_bits
 
 from fastnn import Input, Model, Sequential, config, layers
 from fastnn.layers import Conv2D, Dense, GlobalAveragePooling2D
-
-Array = np.ndarray[Any, Any]
 
 every_random = pytest.mark.parametrize("case", RANDOM, ids=str)
 

@@ -135,3 +135,19 @@ def test_error_texts() -> None:
         ValueError,
         "MaxPooling1D 'p': expected pool_size to be an integer >= 1, got 0",
     )
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_relu_before_a_maximum_is_taken_along(rank: int, data_format: str) -> None:
+    x = np.maximum(normal(3, *(6, 5, 4)[:rank], 4, seed=rank) - 0.8, 0).astype(np.float32)
+    for make in (
+        lambda: getattr(layers, f"MaxPooling{rank}D")(2, padding="same", data_format=data_format),
+        lambda: getattr(layers, f"GlobalMaxPooling{rank}D")(data_format=data_format),
+    ):
+        layer = make()
+        dy = normal(*layer.forward(x, training=True).shape, seed=5).astype(np.float32)
+        alone = layer.backward(dy) * (x > 0)
+        layer.relu_input = True
+        np.testing.assert_array_equal(layer.backward(dy), alone)
+        assert (layer.backward(dy) != 0).any()
