@@ -7,6 +7,7 @@ import pytest
 from gradcheck import normal
 
 from fastnn import reference as ref
+from fastnn.reference.shapes import Taps
 
 # float32 against float64 on numbers of size 1: some tens of roundings of 6e-8.
 SINGLE = {"rtol": 2e-5, "atol": 2e-5}
@@ -135,10 +136,42 @@ def merge_calls(i):
     }
 
 
+def shape_calls(i):
+    index = ref.max_pool2d_forward(i.image, **POOL)[1]
+    half = Taps(np.array([0, 2, 2, 3]), np.array([0, 1, 1]), np.array([0.5, 0.25, 1.0], np.float32))
+    ids, table_gradient = np.arange(i.n), i.written(5, 2)
+    return {
+        "crop_pad": lambda: ref.crop_pad(i.image[:, None], (-1, 1, -2), (2, 2, 9), 0.5),
+        "resample2d": lambda: ref.resample2d(i.image, half, half),
+        "max_unpool2d_backward": lambda: ref.max_unpool2d_backward(i.image, index, **POOL),
+        "embedding_forward": lambda: ref.embedding_forward(ids, i.kernel),
+        "embedding_backward": lambda: (ref.embedding_backward(ids, i.dy, table_gradient), table_gradient),
+    }
+
+
+def augment_calls(i):
+    counter, u = np.array([3], np.uint64), i.read(i.n, 8, low=0.1, high=0.9)
+    m = ref.random_affine(u.astype(np.float32), (4, 5), (3, 4), angle=(-0.2, 0.2), zoom_rows=(0.7, 1.5))
+    rectangles = np.tile(np.array([1, 3, 0, 4], np.int32), (i.n, 1))
+    flat, share = i.image.reshape(i.n, 20, 2), i.read(i.n, low=0.1, high=0.9)
+    adjust = (flat, i.dy, share, (0.5, 2.0), (-1.0, 1.5))
+    # Numbers at random are float32, matrices float64, whatever the images are.
+    return {
+        "random_uniform": lambda: ref.random_uniform((i.n, 3), 1, 2, counter.copy()).astype(i.dtype),
+        "random_affine": lambda: ref.random_affine(u, (4, 5), (3, 4), angle=(-0.2, 0.2)).astype(i.dtype),
+        "random_rectangles": lambda: ref.random_rectangles(u, (4, 5), area=(0.1, 0.5)),
+        "affine2d_forward": lambda: ref.affine2d_forward(i.image, m, (3, 4), border="reflect"),
+        "affine2d_backward": lambda: ref.affine2d_backward(i.read(i.n, 3, 4, 2), m, (4, 5), border="wrap"),
+        "erase": lambda: ref.erase(i.image, rectangles, i.bias, i.image, limits=(-1.0, 2.0)),
+        "adjust_forward": lambda: ref.adjust_forward(*adjust),
+        "adjust_backward": lambda: ref.adjust_backward(i.read(i.n, 20, 2, seed=3), *adjust),
+    }
+
+
 def calls(n, dtype):
     """Return name -> call of every function of the twin."""
     i = Inputs(n, dtype)
-    return dense_calls(i) | layer_calls(i) | training_calls(i) | merge_calls(i)
+    return dense_calls(i) | layer_calls(i) | training_calls(i) | merge_calls(i) | shape_calls(i) | augment_calls(i)
 
 
 def floats(result):
