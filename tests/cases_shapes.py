@@ -42,6 +42,7 @@ UPSAMPLING = [
         pool("UpSampling2D", method, (4, 3, 2), size=[2, 3], interpolation=method)
         for method in ("bilinear", "bicubic", "lanczos3", "lanczos5")
     ),
+    pool("UpSampling2D", "corners", (4, 3, 2), size=[2, 3], interpolation="bilinear", align_corners=True),
     pool("UpSampling3D", "default", (3, 2, 4, 2)),
     pool("UpSampling3D", "channels first", (2, 3, 2, 4), size=[1, 2, 3], **FIRST),
 ]

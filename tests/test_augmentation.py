@@ -87,6 +87,24 @@ def test_a_changed_factor_changes_the_recorded_step() -> None:
     assert losses == [0.0, 0.0625, 0.0]
 
 
+@pytest.mark.parametrize("name", ["RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomCrop"])
+def test_values_stay_in_their_range(name: str) -> None:
+    arguments: dict[str, tuple[Any, ...]] = {
+        "RandomRotation": (0.5,),
+        "RandomZoom": (0.6,),
+        "RandomTranslation": (0.7, 0.7),
+        "RandomCrop": (5, 5),
+    }
+    x = np.random.default_rng(3).uniform(0, 1, (50, 9, 8, 3)).astype(np.float32)
+    y = getattr(layers, name)(*arguments.get(name, ()), seed=1)(x, training=True)
+    assert y.min() >= 0
+    assert y.max() <= np.float32(1 + 1e-6)
+    for layer in (layers.RandomContrast(1.0, (0, 1)), layers.RandomBrightness(1.0, (0, 1)), layers.RandomErasing(1.0)):
+        z = layer(x, training=True)
+        assert z.min() >= 0
+        assert z.max() <= (255 if isinstance(layer, layers.RandomErasing) else 1)
+
+
 # ---------------------------------------------------------------- what each does
 
 

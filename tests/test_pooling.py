@@ -105,6 +105,38 @@ def test_recorded_training_is_eager_training(rank: int) -> None:
         assert_bits(p.value, q.value)
 
 
+def test_unpooling_puts_values_back_where_they_were() -> None:
+    x = np.abs(normal(3, 6, 8, 2)).astype(np.float32)
+    pooled = layers.MaxPooling2D(2)(x)
+    back = layers.MaxUnpooling2D(2)([pooled, x])
+    assert ((back == x) | (back == 0)).all()
+    assert (back != 0).sum() == pooled.size
+    assert_bits(layers.MaxPooling2D(2)(back), pooled)
+
+
+def test_a_small_shift_changes_pooled_images_less() -> None:
+    """Of smooth images: what pooling is for."""
+    wave = np.sin(np.linspace(0, 9, 40))
+    x = (wave[:, None] * wave[None, :])[None, :, :, None]
+    moved = np.roll(x, 1, axis=2)
+    raw = np.abs(moved - x).mean() / np.abs(x).mean()
+    for pool in (layers.MaxPooling2D(4), layers.GlobalMaxPooling2D()):
+        before, after = pool(x), pool(moved)
+        assert np.abs(after - before).mean() / np.abs(before).mean() < raw
+
+
+def test_ways_to_make_images_smaller_agree_on_shapes() -> None:
+    x = np.ones((2, 13, 9, 3))
+    expected = (2, 7, 5, 3)
+    for layer in (
+        layers.Conv2D(3, 3, strides=2, padding="same"),
+        layers.MaxPooling2D(2, padding="same"),
+        layers.AveragePooling2D(2, padding="same"),
+        layers.Resizing(7, 5, antialias=True),
+    ):
+        assert layer(x).shape == expected
+
+
 def test_error_texts() -> None:
     def at(layer: Any, *shape: int) -> Any:
         return lambda: layer(np.zeros(shape))

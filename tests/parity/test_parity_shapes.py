@@ -106,6 +106,27 @@ def test_unpooling_of_torch() -> None:
         assert_same(layer.backward(dy)[0], values.grad.permute(0, 2, 3, 1), f"gradient {pool}")
 
 
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("size", [(3, 4), (1, 5), (4, 1)])
+def test_bilinear_upsampling_of_torch(size: tuple[int, int], align_corners: bool) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(6)
+    for factors in ((2, 2), (1, 3), (4, 1)):
+        x = normal(rng, 2, *size, 3)
+        theirs = torch.tensor(x, dtype=torch.float64).permute(0, 3, 1, 2).requires_grad_()
+        want = torch.nn.functional.interpolate(
+            theirs, scale_factor=factors, mode="bilinear", align_corners=align_corners
+        )
+        layer = layers.UpSampling2D(factors, interpolation="bilinear", align_corners=align_corners)
+        got = layer.forward(x, training=True)
+        assert_same(got, want.detach().permute(0, 2, 3, 1), str(factors))
+        dy = normal(rng, *got.shape)
+        want.backward(torch.tensor(dy, dtype=torch.float64).permute(0, 3, 1, 2))
+        assert theirs.grad is not None
+        dx = layer.backward(dy)
+        assert_same(dx, theirs.grad.permute(0, 2, 3, 1), f"gradient {factors}")
+
+
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_borders_and_upsampling(keras: Any, data_format: str) -> None:
     rng = np.random.default_rng(7)

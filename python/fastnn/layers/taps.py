@@ -40,11 +40,14 @@ INTERPOLATIONS = ("nearest", *KERNELS)
 
 
 @functools.lru_cache(maxsize=256)
-def resizing(method: str, old: int, new: int, antialias: bool = False) -> tuple[Taps, Taps]:
+def resizing(
+    method: str, old: int, new: int, antialias: bool = False, align_corners: bool = False
+) -> tuple[Taps, Taps]:
     """Return the matrix (new x old) that resizes a row, and its transpose.
 
     Pixel i of the new row has its center at (i + 1/2) old / new - 1/2 of the old one. nearest: it is the old pixel there. Else it
     is a mean of those around it, weighted by a kernel of their distance; antialias widens the kernel where a row gets shorter.
+    align_corners: the first and the last centers are those of the old row, the others evenly between.
     """
     if method == "nearest":
         weights = np.zeros((new, old))
@@ -52,6 +55,8 @@ def resizing(method: str, old: int, new: int, antialias: bool = False) -> tuple[
     else:
         scale = old / new
         center = (np.arange(new) + 0.5) * scale - 0.5
+        if align_corners:
+            center = np.arange(new) * ((old - 1) / max(new - 1, 1))
         distance = np.abs(center[:, None] - np.arange(old)) / (max(scale, 1.0) if antialias else 1.0)
         weights = KERNELS[method](distance)
         weights /= weights.sum(1, keepdims=True)

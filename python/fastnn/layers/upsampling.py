@@ -24,12 +24,16 @@ class UpSampling(Layer):
         size: int | Sequence[int] = 2,
         data_format: str | None = None,
         interpolation: str = "nearest",
+        align_corners: bool = False,
         **base: Any,
     ) -> None:
         super().__init__(**base)
         self.size = spatial.integers(self.who, "size", size, self.rank)
         self.data_format = data_format_of(self.who, data_format)
         self.interpolation = checks.one_of(self.who, "interpolation", interpolation, taps.INTERPOLATIONS)
+        self.align_corners = checks.boolean(self.who, "align_corners", align_corners)
+        if self.align_corners and interpolation == "nearest":
+            checks.fail(self.who, "align_corners with an interpolation between pixels", "'nearest'", "try 'bilinear'")
 
     def expected_shape(self) -> Shape | None:
         return (None,) * (self.rank + 2)
@@ -47,7 +51,10 @@ class UpSampling(Layer):
     def resized(self, x: Float32, sizes: Sequence[int], back: bool) -> Float32:
         """Return x (N, D, H, W, C) with these sizes times the factors, or from there back to these sizes by the transpose."""
         factors = (1,) * (3 - self.rank) + self.size
-        pairs = [taps.resizing(self.interpolation, n, n * factor) for n, factor in zip(sizes, factors)]
+        pairs = [
+            taps.resizing(self.interpolation, n, n * factor, align_corners=self.align_corners)
+            for n, factor in zip(sizes, factors)
+        ]
         depth, rows, columns = (pair[int(back)] for pair in pairs)
         n, d, h, w, c = x.shape
         images = ops.resample2d(x.reshape(n * d, h, w, c), rows, columns)
@@ -74,7 +81,9 @@ class UpSampling(Layer):
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "size": list(self.size), "data_format": self.data_format}
-        return {**config, "interpolation": self.interpolation} if self.rank == 2 else config
+        if self.rank != 2:
+            return config
+        return {**config, "interpolation": self.interpolation, "align_corners": self.align_corners}
 
 
 class UpSampling1D(UpSampling):
@@ -115,6 +124,7 @@ class UpSampling2D(UpSampling):
         data_format: "channels_last" (None) or "channels_first".
         interpolation: "nearest", "bilinear", "bicubic", "lanczos3" or "lanczos5"; pixels are areas, so that the center of pixel p
             lies at (p + 1/2) / rows - 1/2 of the input.
+        align_corners: instead the centers of the corners lie on those of the input's corners, at p (H - 1) / (H rows - 1).
 
     Shape:
         x: (N, H, W, C) float32 -> y: (N, H rows, W columns, C).
