@@ -31,6 +31,7 @@ ORDER = (
     "parameter",
     "activations",
     "layers",
+    "chains",
     "plan",
     "losses",
     "metrics",

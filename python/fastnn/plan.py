@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fastnn import ops
+from fastnn import chains, ops
+from fastnn.chains import Chain
 from fastnn.checks import Float32
 from fastnn.graph import Node, SymbolicTensor
 from fastnn.layers.base import Layer
@@ -64,6 +65,8 @@ class Plan:
         layers = [id(call.layer) for call in calls]
         self._shared = {layer for layer, count in Counter(layers).items() if count > 1}
         self._kept: dict[int, dict[str, Any]] = {}  # what shared layers left for backward, by call
+        self._chains = chains.find(self.calls, outputs)
+        self._chained: dict[int, Chain] = {}  # those that the last forward pass in training made, by their last call
 
     @classmethod
     def of(cls, inputs: Sequence[SymbolicTensor], outputs: Sequence[SymbolicTensor], nodes: Sequence[Node]) -> Plan:
@@ -126,15 +129,26 @@ class Plan:
         for value, x in zip(self.inputs, inputs):
             values[value] = x
         recording = ops.recording()
+        starts = {chain.calls[0]: chain for chain in self._chains if chains.holds(chain, self.calls)}
+        chained: dict[int, Chain] = {}
+        made = set[int]()  # the other calls of chains
         for i, call in enumerate(self.calls):
             layer = call.layer
             if recording:
                 ops.label(layer.name, "forward")
-            values[call.output] = layer.forward(call.given(values), training)
+            chain = starts.get(i)
+            if chain is not None and chain.fits(values):
+                values[chain.output] = chain.forward(layer, values, training)
+                chained[chain.calls[-1]] = chain
+                made.update(chain.calls)
+            elif i not in made:
+                values[call.output] = layer.forward(call.given(values), training)
             if training and id(layer) in self._shared:
                 self._kept[i] = layer.keep()
             for value in call.last:
                 values[value] = None  # while a step is recorded, later calls get its memory
+        if training:
+            self._chained = chained
         return [values[value] for value in self.outputs]
 
     def backward(self, gradients: Sequence[Float32], input_gradients: bool) -> list[Float32 | None]:
@@ -152,21 +166,27 @@ class Plan:
             dy, found[call.output] = found[call.output], None
             if dy is None or not wanted[call.output]:
                 continue
-            need_dx = any(wanted[v] for v in call.inputs)
-            take_slope = need_dx and self._leaves_slope(i)
+            chain = self._chained.get(i)
+            layer = call.layer if chain is None else self.calls[chain.calls[0]].layer
+            inputs = call.inputs if chain is None else chain.inputs
+            need_dx = any(wanted[v] for v in inputs)
+            take_slope = chain is None and need_dx and self._leaves_slope(i)
             if recording:
-                ops.label(call.layer.name, "backward")
+                ops.label(layer.name, "backward")
             if take_slope:
                 slopes_taken.add(self._below[i])
-            with _asked(call.layer, need_dx, take_slope, i in slopes_taken):
-                dx = self._call_backward(i, dy, id(call.layer) in called)
-            called.add(id(call.layer))
-            for value, part in zip(call.inputs, dx):
+            with _asked(layer, need_dx, take_slope, i in slopes_taken):
+                if chain is None:
+                    dx = self._call_backward(i, dy, id(layer) in called)
+                else:
+                    dx = chain.backward(layer, dy, wanted)
+            called.add(id(layer))
+            for value, part in zip(inputs, dx):
                 if wanted[value] and part is not None:
                     found[value] = _sum(found[value], part)
             del dy, dx
             if recording:
-                call.layer.forget()  # so that later calls of the recording may use its buffers
+                layer.forget()  # so that later calls of the recording may use its buffers
         return [found[value] for value in self.inputs]
 
     def wanted(self, input_gradients: bool) -> list[bool]:
