@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from fastnn import activations, checks, initializers, ops
 from fastnn.checks import Float32
@@ -75,6 +75,15 @@ class ConvolutionLayer(ActivatedLayer):
         """Write the gradients of the parameters if the layer is trainable; return that of x if it is needed."""
         raise NotImplementedError
 
+    def refuse(self, input_shape: Shape) -> NoReturn:
+        """Say that of such an input nothing would be left."""
+        checks.fail(
+            self.who,
+            f"{INPUTS[self.rank]} at least as large as the window {self.kernel_size} (dilation {self.dilation_rate})",
+            f"input of shape {shape_text(input_shape)}",
+            "use padding='same' or fewer strided layers before it",
+        )
+
     # --- shapes ---
 
     def input_channels(self, input_shape: Shape) -> int:
@@ -102,12 +111,7 @@ class ConvolutionLayer(ActivatedLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         sizes = self.sizes(spatial.spatial(input_shape, self.data_format))
         if any(s is not None and s < 1 for s in sizes):
-            checks.fail(
-                self.who,
-                f"{INPUTS[self.rank]} at least as large as the window {self.kernel_size} (dilation {self.dilation_rate})",
-                f"input of shape {shape_text(input_shape)}",
-                "use padding='same' or fewer strided layers before it",
-            )
+            self.refuse(input_shape)
         return spatial.batch_shape(
             sizes, self.channels(spatial.channels(input_shape, self.data_format)), self.data_format
         )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from fastnn import checks, initializers, ops
 from fastnn.checks import Float32
 from fastnn.layers import spatial
 from fastnn.layers.base import initializer_of
 from fastnn.layers.convolving import ConvolutionLayer
-from fastnn.names import Shape
+from fastnn.names import Shape, shape_text
 from fastnn.parameter import Parameter
 
 
@@ -40,6 +40,10 @@ class TransposedConvolution(ConvolutionLayer):
     def sizes(self, sizes: Sequence[int | None]) -> list[int | None]:
         window, dilation = self.kernel_size, self.dilation_rate
         return spatial.transposed_sizes(self.padding, self.output_padding, sizes, window, self.strides, dilation)
+
+    def refuse(self, input_shape: Shape) -> NoReturn:
+        got = f"padding {self.padding!r} and input of shape {shape_text(input_shape)}"
+        checks.fail(self.who, "less padding than the windows reach", got, "use padding='valid'")
 
     def geometry(self, x: Float32, made: Sequence[int]) -> dict[str, Any]:
         """Return the options of the convolution that is transposed, from `made` to the sizes of x."""
