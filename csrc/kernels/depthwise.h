@@ -19,6 +19,7 @@ using fastnn::Conv2dForward;
 
 inline bool is_depthwise(const Conv2dShape& s) { return s.groups > 1 && s.groups == s.C; }
 
+constexpr index_t kQuad = 4;
 constexpr double kDepthwiseFlopsPerCycle = kFlopsPerCycle / 4;  // bound by loads
 
 // How many pixels' channels fill vectors, the widest there are, to seven eighths: the same for every instruction set, for sums
@@ -136,11 +137,28 @@ inline void pack_channels(float* to, const float* w, index_t channels, index_t p
   copy_or_zero(to + pack * channels, nullptr, width - pack * channels);
 }
 
-// The columns of the image that an output row reads, and how many rows a block of output rows reads.
-inline index_t read_columns(const Conv2dShape& s) { return span(s.Q, s.stride_w, s.S, s.dilation_w); }
-inline index_t read_rows(const Conv2dShape& s) { return span(block_rows(s), s.stride_h, s.R, s.dilation_h); }
+// What a block of output rows reads: 128 kB, for the second-level cache. A row is not used often enough to pay for being copied
+// once for every few output rows.
+constexpr index_t kDepthwiseFloats = 32768;
+inline index_t depthwise_rows(const Conv2dShape& s) { return block_rows(s, kDepthwiseFloats); }
 
-inline index_t repeated_size(const Conv2dShape& s) { return s.C == s.K ? 0 : read_rows(s) * read_columns(s) * s.K; }
+// The columns of the image that an output row reads.
+inline index_t read_columns(const Conv2dShape& s) { return span(s.Q, s.stride_w, s.S, s.dilation_w); }
+
+inline index_t repeated_size(const Conv2dShape& s) {
+  return s.C == s.K ? 0 : span(depthwise_rows(s), s.stride_h, s.R, s.dilation_h) * read_columns(s) * s.K + kQuad;
+}
+
+// The window of a block of output rows.
+inline index_t depthwise_window_size(const Conv2dShape& s) { return window_size(s, kDepthwiseFloats) + repeated_size(s); }
+
+// to[i times + m] = from[i] for i < n, m < times; up to kQuad values behind the last one are overwritten.
+inline void repeat_values(float* to, const float* from, index_t n, index_t times) {
+  for (index_t i = 0; i < n; ++i, to += times) {
+    const vquad value = {from[i], from[i], from[i], from[i]};
+    for (index_t m = 0; m < times; m += kQuad) *reinterpret_cast<vquad_unaligned*>(to + m) = value;
+  }
+}
 
 // The window of output rows [p0, p1) with every channel repeated K / C times.
 inline Window depthwise_window(const Conv2dShape& s, const float* x, index_t n, index_t p0, index_t p1, float* scratch) {
@@ -148,21 +166,16 @@ inline Window depthwise_window(const Conv2dShape& s, const float* x, index_t n, 
   if (s.C == s.K) return once;
   const index_t stop = min_of(s.H, (p1 - 1) * s.stride_h - s.pad_top + (s.R - 1) * s.dilation_h + 1), times = s.K / s.C;
   const index_t values = read_columns(s) * s.C;
-  float* repeated = scratch + window_size(s);
-  for (index_t h = once.first; h < stop; ++h) {
-    const float* from = once.at(h);
-    float* to = repeated + (h - once.first) * values * times;
-    for (index_t i = 0; i < values; ++i) {
-      for (index_t m = 0; m < times; ++m) to[i * times + m] = from[i];
-    }
-  }
+  float* repeated = scratch + window_size(s, kDepthwiseFloats);
+  for (index_t h = once.first; h < stop; ++h)
+    repeat_values(repeated + (h - once.first) * values * times, once.at(h), values, times);
   return {repeated, once.first, values * times};
 }
 
 inline index_t summed_size(const Depthwise& a) { return a.sums == 1 ? 0 : a.s.Q * a.s.K; }
 
 // What a thread needs.
-inline index_t depthwise_slot(const Depthwise& a) { return window_size(a.s) + repeated_size(a.s) + summed_size(a); }
+inline index_t depthwise_slot(const Depthwise& a) { return depthwise_window_size(a.s) + summed_size(a); }
 
 // y[q, c] = sum of values[q, c sums + m] over m, times the slope of a relu.
 inline void sum_channels(const Depthwise& a, const float* values, float* y) {
@@ -204,7 +217,7 @@ inline void depthwise_row(const Depthwise& a, const Window& x, index_t n, index_
 
 inline void convolve_depthwise(const Depthwise& a, float* scratch, int slots) {
   const Conv2dShape& s = a.s;
-  const index_t rows = block_rows(s), blocks = ceil_div(s.P, rows), size = depthwise_slot(a);
+  const index_t rows = depthwise_rows(s), blocks = ceil_div(s.P, rows), size = depthwise_slot(a);
   const double cycles = rows * s.Q * flops_per_pixel(s) / kDepthwiseFlopsPerCycle;
   parallel_for(s.N * blocks, cycles, slots, [&](index_t begin, index_t end, int slot) {
     float* own = scratch + slot * size;

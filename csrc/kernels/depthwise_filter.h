@@ -77,7 +77,7 @@ inline index_t depthwise_filter_sums(const Conv2dBackwardFilter& a) {
 }
 
 inline index_t depthwise_backward_filter_scratch(const Conv2dBackwardFilter& a) {
-  return filter_chunk_count(a.s) * depthwise_filter_sums(a) + a.slots * (window_size(a.s) + repeated_size(a.s));
+  return filter_chunk_count(a.s) * depthwise_filter_sums(a) + a.slots * depthwise_window_size(a.s);
 }
 
 // sum += what output row p of an image contributes.
@@ -104,8 +104,8 @@ inline void add_depthwise_row(const Conv2dShape& s, const Window& x, const float
 inline void depthwise_backward_filter(const Conv2dBackwardFilter& a) {
   const Conv2dShape& s = a.s;
   const index_t filters = s.R * s.S, pack = depthwise_filter_pack(s), width = pack * s.K, size = depthwise_filter_sums(a);
-  const index_t chunks = filter_chunk_count(s), chunk_rows = filter_chunk_rows(s), rows = block_rows(s);
-  const index_t own = window_size(s) + repeated_size(s);
+  const index_t chunks = filter_chunk_count(s), chunk_rows = filter_chunk_rows(s), rows = depthwise_rows(s);
+  const index_t own = depthwise_window_size(s);
   const double cycles = chunk_rows * s.Q * flops_per_pixel(s) / kDepthwiseFlopsPerCycle;
   parallel_for(chunks, cycles, a.slots, [&](index_t begin, index_t end, int slot) {
     float* windows = a.scratch + chunks * size + slot * own;
