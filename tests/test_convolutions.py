@@ -26,6 +26,7 @@ from fastnn.layers import (
     SeparableConv1D,
     SeparableConv2D,
 )
+from fastnn.utils import conv_output_size, receptive_field
 
 
 def single(*shape: int, seed: int = 0) -> Array:
@@ -62,6 +63,59 @@ def test_size_of_the_output(stride: int) -> None:
                 assert shape == (None, (a + 2 * d - b) // stride + 1, 1)
 
 
+def test_output_size_by_counting() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        a, b, d, stride, dilation = (int(v) for v in rng.integers((1, 1, 0, 1, 1), (20, 6, 4, 5, 4)))
+        last = dilation * (b - 1)
+        places = sum(start + last < a + 2 * d for start in range(0, a + 2 * d, stride))
+        if places:
+            assert conv_output_size(a, b, d, stride, dilation) == places
+        else:
+            with pytest.raises(ValueError, match="conv_output_size: expected a window that fits into the padded input"):
+                conv_output_size(a, b, d, stride, dilation)
+    check(
+        lambda: conv_output_size(4, 3, stride=0),
+        ValueError,
+        "conv_output_size: expected stride to be an integer >= 1, got 0",
+    )
+
+
+def test_receptive_field_by_hand_and_by_moving_pixels() -> None:
+    x = Input((40, 40, 2))
+    y = Conv2D(3, 3, activation="sigmoid", name="a")(x)  # 3, neighbors 1 apart
+    y = Conv2D(3, (3, 5), strides=(2, 1), name="b")(y)  # 3 + 2 = 5 and 3 + 4 = 7, then 2 and 1 apart
+    y = layers.AveragePooling2D(2, name="c")(y)  # 5 + 2 = 7 and 8, then 4 and 2 apart
+    y = layers.Add(name="d")(
+        [Conv2D(3, 3, padding="same", dilation_rate=(2, 1), name="e")(y), y]
+    )  # 7 + 4 4 = 23, 8 + 2 2 = 12
+    model = Model(x, Dense(1)(Flatten()(Conv2D(1, 1, name="f")(y))))
+    fields = receptive_field(model)
+    assert fields == {"a": (3, 3), "b": (5, 7), "c": (7, 8), "d": (23, 12), "e": (23, 12), "f": (23, 12)}
+    features = Model(x, y)
+    image = single(1, 40, 40, 2)
+    middle = features.predict(image, verbose=0)[0, 4, 8]
+    touched = np.zeros((40, 40), bool)
+    for at in np.ndindex(40, 40):
+        moved = image.copy()
+        moved[0, at[0], at[1]] += 5
+        touched[at] = (features.predict(moved, verbose=0)[0, 4, 8] != middle).any()
+    spans = [int(np.ptp(np.flatnonzero(touched.any(axis=1 - axis)))) + 1 for axis in (0, 1)]
+    assert tuple(spans) == fields["d"]
+
+
+def test_receptive_field_of_a_transposed_convolution() -> None:
+    model = Sequential(
+        [
+            Input((20, 2)),
+            Conv1D(2, 3, strides=2, name="a"),
+            Conv1DTranspose(2, 4, strides=2, name="b"),
+            Conv1D(2, 3, name="c"),
+        ]
+    )
+    assert receptive_field(model) == {"a": (3,), "b": (5,), "c": (7,)}
+
+
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("strides", [(1, 1), (2, 3)])
 def test_transposed_is_the_adjoint(padding: str, strides: Any) -> None:
@@ -77,8 +131,11 @@ def test_transposed_is_the_adjoint(padding: str, strides: Any) -> None:
     if padding == "same":
         assert back.shape == x.shape
     reached = x[:, : back.shape[1], : back.shape[2]]  # by windows
-    found = float(np.vdot(reached.astype(np.float64), back))
-    assert float(np.vdot(conv(x).astype(np.float64), y)) == pytest.approx(found, rel=1e-5)
+    found, size = (
+        float(np.vdot(reached.astype(np.float64), back)),
+        float(np.linalg.norm(reached) * np.linalg.norm(back)),
+    )
+    assert float(np.vdot(conv(x).astype(np.float64), y)) == pytest.approx(found, abs=1e-6 * size)
 
 
 def test_causal_convolution_sees_nothing_later() -> None:
