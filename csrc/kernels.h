@@ -128,6 +128,45 @@ struct Conv2dBackwardFilter {
   int slots;
 };
 
+// y = f(z + bias), z (N, H, W, C) being the transpose of the convolution s applied to x (N, P, Q, K); bias: C values, or null.
+struct Conv2dTransposeForward {
+  Conv2dShape s;
+  const float* x;
+  const float* w;
+  const float* bias;
+  float* y;
+  Activation activation;
+  float alpha;
+  float* scratch;
+  int slots;
+};
+
+// The third axis of a 3-D convolution: slices d < D of `pixels` pixels of `groups` x `channels` values, taps t < taps, output
+// slices o < O. Tap t of slice o lies at d = o stride + t dilation - pad; what lies outside is 0.
+struct DepthShape {
+  index_t N, D, O, pixels, groups, channels, taps;
+  index_t stride, dilation, pad;
+};
+
+// y[n,o,i,g,t,c] = x[n, o stride + t dilation - pad, i,g,c]: a 3-D convolution of x is a 2-D one of y.
+struct UnfoldDepth {
+  DepthShape s;
+  const float* x;
+  float* y;
+};
+
+// The transpose: y[n,d,i,g,c] = f(sum over t of x[n,o,i,g,t,c] + bias[g,c]), o stride + t dilation - pad = d; times 1 where
+// relu_output, laid out like y, is > 0, times 0 elsewhere. bias, relu_output: or null, not both given.
+struct FoldDepth {
+  DepthShape s;
+  const float* x;
+  const float* bias;
+  const float* relu_output;
+  float* y;
+  Activation activation;
+  float alpha;
+};
+
 // Windows of R x S pixels, each channel by itself: input (N, H, W, C), output (N, P, Q, C). Padding never wins a maximum and
 // is not counted in a mean. No window lies wholly in the padding.
 struct Pool2dShape {
@@ -592,6 +631,10 @@ struct Kernels {
   index_t (*conv2d_backward_input_scratch)(const Conv2dBackwardInput&);
   void (*conv2d_backward_filter)(const Conv2dBackwardFilter&);
   index_t (*conv2d_backward_filter_scratch)(const Conv2dBackwardFilter&);
+  void (*conv2d_transpose_forward)(const Conv2dTransposeForward&);
+  index_t (*conv2d_transpose_forward_scratch)(const Conv2dTransposeForward&);
+  void (*unfold_depth)(const UnfoldDepth&);
+  void (*fold_depth)(const FoldDepth&);
 
   void (*max_pool2d_forward)(const MaxPool2dForward&);
   void (*max_pool2d_backward)(const MaxPool2dBackward&);

@@ -42,6 +42,12 @@ inline Work conv(const Conv2dShape& s) {
   return {2 * outputs(s) * taps, kFloat * (inputs(s) + outputs(s) + w)};
 }
 
+// Both sides of an unfolding.
+inline Work depth(const DepthShape& s) {
+  const double pixel = product(s.N * s.pixels, s.groups * s.channels);
+  return {0, kFloat * pixel * static_cast<double>(s.D + s.O * s.taps)};
+}
+
 // x, y and the indices: one byte each, or an int32.
 inline Work max_pool(const Pool2dShape& s, bool wide) {
   const double y = product(s.N * s.P, s.Q * s.C);
@@ -84,6 +90,20 @@ inline Work work_of(const Conv2dBackwardInput& a) {
 inline Work work_of(const Conv2dBackwardFilter& a) {
   Work result = work::conv(a.s);
   if (a.dbias) result.bytes += work::kFloat * static_cast<double>(a.s.K);
+  return result;
+}
+
+inline Work work_of(const Conv2dTransposeForward& a) {
+  Work result = work::conv(a.s);
+  if (a.bias) result.bytes += work::kFloat * static_cast<double>(a.s.C);
+  return result;
+}
+
+inline Work work_of(const UnfoldDepth& a) { return work::depth(a.s); }
+
+inline Work work_of(const FoldDepth& a) {
+  Work result = work::depth(a.s);
+  if (a.relu_output) result.bytes += work::kFloat * work::product(a.s.N * a.s.D, a.s.pixels * a.s.groups * a.s.channels);
   return result;
 }
 

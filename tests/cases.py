@@ -113,6 +113,117 @@ CONVOLUTIONS = [
     conv("channels first", (3, 6, 5), (2, 4, 6, 5), filters=4, kernel_size=(2, 3), strides=(1, 2), **FIRST),
 ]
 
+
+def windows(cls: str, label: str, shape: Shape, wrong: Shape, **arguments: Any) -> LayerCase:
+    return LayerCase(cls, arguments, shape, (wrong, (2, *wrong), (2, 9)), label)
+
+
+SEQUENCE, VOLUME = (2, 9, 4), (2, 4, 5, 6, 3)  # batches of other channels
+WINDOWS = [
+    windows("Conv1D", "plain", (9, 3), SEQUENCE, filters=5, kernel_size=4),
+    windows("Conv1D", "causal", (8, 2), SEQUENCE, filters=3, kernel_size=3, padding="causal", dilation_rate=2),
+    windows("Conv1D", "same", (7, 4), (2, 9, 3), filters=6, kernel_size=3, strides=2, padding="same", groups=2),
+    windows(
+        "Conv1D", "steps of padding", (5, 3), SEQUENCE, filters=2, kernel_size=2, padding=((1, 2),), use_bias=False
+    ),
+    windows("Conv1D", "first", (3, 8), (2, 4, 8), filters=4, kernel_size=3, activation="relu", padding=1, **FIRST),
+    windows(
+        "Conv2D", "groups of one", (6, 5, 3), (2, 6, 5, 2), filters=3, kernel_size=(3, 2), groups=3, strides=(2, 1)
+    ),
+    windows("Conv3D", "plain", (5, 4, 6, 2), VOLUME, filters=3, kernel_size=(3, 2, 4)),
+    windows(
+        "Conv3D", "same", (4, 5, 3, 2), VOLUME, filters=4, kernel_size=(2, 3, 2), strides=(2, 1, 3), padding="same"
+    ),
+    windows(
+        "Conv3D",
+        "everything",
+        (6, 5, 7, 4),
+        VOLUME,
+        filters=2,
+        kernel_size=(3, 2, 3),
+        padding=((2, 0), (1, 1), (0, 2)),
+        dilation_rate=(2, 1, 2),
+        groups=2,
+        activation="tanh",
+    ),
+    windows("Conv3D", "slices apart", (3, 4, 5, 2), VOLUME, filters=3, kernel_size=(1, 3, 2), activation="relu"),
+    windows("Conv3D", "first", (2, 3, 4, 5), (2, 3, 4, 4, 5), filters=3, kernel_size=2, use_bias=False, **FIRST),
+    windows("Conv1DTranspose", "plain", (5, 3), SEQUENCE, filters=2, kernel_size=4, strides=3, activation="relu"),
+    windows("Conv1DTranspose", "same", (4, 3), SEQUENCE, filters=3, kernel_size=3, strides=2, padding="same"),
+    windows("Conv2DTranspose", "plain", (4, 3, 5), (2, 4, 3, 2), filters=3, kernel_size=(3, 2), activation="elu"),
+    windows(
+        "Conv2DTranspose",
+        "output padding",
+        (3, 4, 2),
+        (2, 3, 4, 3),
+        filters=3,
+        kernel_size=(3, 4),
+        strides=(2, 3),
+        padding="same",
+        output_padding=(1, 0),
+    ),
+    windows(
+        "Conv2DTranspose",
+        "gaps",
+        (3, 2, 2),
+        (2, 3, 2, 3),
+        filters=3,
+        kernel_size=(2, 1),
+        strides=(3, 2),
+        padding="same",
+    ),
+    windows("Conv2DTranspose", "dilated", (4, 3, 2), (2, 4, 3, 5), filters=2, kernel_size=3, dilation_rate=(2, 1)),
+    windows(
+        "Conv2DTranspose", "cut", (4, 3, 2), (2, 4, 3, 5), filters=2, kernel_size=4, strides=2, padding=((1, 2), (0, 1))
+    ),
+    windows("Conv2DTranspose", "first", (3, 4, 2), (2, 4, 4, 2), filters=5, kernel_size=2, use_bias=False, **FIRST),
+    windows("Conv3DTranspose", "plain", (2, 3, 2, 3), (*VOLUME[:4], 2), filters=2, kernel_size=(2, 3, 2), strides=2),
+    windows(
+        "Conv3DTranspose",
+        "same",
+        (3, 2, 4, 2),
+        VOLUME,
+        filters=3,
+        kernel_size=3,
+        strides=(1, 3, 2),
+        padding="same",
+        activation="sigmoid",
+    ),
+    windows("DepthwiseConv1D", "plain", (7, 3), SEQUENCE, kernel_size=3, strides=2),
+    windows("DepthwiseConv1D", "multiplied", (7, 3), SEQUENCE, kernel_size=2, depth_multiplier=2, padding="same"),
+    windows("DepthwiseConv2D", "plain", (6, 7, 5), (2, 6, 7, 4), kernel_size=(3, 2), activation="relu"),
+    windows("DepthwiseConv2D", "one channel", (5, 4, 1), (2, 5, 4, 2), kernel_size=3, depth_multiplier=3),
+    windows(
+        "DepthwiseConv2D",
+        "multiplied",
+        (7, 6, 3),
+        (2, 7, 6, 2),
+        kernel_size=(2, 3),
+        strides=(2, 3),
+        depth_multiplier=2,
+        padding="same",
+        activation="gelu",
+    ),
+    windows("DepthwiseConv2D", "dilated", (8, 9, 4), (2, 8, 9, 3), kernel_size=3, dilation_rate=(1, 2), padding=(1, 2)),
+    windows("DepthwiseConv2D", "first", (3, 6, 5), (2, 4, 6, 5), kernel_size=2, use_bias=False, **FIRST),
+    windows("SeparableConv1D", "plain", (8, 3), SEQUENCE, filters=4, kernel_size=3, depth_multiplier=2),
+    windows("SeparableConv2D", "plain", (6, 7, 3), (2, 6, 7, 2), filters=5, kernel_size=(3, 2), activation="relu"),
+    windows(
+        "SeparableConv2D",
+        "everything",
+        (3, 7, 6),
+        (2, 2, 7, 6),
+        filters=4,
+        kernel_size=(2, 3),
+        strides=(2, 1),
+        depth_multiplier=3,
+        padding="same",
+        activation="softplus",
+        use_bias=False,
+        **FIRST,
+    ),
+]
+
 POOLING = [
     pool("MaxPooling2D", "default", (7, 9, 3)),
     pool("MaxPooling2D", "overlapping", (7, 8, 3), pool_size=(3, 2), strides=(1, 3)),
@@ -194,7 +305,7 @@ MERGES = [
 ]
 every_merge = pytest.mark.parametrize("case", MERGES, ids=str)
 
-LAYERS = [*DENSE, *CONVOLUTIONS, *POOLING, *OTHERS]
+LAYERS = [*DENSE, *CONVOLUTIONS, *WINDOWS, *POOLING, *OTHERS]
 every_layer = pytest.mark.parametrize("case", LAYERS, ids=str)
 
 

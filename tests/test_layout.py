@@ -145,7 +145,7 @@ def test_the_parser_sees_imports() -> None:
     assert "reference.common" in ours("reference.conv")  # a relative one
     assert "models.base" in ours("saving")
     assert "models" not in imports("saving", only_at_import=True)  # for the type checker only
-    assert "layers.geometry" in ours("layers.convolution")
+    assert "layers.geometry" in ours("layers.pooling")
 
 
 def test_every_part_has_its_place() -> None:
@@ -314,6 +314,7 @@ def test_ops_and_twin_have_the_names_of_the_kernels() -> None:
         "dense_forward", "dense_backward", "sigmoid_cross_entropy",
         "global_average_pool2d_forward", "global_average_pool2d_backward",
         "broadcast", "broadcast_backward", "batch_gemm",
+        "conv3d_forward", "conv3d_backward_input", "conv3d_backward_filter", "conv3d_transpose_forward",
     }  # fmt: skip
     twins = {name for name in fastnn.reference.__all__ if callable(getattr(fastnn.reference, name))}
     for name in twins - composed:

@@ -55,6 +55,18 @@ def dense_calls(i):
     }
 
 
+def window_calls(i):
+    volume, kernel, dkernel = i.image[:, None], i.filters[None], i.written(1, 3, 2, 2, 2)
+    size, out = i.image.shape[1:3], i.out[:, None]
+    return {
+        "conv2d_transpose_forward": lambda: ref.conv2d_transpose_forward(i.out, i.filters, size, i.bias, **CONV),
+        "conv3d_forward": lambda: ref.conv3d_forward(volume, kernel, i.bias, activation="tanh"),
+        "conv3d_backward_input": lambda: ref.conv3d_backward_input(out, kernel, volume.shape),
+        "conv3d_backward_filter": lambda: (ref.conv3d_backward_filter(volume, out, dkernel, i.a[0]), dkernel, i.a),
+        "conv3d_transpose_forward": lambda: ref.conv3d_transpose_forward(out, kernel, (1, *size), i.bias),
+    }
+
+
 def layer_calls(i):
     shape, dy, index = i.image.shape, i.read(*i.image.shape, seed=1), ref.max_pool2d_forward(i.image, **POOL)[1]
     counter = np.array([3], np.uint64)
@@ -138,7 +150,7 @@ def merge_calls(i):
 def calls(n, dtype):
     """Return name -> call of every function of the twin."""
     i = Inputs(n, dtype)
-    return dense_calls(i) | layer_calls(i) | training_calls(i) | merge_calls(i)
+    return dense_calls(i) | window_calls(i) | layer_calls(i) | training_calls(i) | merge_calls(i)
 
 
 def floats(result):

@@ -7,6 +7,7 @@
 #include "conv_filter.h"
 #include "conv_input.h"
 #include "data.h"
+#include "depth.h"
 #include "gemm.h"
 #include "loss.h"
 #include "merge.h"
@@ -37,6 +38,10 @@ const Kernels FASTNN_TABLE = {
     .conv2d_backward_input_scratch = conv2d_backward_input_scratch,
     .conv2d_backward_filter = conv2d_backward_filter,
     .conv2d_backward_filter_scratch = conv2d_backward_filter_scratch,
+    .conv2d_transpose_forward = conv2d_transpose_forward,
+    .conv2d_transpose_forward_scratch = conv2d_transpose_forward_scratch,
+    .unfold_depth = unfold_depth,
+    .fold_depth = fold_depth,
     .max_pool2d_forward = max_pool2d_forward,
     .max_pool2d_backward = max_pool2d_backward,
     .avg_pool2d_forward = avg_pool2d_forward,

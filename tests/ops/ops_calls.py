@@ -354,13 +354,16 @@ def merge_calls(rng: Generator, rows: int = 211, cols: int = 279) -> dict[str, C
 
 def all_calls() -> dict[str, Call]:
     """Return label -> call; every op is there at least once, with the same numbers every time."""
+    from window_calls import DEPTHWISE, transposed_calls, volume_calls  # which is made of what stands here
+
     rng = np.random.default_rng(7)
     calls: dict[str, Call] = {}
     for make in (product_calls, convolution_calls, pool_calls, row_calls):
         calls |= make(rng)
     for make in (norm_calls, loss_calls, optimizer_calls, data_calls, merge_calls):
         calls |= make(rng)
-    return calls
+    calls |= convolution_calls(rng, {f"depthwise, {label}": case for label, case in DEPTHWISE.items()})
+    return calls | transposed_calls(rng, CONVOLUTIONS) | volume_calls(rng)
 
 
 SERIAL = ("mean_update", "advance")  # the ops that never use a second thread

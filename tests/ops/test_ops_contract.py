@@ -26,6 +26,7 @@ from ops_calls import (
     row_calls,
 )
 from tolerances import assert_bits
+from window_calls import random_depthwise, random_volume, transposed_calls, volume_calls
 
 from fastnn import config, ops, reference
 
@@ -64,8 +65,11 @@ def test_bits_of_random_shapes_do_not_depend_on_the_number_of_threads(isa: str, 
 
     poolings = {f"pooling {i}": random_pooling(rng, 60) for i in range(15)}
     convolutions = {f"convolution {i}": random_convolution(rng, 40) for i in range(15)}
+    depthwise = {f"depthwise {i}": random_depthwise(rng, 40) for i in range(10)}
     calls = {
-        **convolution_calls(rng, convolutions),
+        **convolution_calls(rng, convolutions | depthwise),
+        **transposed_calls(rng, convolutions),
+        **volume_calls(rng, {f"volume {i}": random_volume(rng, 15) for i in range(5)}),
         **pool_calls(rng, poolings),
         **row_calls(rng, size(200, 500), size(20, 200)),
         **norm_calls(rng, (size(500, 2000), size(3, 100))),

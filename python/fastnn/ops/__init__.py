@@ -6,7 +6,19 @@ calls made here become its records.
 """
 
 from fastnn.ops.base import NO_PADDING, Padding, Pair, as_float32, empty, zeros
-from fastnn.ops.conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward, conv_output_size
+from fastnn.ops.conv import (
+    conv2d_backward_filter,
+    conv2d_backward_input,
+    conv2d_forward,
+    conv2d_transpose_forward,
+    conv_output_size,
+)
+from fastnn.ops.conv3d import (
+    conv3d_backward_filter,
+    conv3d_backward_input,
+    conv3d_forward,
+    conv3d_transpose_forward,
+)
 from fastnn.ops.data import advance, fill, gather_cells, gather_rows, permute, store_cells, store_rows
 from fastnn.ops.dense import column_sums, dense_backward, dense_forward, gemm
 from fastnn.ops.elementwise import activation_backward, activation_forward, softmax_backward, softmax_forward
@@ -80,6 +92,11 @@ __all__ = [
     "conv2d_backward_filter",
     "conv2d_backward_input",
     "conv2d_forward",
+    "conv2d_transpose_forward",
+    "conv3d_backward_filter",
+    "conv3d_backward_input",
+    "conv3d_forward",
+    "conv3d_transpose_forward",
     "conv_output_size",
     "count_matches",
     "cross_entropy",

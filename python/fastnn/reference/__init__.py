@@ -8,7 +8,8 @@ P Q output image, D features.
 
 from __future__ import annotations
 
-from .conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward
+from .conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward, conv2d_transpose_forward
+from .conv3d import conv3d_backward_filter, conv3d_backward_input, conv3d_forward, conv3d_transpose_forward
 from .data import advance, fill, gather_rows, permute, store_rows
 from .dense import column_sums, dense_backward, dense_forward, gemm
 from .elementwise import (
@@ -75,6 +76,11 @@ __all__ = [
     "conv2d_backward_filter",
     "conv2d_backward_input",
     "conv2d_forward",
+    "conv2d_transpose_forward",
+    "conv3d_backward_filter",
+    "conv3d_backward_input",
+    "conv3d_forward",
+    "conv3d_transpose_forward",
     "count_matches",
     "cross_entropy",
     "dense_backward",
