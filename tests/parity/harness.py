@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -132,7 +133,9 @@ def configurations(
     for _ in range(1000):
         columns = {name: [values[i % len(values)] for i in rng.permutation(count)] for name, values in options.items()}
         rows = [{name: column[i] for name, column in columns.items()} for i in range(count)]
-        found += [row for row in rows if valid(row) and row not in found]
+        for row in rows:
+            if valid(row) and row not in found:
+                found.append(row)
         if len(found) >= count:
             break
     return found[:count]
@@ -198,8 +201,8 @@ class LayerPair:
 
     @property
     def learning(self) -> list[Parameter]:
-        """Our parameters that have a gradient: the peer's trainable variables."""
-        return [p for p in self.ours.weights if p.learns]
+        """Our parameters that are learned: the peer's trainable variables."""
+        return self.ours.trainable_weights
 
     def whole(self, parts: Sequence[Any]) -> Any:
         """Return what the layer takes."""
@@ -219,7 +222,8 @@ class LayerPair:
     ) -> tuple[Any, Any]:
         """Return the peer's output and its state afterwards."""
         constants = [tensor(v) if isinstance(v, np.ndarray) else v for v in state]
-        return self.theirs.stateless_call(list(weights), constants, self.whole(inputs), training=training)
+        mode = {"training": training} if "training" in inspect.signature(self.theirs.call).parameters else {}
+        return self.theirs.stateless_call(list(weights), constants, self.whole(inputs), **mode)
 
 
 def check_layer(
@@ -287,8 +291,8 @@ def check_passes(pair: LayerPair, arrays: Sequence[Array], training: bool, toler
     for p, got, want in zip(pair.learning, dweights, found[len(floats) :]):
         assert_near(got, want, tolerance, f"{what}: gradient of {p.name}", float(np.abs(dy).max()))
     pair.state = [numpy_of(v) for v in after]
-    for p, want in zip((p for p in pair.ours.weights if not p.learns), pair.state):
-        assert_near(p.value, want, tolerance, f"{what}: {p.name} afterwards")
+    for p, want in zip(pair.ours.non_trainable_weights, pair.state):
+        assert_near(pair.permute(p, p.value), want, tolerance, f"{what}: {p.name} afterwards")
 
 
 def check_descent(pair: LayerPair, arrays: Sequence[Array], steps: int, tolerance: float, seed: int) -> None:
