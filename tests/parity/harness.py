@@ -277,8 +277,9 @@ def check_passes(pair: LayerPair, arrays: Sequence[Array], training: bool, toler
         inputs = [tensor(x) for x in arrays]
         for i, value in zip(floats, values):
             inputs[i] = value
-        y, after = pair.call(values[len(floats) :], pair.state, inputs, training)
-        return keras().ops.sum(y * tensor(dy)), (y, after)
+        expected, after = pair.call(values[len(floats) :], pair.state, inputs, training)
+        assert tuple(expected.shape) == y.shape, f"{what}: output of shape {y.shape}, Keras has {tuple(expected.shape)}"
+        return keras().ops.sum(expected * tensor(dy)), (expected, after)
 
     weights = [pair.permute(p, p.numpy()) for p in pair.learning]
     (expected, after), found = gradients(objective)([*(arrays[i] for i in floats), *weights])

@@ -29,7 +29,7 @@ def test_layers(cls: str, arguments: dict[str, Any], shape: Any, other: dict[str
 def test_others() -> None:
     with pytest.raises(AssertionError, match="value"):
         check_loss("MeanSquaredError", {}, normal(3, 2), normal(3, 2, seed=1), theirs=keras().losses.MeanAbsoluteError)
-    with pytest.raises(AssertionError, match="after step 1"):  # the first step is the same
+    with pytest.raises(AssertionError, match=r"after step [12]:"):  # the first step is the same
         check_optimizer("Adam", {"beta_2": 0.99}, theirs=lambda: keras().optimizers.Adam(beta_2=0.999))
     with pytest.raises(AssertionError, match="after batch 0"):
         check_metric("MeanSquaredError", {}, [(normal(3), normal(3, seed=1))], theirs=keras().metrics.MeanAbsoluteError)
