@@ -20,6 +20,7 @@ from fastnn import Model, Sequential, config, saving
 from fastnn.layers import Concatenate, Dense
 from fastnn.layers.base import weight_budget
 from fastnn.models import load_model
+from fastnn.summary import Style
 
 every_graph = pytest.mark.parametrize("make", GRAPHS.values(), ids=GRAPHS)
 
@@ -42,7 +43,7 @@ def test_configuration_round_trip(make: Callable[[], Model]) -> None:
     again = Model.from_config(json.loads(json.dumps(model.get_config())))
     again.set_weights(model.get_weights())
     assert_same(model, again)
-    rows = [list(m.summary_rows()) for m in (model, again)]
+    rows = [Style(expand_nested=True).table(m.summary_entries()) for m in (model, again)]
     assert rows[0] == rows[1]
 
 

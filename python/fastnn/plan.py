@@ -229,6 +229,17 @@ class Plan:
                     p.grad = total
             return dx
 
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        """Put back what forward left for backward, in the layers and here."""
+        kept, left = dict(self._kept), [(layer, layer.keep()) for layer in {call.layer for call in self.calls}]
+        try:
+            yield
+        finally:
+            self._kept = kept
+            for layer, attributes in left:
+                vars(layer).update(attributes)
+
     def forget(self) -> None:
         """Let go of what shared layers left for backward."""
         self._kept.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from fastnn import checks, graph, ops, saving
@@ -16,7 +16,7 @@ from fastnn.names import Shape
 from fastnn.parameter import Parameter, ParameterStore
 from fastnn.plan import Plan
 from fastnn.structure import Structure
-from fastnn.summary import bytes_text, summary_text
+from fastnn.summary import Entry, Style, bytes_text, summary_text
 from fastnn.training.batches import BatchTrainer
 from fastnn.training.profiler import Profiled
 
@@ -284,7 +284,12 @@ class BaseModel(BatchTrainer, Profiled):
     def summary(
         self,
         line_length: int | None = None,
+        positions: Sequence[float] | None = None,
         print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+        *,
         batch_size: int = 32,
         profile: bool = False,
         x: Any = None,
@@ -296,19 +301,25 @@ class BaseModel(BatchTrainer, Profiled):
 
         Args:
             line_length: columns of the table; None fits the contents.
+            positions: where each column ends: shares of line_length up to 1, or numbers of characters.
             print_fn: called with the text instead of print.
+            expand_nested: list the layers of models inside of the model, too.
+            show_trainable: add a column that says which layers learn.
+            layer_range: names of the first and of the last layer to list, or regular expressions for them.
             batch_size: samples of the step whose memory is stated, and of those that are profiled.
             profile: add the table of `profile`: where the time of a step goes.
             x, y: samples and targets to profile with; None makes some that fit.
+
+        Raises:
+            ValueError: for a model that is not built, and for arguments that do not fit.
         """
         self._require_built()
-        if line_length is not None:
-            checks.integer("summary", "line_length", line_length, 1)
+        style = Style(line_length, positions, expand_nested, show_trainable, layer_range)
         checks.integer("summary", "batch_size", batch_size, 1)
         checks.boolean("summary", "profile", profile)
         if not profile and (x is not None or y is not None):
             checks.fail("summary", "profile=True with x or y", "profile=False")
-        lines = [summary_text(self.name, self.summary_rows(), self.leaf_layers, line_length), *self._memory(batch_size)]
+        lines = [summary_text(self.name, self.summary_entries(), self.leaf_layers, style), *self._memory(batch_size)]
         if profile:
             lines += ["", str(self.profile(x, y, batch_size))]
         (print_fn or print)("\n".join(lines))
@@ -318,14 +329,18 @@ class BaseModel(BatchTrainer, Profiled):
         if self.optimizer is not None:
             count = len(self.optimizer.slots) * sum(p.size for p in self.store.parameters)
             yield f"Optimizer params: {count:,} ({bytes_text(4 * count)})"
-        buffers = self.buffer_bytes(batch_size)
+        kind = "training step" if self.optimizer is not None and self.scores else "prediction"
+        try:
+            buffers = self.buffer_bytes(batch_size)
+        except RuntimeError:
+            yield f"Buffers of a {kind}: not known while another thread trains the model"
+            return
         if buffers is not None:
-            kind = "training step" if self.optimizer is not None and self.scores else "prediction"
             yield f"Buffers of a {kind}, batch size {batch_size}: {buffers:,} bytes ({bytes_text(buffers)})"
 
-    def summary_rows(self) -> Iterable[Sequence[str]]:
-        """Return the cells of the summary's table, its head first."""
-        raise TypeError(checks.message(self.who, "a model class with summary_rows", type(self).__name__))
+    def summary_entries(self) -> list[Entry]:
+        """Return the lines of the summary's table."""
+        raise TypeError(checks.message(self.who, "a model class with summary_entries", type(self).__name__))
 
     def save(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
         """Write architecture, weights, optimizer and training state to one file, atomically.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastnn import checks, graph, saving
@@ -11,6 +11,7 @@ from fastnn.layers.core import Input, InputLayer
 from fastnn.models.base import BaseModel
 from fastnn.names import unique_name
 from fastnn.structure import KINDS, Structure
+from fastnn.summary import Entry
 
 Reference = tuple[int, int]  # which call of a description, which of its outputs
 
@@ -88,24 +89,21 @@ class Model(BaseModel):
 
     # --- summary ---
 
-    def summary_rows(self) -> Iterable[Sequence[str]]:
-        """Return the cells of the summary's table, its head first."""
+    def summary_entries(self) -> list[Entry]:
         nodes = [*(tensor.node for tensor in self._inputs), *self._calls]
         sources = [[self._places[tensor] for tensor in node.inputs] for node in nodes]
         chain = len(self._inputs) == 1 and all(given == [(i - 1, 0)] for i, given in enumerate(sources) if i)
-        yield ("Layer (type)", "Output Shape", "Param #", *([] if chain else ["Connected to"]))
         times: dict[int, int] = {}
-        labels = []
-        for node in nodes:
-            times[id(node.layer)] = times.get(id(node.layer), -1) + 1
-            labels.append(f"{node.layer.name}[{times[id(node.layer)]}]")
-        for i, node in enumerate(nodes):
-            layer: Any = node.layer
-            first = labels[i].endswith("[0]")
+        labels: list[str] = []
+        entries: list[Entry] = []
+        for node, given in zip(nodes, sources):
+            time = times[id(node.layer)] = times.get(id(node.layer), -1) + 1
+            labels.append(f"{node.layer.name}[{time}]")
+            connected = "" if chain else ", ".join(f"{labels[call]}[{output}]" for call, output in given)
             shapes = ", ".join(str(shape) for shape in node.shapes)
-            connected = ", ".join(f"{labels[call]}[{output}]" for call, output in sources[i]) or "-"
-            count = f"{layer.count_params():,}" if first else "(shared)"
-            yield (f"{layer.name} ({type(layer).__name__})", shapes, count, *([] if chain else [connected]))
+            inside = tuple(node.layer.summary_entries()) if isinstance(node.layer, BaseModel) else ()
+            entries.append(Entry(node.layer, shapes, time > 0, connected, inside))
+        return entries
 
     # --- as data ---
 

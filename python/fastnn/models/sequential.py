@@ -13,6 +13,7 @@ from fastnn.models.base import BaseModel
 from fastnn.models.model import Model
 from fastnn.names import Shape, unique_name
 from fastnn.structure import Structure
+from fastnn.summary import Entry
 
 
 class Sequential(Model):
@@ -148,11 +149,12 @@ class Sequential(Model):
         """Shape of the input, None for the batch size; None if it is not known yet."""
         return None if self._input_tensor is None else self._input_tensor.shape
 
-    def summary_rows(self) -> Iterable[Sequence[str]]:
-        """Return the cells of the summary's table, its head first."""
-        yield ("Layer (type)", "Output Shape", "Param #")
-        for layer, node in zip(self.layers, self._calls):
-            yield (f"{layer.name} ({type(layer).__name__})", str(node.shapes[0]), f"{layer.count_params():,}")
+    def summary_entries(self) -> list[Entry]:
+        insides = [tuple(part.summary_entries()) if isinstance(part, BaseModel) else () for part in self.layers]
+        return [
+            Entry(layer, str(node.shapes[0]), inside=inside)
+            for layer, node, inside in zip(self.layers, self._calls, insides)
+        ]
 
     # --- as data ---
 

@@ -197,13 +197,7 @@ class Compiled:
         Raises:
             RuntimeError: if another thread trains the model: its weights change all the time, and waiting could take hours.
         """
-        if self._trained_by not in (None, threading.get_ident()):
-            raise RuntimeError(
-                checks.message(
-                    who, "a model that no other thread trains", f"'{self.name}', which one does", "wait for its fit"
-                )
-            )
-        with self._lock, self._feed.borrowed():
+        with self._alone(who), self._feed.borrowed():
             nested = [(m.state, m.state.copy()) for m in self._running()] if self._depth else []
             self._depth += 1
             try:
@@ -213,6 +207,20 @@ class Compiled:
                 ops.stop_recording()
                 for state, before in nested:
                     state[...] = before
+
+    @contextmanager
+    def _alone(self, who: str) -> Iterator[None]:
+        """Wait for what other threads do with the model, unless it is to train it: that could have begun while this one waited."""
+        while True:
+            if self._trained_by not in (None, threading.get_ident()):
+                got = f"'{self.name}', which one does"
+                raise RuntimeError(checks.message(who, "a model that no other thread trains", got, "wait for its fit"))
+            if self._lock.acquire(timeout=0.05):
+                break
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _running(self) -> list[Metric]:
         return [metric for score in self._scores for metric in score.running]

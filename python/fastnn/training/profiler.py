@@ -85,7 +85,7 @@ class Profiled(Trainer):
         if any(None in shape[1:] for shape in self.input_shapes()) or self._unrecorded(mode):
             return None
         checks.integer("buffer_bytes", "batch_size", batch_size, 1)
-        with self.exclusively("buffer_bytes"), self._unchanged():
+        with self.exclusively("buffer_bytes"), self.plan.preserved():
             self._point_feed(mode, self._example(mode, batch_size, None), batch_size)
             tape = ops.Tape(plan=True)
             with tape:
@@ -142,14 +142,12 @@ class Profiled(Trainer):
         if self.optimizer is not None:
             arrays += [self.optimizer.iterations, *self.optimizer.slots.values()]
         before = [array.copy() for array in arrays]
-        kept = [(layer, layer.keep()) for layer in self.leaf_layers]
-        try:
-            yield
-        finally:
-            for array, values in zip(arrays, before):
-                array[...] = values
-            for layer, attributes in kept:
-                vars(layer).update(attributes)
+        with self.plan.preserved():
+            try:
+                yield
+            finally:
+                for array, values in zip(arrays, before):
+                    array[...] = values
 
     def _point_feed(self, mode: str, arrays: Samples, count: int, rng: np.random.Generator | None = None) -> None:
         """Let the feed give `count` samples from the start: with rng in a random order, as often as it takes."""
