@@ -362,7 +362,7 @@ def test_modules_by_name(tmp_path: Path) -> None:
     load_pytorch_weights(other, named)
     assert_equal(model, other)
     save_file(named, tmp_path / "w.safetensors")
-    with pytest.raises(ValueError, match=r"modules in a known order, got \['bn', 'fc1'\].*names={module: layer}"):
+    with pytest.raises(ValueError, match=r"modules in a known order, got \[.*names={module: layer}"):
         load_pytorch_weights(fresh(model), tmp_path / "w.safetensors")
     other = fresh(model)
     load_pytorch_weights(other, tmp_path / "w.safetensors", names={"fc1": "a", "bn": "b"})

@@ -116,7 +116,8 @@ def _read_npz(path: Path) -> Tensors:
     try:
         with zipfile.ZipFile(content) as archive:
             if damaged := archive.testzip():  # NumPy does not look at the checksums
-                files.corrupt(path, f"a wrong checksum of '{damaged}'", "a .npz file of plain arrays")
+                raise ValueError(f"the checksum of '{damaged}' is wrong")
+        content.seek(0)
         with np.load(content, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError, NotImplementedError) as error:
