@@ -9,6 +9,15 @@ import numpy as np
 
 from fastnn import checks, config
 from fastnn.checks import Float32
+from fastnn.custom import custom_object_scope, get_custom_objects, register_keras_serializable
+
+__all__ = [
+    "custom_object_scope",
+    "get_custom_objects",
+    "register_keras_serializable",
+    "set_random_seed",
+    "to_categorical",
+]
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> Float32:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fastnn import checks
 from fastnn.checks import Float32
+from fastnn.custom import get_custom_objects
 from fastnn.initializers.base import Initializer, Shape, compute_fans
 from fastnn.initializers.constant import Constant, Identity, Ones, Zeros
 from fastnn.initializers.random import (
@@ -104,11 +105,12 @@ def deserialize(
     arguments = config.get("config") or {}
     if not isinstance(arguments, Mapping):
         checks.fail_type(who, "'config' to be a dict", checks.describe(arguments))
-    names = {**_NAMES, **(custom_objects or {})}
+    names = {**_NAMES, **get_custom_objects(), **(custom_objects or {})}
     name = config["class_name"]
     if name not in names:
         checks.fail(who, "the name of an initializer", repr(name), checks.nearest(name, names))
-    return names[name].from_config(arguments)
+    made: Initializer = names[name].from_config(arguments)
+    return made
 
 
 def get(identifier: Any) -> Callable[..., Float32] | None:

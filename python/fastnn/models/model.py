@@ -9,7 +9,7 @@ from fastnn import checks, graph, saving
 from fastnn.graph import Node, SymbolicTensor
 from fastnn.layers.core import Input, InputLayer
 from fastnn.models.base import BaseModel
-from fastnn.names import unique_name
+from fastnn.names import snake_case, unique_name
 from fastnn.structure import KINDS, Structure
 from fastnn.summary import Entry
 
@@ -18,6 +18,8 @@ Reference = tuple[int, int]  # which call of a description, which of its outputs
 
 class Model(BaseModel):
     """All that lies between inputs and outputs: layers called on symbolic tensors.
+
+    A subclass may write `call(self, inputs)` instead: what it computes when it is called on symbolic tensors is the graph.
 
     Args:
         inputs: what `Input` returned, or a list or dict of such; or another symbolic tensor, to start there.
@@ -38,17 +40,33 @@ class Model(BaseModel):
         >>> import numpy as np
         >>> model.predict(np.ones((3, 4)), verbose=0).shape
         (3, 2)
+        >>> class Net(fastnn.Model):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.hidden, self.out = fastnn.layers.Dense(4, activation="relu"), fastnn.layers.Dense(2)
+        ...     def call(self, x):
+        ...         return self.out(x + self.hidden(x))
+        >>> Net().predict(np.ones((3, 4)), verbose=0).shape
+        (3, 2)
     """
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None) -> None:
-        super().__init__(name or unique_name("functional"))
+        kind = snake_case(type(self).__name__) if self._is_called() else "functional"
+        super().__init__(name or unique_name(kind))
+        self._places: dict[SymbolicTensor, Reference] = {}
+        if inputs is None and outputs is None and self._is_called():
+            return  # the graph waits for the inputs' shapes
         if inputs is None or outputs is None:
             checks.fail_type(
                 self.who,
                 "inputs and outputs",
                 "none",
-                "write Model(inputs, outputs); for a list of layers Sequential([...])",
+                "write Model(inputs, outputs); for a list of layers Sequential([...]); a subclass may write call(inputs)",
             )
+        self._define(inputs, outputs)
+
+    def _define(self, inputs: Any, outputs: Any) -> None:
+        """Become what lies between inputs and outputs."""
         given = self._tensors("inputs", inputs)
         self._outputs = self._tensors("outputs", outputs)
         if len(set(given)) < len(given):
@@ -64,6 +82,54 @@ class Model(BaseModel):
         layers = {id(t.node.layer): t.node.layer for t in self._inputs} | {id(n.layer): n.layer for n in self._calls}
         self.layers = list(layers.values())  # type: ignore[arg-type]
         self._set_graph(given, self._calls)
+
+    # --- subclasses with a call ---
+
+    def call(self, inputs: Any) -> Any:
+        """Return the outputs for the inputs, symbolic tensors both: what a subclass writes instead of giving inputs and outputs.
+
+        It is called once, when the shapes of the inputs are known; the layers it calls are the model, and from then on steps run as
+        those of any other graph. So Python that looks at values, or is to run in every step, has no place in it: write a layer.
+        """
+        raise TypeError(checks.message(self.who, "a model class with a call method", type(self).__name__))
+
+    @classmethod
+    def _is_called(cls) -> bool:
+        return cls.call is not Model.call
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the parameters of a model that has a `call`: its graph for inputs of a shape.
+
+        Args:
+            input_shape: of a batch, the first entry None: (None, 28, 28); a list of shapes, or a dict by name, for several inputs.
+        """
+        if not self._is_called() or self.built:
+            return
+        several = isinstance(input_shape, (list, Mapping)) and not isinstance(input_shape, tuple)
+        if isinstance(input_shape, Mapping):
+            inputs: Any = {str(name): Input(self._sample(shape), name=str(name)) for name, shape in input_shape.items()}
+        elif several and input_shape and isinstance(input_shape[0], (list, tuple)):
+            inputs = [Input(self._sample(shape)) for shape in input_shape]
+        else:
+            inputs = Input(self._sample(input_shape))
+        self._define(inputs, self.call(inputs))
+        if self._scores and len(self._scores) != len(self.output_structure):
+            fix = "give build the inputs' shapes before compile"
+            checks.fail(self.who, f"losses of {len(self.output_structure)} outputs", len(self._scores), fix)
+
+    def _sample(self, shape: Any) -> tuple[Any, ...]:
+        """Return the shape of a sample of that of a batch."""
+        if not isinstance(shape, (tuple, list)) or not shape:
+            checks.fail_type(
+                self.who, "input_shape of a batch as a tuple", checks.describe(shape), "such as (None, 28, 28)"
+            )
+        return tuple(shape[1:])
+
+    def _build_for_call(self, tensors: Sequence[SymbolicTensor]) -> None:
+        if not self.built:
+            self.build_for_shapes([tensor.shape for tensor in tensors])
+
+    # --- inputs and outputs ---
 
     def _tensors(self, argument: str, value: Any) -> list[SymbolicTensor]:
         several = isinstance(value, (list, tuple, Mapping))
@@ -128,6 +194,8 @@ class Model(BaseModel):
     @classmethod
     def read(cls, config: Mapping[str, Any], reader: saving.Reader) -> Model:
         """Return a new model whose layers the reader reads."""
+        if cls._is_called():
+            return cls(**config)
         layers = {layer.name: layer for layer in map(reader, config["layers"])}
         made: list[list[SymbolicTensor]] = []
         for call in config["calls"]:
