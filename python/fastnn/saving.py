@@ -245,8 +245,7 @@ def _training_state(model: BaseModel) -> tuple[Tensors, dict[str, Any]]:
     optimizer, scores = model.optimizer, model.scores
     if optimizer is None or not scores or type(optimizer).__module__.split(".")[0] != "fastnn":
         return tensors, state
-    tensors |= {f"optimizer/{name}": slot for name, slot in optimizer.slots.items()}
-    tensors["optimizer/iterations"] = optimizer.iterations
+    tensors |= {f"optimizer/{name}": array for name, array in optimizer.state().items()}
     state["optimizer"] = optimizers.serialize(optimizer)
     if all(type(score.loss).__module__.startswith(losses.__name__) for score in scores):
         chosen = [losses.serialize(score.loss) for score in scores]
@@ -289,12 +288,11 @@ def _restore_training(model: BaseModel, tensors: Tensors, state: Mapping[str, An
         whole([[m if isinstance(m, str) else metrics.deserialize(m) for m in some] for some in wanted]),
         whole(list(state.get("loss_weights", [1.0]))),
     )
-    optimizer.iterations[...] = tensors["optimizer/iterations"]
-    for name, slot in optimizer.slots.items():
+    for name, array in optimizer.state().items():
         stored = tensors[f"optimizer/{name}"]
-        if stored.shape != slot.shape:
-            checks.fail("load_model", f"optimizer slot '{name}' of shape {slot.shape}", stored.shape)
-        slot[...] = stored
+        if stored.shape != array.shape:
+            checks.fail("load_model", f"optimizer slot '{name}' of shape {array.shape}", stored.shape)
+        array[...] = stored
 
 
 def load_model(

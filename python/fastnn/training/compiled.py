@@ -252,9 +252,10 @@ class Compiled:
         try:
             outputs = self.forward_parts(self._batches("x", len(self.input_structure), rows), training)
             gradients: list[Float32] = []
+            gradient_scale = self.optimizer.scale_loss(1.0) if self.optimizer is not None else 1.0
             for i, score in enumerate(self._scores):
                 y, weights = self._feed.batch("y", i, rows), self._feed.batch("weights", i, rows)
-                dy = score.add(y, weights, outputs[i], fusing[i] is not None, training)
+                dy = score.add(y, weights, outputs[i], fusing[i] is not None, training, gradient_scale)
                 if dy is not None:
                     gradients.append(dy)
             del outputs, y, weights, dy  # while a step is recorded, later calls get their memory
@@ -272,7 +273,7 @@ class Compiled:
 
     def _leaving_products(self) -> list[Layer]:
         """Return the layers whose kernel's gradient is left to the optimizer: in a recorded step, if nobody adds to it."""
-        if not ops.recording():
+        if not ops.recording() or self.optimizer is None or not self.optimizer.takes_products:
             return []
         return [
             layer
@@ -335,6 +336,10 @@ class Compiled:
         )
         return self._steps.get(key, lambda: self._new_step(mode, rows, record))
 
+    def _prepared(self, mode: str, steps: int) -> int:
+        """Let the optimizer make ready for some steps; return how many of them may be done at once."""
+        return self.optimizer.prepare(steps) if mode == "train" and self.optimizer is not None else steps
+
     def _python_parts(self, parts: Sequence[Any]) -> list[str]:
         """Return the classes among the model, its parts and their activations that compute in Python."""
         activations = [layer.activation for layer in self.leaf_layers if isinstance(layer, ActivatedLayer)]
@@ -373,7 +378,8 @@ class Compiled:
             rows = min(batch_size, n - done * batch_size)
             if one_by_one:
                 begin(done)
-            done += self._step(mode, rows).run(1 if one_by_one or rows < batch_size else n // batch_size - done)
+            wanted = 1 if one_by_one or rows < batch_size else n // batch_size - done
+            done += self._step(mode, rows).run(self._prepared(mode, wanted))
             logs = {} if mode == "predict" else self._logs()
             if one_by_one:
                 end(done - 1, logs)

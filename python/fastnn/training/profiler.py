@@ -140,7 +140,7 @@ class Profiled(Trainer):
         for layer in self.leaf_layers:
             arrays += [*layer.counters.values(), *(p.value for p in layer.parameters if not p.learns)]
         if self.optimizer is not None:
-            arrays += [self.optimizer.iterations, *self.optimizer.slots.values()]
+            arrays += self.optimizer.state().values()
         before = [array.copy() for array in arrays]
         kept = [(layer, layer.keep()) for layer in self.leaf_layers]
         try:
