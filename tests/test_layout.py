@@ -40,6 +40,7 @@ ORDER = (
     "training",
     "saving",
     "models",
+    "tune",
     "callbacks",
     "datasets",
     "utils",
@@ -66,7 +67,7 @@ FORBIDDEN = {
 CORE_IMPORTERS = {"ops", "config", "__init__"}
 THIRD_PARTY = {"numpy", "safetensors", "tqdm"}
 OPTIONAL = {
-    "matplotlib": {"plotting", "bench"},
+    "matplotlib": {"plotting", "bench", "optimizers", "tune"},
     "pooch": {"datasets"},
     "threadpoolctl": {"bench"},
     "torch": {"bench"},

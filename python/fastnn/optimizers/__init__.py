@@ -10,11 +10,13 @@ from fastnn.optimizers.adafactor import Adafactor
 from fastnn.optimizers.adam import Adam, Adamax, AdamW, Lamb, Nadam
 from fastnn.optimizers.adaptive import Adadelta, Adagrad, RMSprop
 from fastnn.optimizers.base import Optimizer
+from fastnn.optimizers.lbfgs import LBFGS
 from fastnn.optimizers.linear import Ftrl, Lion
 from fastnn.optimizers.muon import Muon
 from fastnn.optimizers.sgd import SGD
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adafactor",
@@ -36,7 +38,7 @@ __all__ = [
     "serialize",
 ]
 
-_CLASSES = (SGD, RMSprop, Adam, AdamW, Adadelta, Adagrad, Adamax, Adafactor, Nadam, Ftrl, Lion, Lamb, Muon)
+_CLASSES = (SGD, RMSprop, Adam, AdamW, Adadelta, Adagrad, Adamax, Adafactor, Nadam, Ftrl, Lion, Lamb, LBFGS, Muon)
 _BY_NAME: dict[str, type[Optimizer]] = {c.__name__.lower(): c for c in _CLASSES}
 
 
@@ -51,12 +53,12 @@ def get(identifier: str | Optimizer) -> Optimizer:
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
     """Return the optimizer as plain data."""
-    return {"class": type(optimizer).__name__, "config": optimizer.get_config(), **optimizer.exclusions()}
+    return {"class": type(optimizer).__name__, "config": optimizer.get_config(), **optimizer.exclusions.as_data()}
 
 
 def deserialize(data: dict[str, Any]) -> Optimizer:
     """Return a new optimizer from what `serialize` returned."""
     cls = _BY_NAME[checks.one_of("optimizer", "class", str(data["class"]).lower(), sorted(_BY_NAME))]
     optimizer = cls.from_config(data["config"])
-    optimizer.exclude(data.get("undecayed", ()), data.get("undecayed_patterns", ()))
+    optimizer.exclusions.restore(data)
     return optimizer

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, TypedDict
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastnn import checks, ops
 from fastnn.checks import Float32
 from fastnn.optimizers import arguments
+from fastnn.optimizers.exclusions import Exclusions
 from fastnn.optimizers.rate import Rate
 from fastnn.optimizers.schedules.base import LearningRateSchedule, described, restored
 from fastnn.parameter import Parameter, ParameterStore
@@ -87,8 +88,7 @@ class Optimizer(Settings):
         self.name = common.get("name") or cls.lower()
         self.weight_decay = None if weight_decay is None else checks.number(cls, "weight_decay", weight_decay, 0.0)
         self._rate = Rate(cls, learning_rate)
-        self._undecayed: list[str] = []
-        self._undecayed_patterns: list[str] = []
+        self.exclusions = Exclusions(cls)  # from weight decay
         self.iterations = np.zeros(1, np.int64)  # steps that changed parameters
         self.calls = self.iterations if self.gradient_accumulation_steps is None else np.zeros(1, np.int64)
         self.slots: dict[str, Float32] = {}
@@ -154,23 +154,7 @@ class Optimizer(Settings):
         self, var_list: Iterable[Parameter] | None = None, var_names: Iterable[str] | None = None
     ) -> None:
         """Spare parameters, given themselves or by regular expressions for a part of their names, from weight decay."""
-        self.exclude([p.name for p in var_list or ()], var_names or ())
-
-    def exclude(self, names: Iterable[str], patterns: Iterable[str]) -> None:
-        """Spare parameters of these names, and those in whose name a regular expression is found, from weight decay."""
-        patterns = list(patterns)
-        for pattern in patterns:
-            try:
-                re.compile(pattern)
-            except (re.error, TypeError):
-                checks.fail(type(self).__name__, "var_names as parts of names or regular expressions", repr(pattern))
-        self._undecayed = [*self._undecayed, *names]
-        self._undecayed_patterns = [*self._undecayed_patterns, *patterns]
-
-    def exclusions(self) -> dict[str, list[str]]:
-        """Return what was excluded from weight decay, as plain data."""
-        found = {"undecayed": self._undecayed, "undecayed_patterns": self._undecayed_patterns}
-        return {name: list(values) for name, values in found.items() if values}
+        self.exclusions.add([p.name for p in var_list or ()], var_names or ())
 
     def build(self, parameters: ParameterStore | Iterable[Parameter]) -> None:
         """Make the slots for a model's parameters; kept when the same layout is built again.
@@ -210,10 +194,12 @@ class Optimizer(Settings):
         """Return the weight decay of a parameter, None to leave it alone."""
         if not parameter.trainable:
             return None
-        spared = parameter.name in self._undecayed or any(
-            re.search(pattern, parameter.name) for pattern in self._undecayed_patterns
-        )
-        return 0.0 if spared else self.decay_of(parameter)
+        return 0.0 if self.exclusions.spare(parameter) else self.decay_of(parameter)
+
+    def rate_of(self, learning_rate: float) -> AbstractContextManager[None]:
+        """Let the steps in a `with` block have this learning rate, whatever the schedule says."""
+        rate = checks.number(type(self).__name__, "learning_rate", learning_rate, 0.0)
+        return self._rate.instead(rate)
 
     def prepare(self, steps: int) -> int:
         """Make ready for some steps without Python; return how many of them may follow each other, at least one."""
@@ -250,6 +236,11 @@ class Optimizer(Settings):
         if every > 1:
             ops.when_due(self.calls, every, lambda: ops.advance(self.iterations, 1))
         ops.advance(self.calls, 1)
+
+    def minimize(self, evaluate: Callable[[], float], active: Callable[[Parameter], bool] | None = None) -> float:
+        """Do one step of an optimizer that is `full_batch` and return the loss; evaluate returns it and leaves gradients."""
+        cls = type(self).__name__
+        raise TypeError(checks.message(cls, "an optimizer that evaluates the loss, as LBFGS", cls, "use step()"))
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Parameter] | None = None) -> None:
         """Do one step with these gradients.
@@ -319,7 +310,9 @@ class Optimizer(Settings):
     ) -> None:
         """Update every stretch."""
         assert self.store is not None
-        factors = self._factors(runs, gradients)
+        scale = 1.0 / (self.gradient_accumulation_steps or 1) / (self.loss_scale_factor or 1.0)
+        stretches = [gradients[span] for _, span in runs]
+        factors = gradient_factors(stretches, scale, self.clipnorm, self.global_clipnorm)
         fused = is_recordable(self)
         for ((decay, parameter), span), factor in zip(runs, factors):
             self._decay, self._parameter, self._factor = decay, parameter, factor
@@ -350,20 +343,6 @@ class Optimizer(Settings):
         self._decay, self._factor, self._limit = 0.0, None, np.inf
         return g
 
-    def _factors(self, runs: Sequence[tuple[Any, slice]], gradients: Float32) -> Sequence[Float32 | None]:
-        """Return what the gradient of every stretch is multiplied by, None for 1."""
-        scale = 1.0 / (self.gradient_accumulation_steps or 1) / (self.loss_scale_factor or 1.0)
-        limit = self.clipnorm or self.global_clipnorm
-        if limit is None or not runs:
-            return [None if scale == 1 else np.array([scale], np.float32)] * len(runs)
-        squares = ops.empty((len(runs),), np.dtype(np.float64))
-        for i, (_, span) in enumerate(runs):
-            ops.dot(gradients[span], gradients[span], squares[i : i + 1])
-        joint = self.clipnorm is None
-        factors = ops.empty((1 if joint else len(runs),))
-        ops.clip_factors(squares, factors, limit=limit, scale=scale, joint=joint)
-        return [factors if joint else factors[i : i + 1] for i in range(len(runs))]
-
     def _average(self, every: int, runs: Sequence[tuple[Any, slice]]) -> None:
         """Move the average on after every update, and put it in the place of the weights when that is due."""
         store, average = self.store, self.slots[AVERAGE]
@@ -387,8 +366,7 @@ class Optimizer(Settings):
         """Return what a recorded step has captured of this optimizer's settings."""
         names = (*arguments.DEFAULTS, *self.get_hyper_names())
         hyper = tuple(str(getattr(self, name)) for name in names)
-        spared = (tuple(self._undecayed), tuple(self._undecayed_patterns))
-        return (id(self), self.weight_decay, self._rate.scheduled, spared, *hyper)
+        return (id(self), self.weight_decay, self._rate.scheduled, self.exclusions.key(), *hyper)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this optimizer again."""
@@ -422,3 +400,17 @@ def _store_of(parameters: list[Parameter]) -> ParameterStore:
     if store is not None and set(map(id, store.parameters)) == set(map(id, parameters)):
         return store
     return ParameterStore(parameters)
+
+
+def gradient_factors(
+    gradients: Sequence[Float32], scale: float, clipnorm: float | None, global_clipnorm: float | None
+) -> Sequence[Float32 | None]:
+    """Return what every gradient is multiplied by, None for 1: scale, and what brings down the norms of the scaled ones."""
+    count, limit = len(gradients), clipnorm or global_clipnorm
+    if limit is None or not gradients:
+        return [None if scale == 1 else np.array([scale], np.float32)] * count
+    squares, factors = ops.empty((count,), np.dtype(np.float64)), ops.empty((count if clipnorm else 1,))
+    for i, g in enumerate(gradients):
+        ops.dot(g, g, squares[i : i + 1])
+    ops.clip_factors(squares, factors, limit=limit, scale=scale, joint=not clipnorm)
+    return [factors[i : i + 1] if clipnorm else factors for i in range(count)]

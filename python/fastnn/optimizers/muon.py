@@ -77,7 +77,7 @@ class Muon(Optimizer):
         decay = adam_weight_decay
         self.adam_weight_decay = None if decay is None else checks.number("Muon", "adam_weight_decay", decay, 0.0)
         self.epsilon = checks.number("Muon", "epsilon", epsilon, above=0.0)
-        self.exclude_layers = tuple(_patterns(exclude_layers or ()))
+        self.exclude_layers = _patterns(exclude_layers or ())
         self.exclude_embeddings = checks.boolean("Muon", "exclude_embeddings", exclude_embeddings)
         self.muon_a, self.muon_b, self.muon_c = (
             checks.number("Muon", name, value)

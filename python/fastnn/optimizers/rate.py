@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,20 @@ class Rate:
         if not self._table.size:
             self._table = ops.zeros((MOST,))
         settings.changed()  # recorded steps look elsewhere from now on
+
+    @contextmanager
+    def instead(self, rate: float) -> Iterator[None]:
+        """Let the steps in this block have another rate, whatever the schedule says."""
+        before, given = float(self.value[0]), self.given
+        try:
+            if self.scheduled:
+                self.given, self._known = (lambda: rate), 0
+            else:
+                self.value[0] = rate
+            yield
+        finally:
+            self.given, self._known = given, 0
+            self.value[0] = before
 
     def at(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""

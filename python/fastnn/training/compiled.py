@@ -294,7 +294,7 @@ class Compiled:
             ops.label("data")
             self._feed.store(outputs)
         else:
-            self._scored(rows, mode == "train")
+            self._scored(rows, mode in ("train", "gradient"))
 
     def _commit(self, mode: str, rows: int) -> None:
         """Do the rest of a step: update the parameters, go on to the next batch."""
@@ -305,7 +305,8 @@ class Compiled:
             self.optimizer.step(lambda p: id(p) in active, self._products())
             self.forget()
         ops.label("data")
-        ops.advance(self._feed.position, rows)
+        if mode != "gradient":
+            ops.advance(self._feed.position, rows)
 
     def _products(self) -> dict[Parameter, tuple[Float32, Float32]]:
         """Return what layers left to the optimizer, by their kernels, and mark those gradients as not computed."""
@@ -335,6 +336,26 @@ class Compiled:
             *(p.step_key() for p in [*parts, *scores]),
         )
         return self._steps.get(key, lambda: self._new_step(mode, rows, record))
+
+    def _advanced(self, mode: str, rows: int, steps: int) -> int:
+        """Do up to `steps` steps, at least one; return how many."""
+        if mode == "train" and self.optimizer is not None and self.optimizer.full_batch:
+            self._minimize(self.optimizer, rows)
+            return 1
+        return self._step(mode, rows).run(self._prepared(mode, steps))
+
+    def _minimize(self, optimizer: optimizers.Optimizer, rows: int) -> None:
+        """Do one step of an optimizer that evaluates the loss of the batch as often as it wants."""
+
+        def evaluate() -> float:
+            self.reset_metrics()
+            self._step("gradient", rows).run(1)
+            return self._logs()["loss"]
+
+        active = {id(p) for layer in self.leaf_layers for p in layer.trainable_weights}
+        optimizer.minimize(evaluate, lambda p: id(p) in active)
+        self.forget()
+        ops.advance(self._feed.position, rows)
 
     def _prepared(self, mode: str, steps: int) -> int:
         """Let the optimizer make ready for some steps; return how many of them may be done at once."""
@@ -374,12 +395,15 @@ class Compiled:
         one_by_one = callbacks.wants_batches(mode)
         begin, end = (getattr(callbacks, f"on_{mode}_batch_{when}") for when in ("begin", "end"))
         done, steps = 0, -(-n // batch_size)
+        if mode == "train" and self.optimizer is not None and self.optimizer.full_batch and steps > 1:
+            who = type(self.optimizer).__name__
+            checks.fail(who, "all samples in one batch", f"batch_size={batch_size} for {n}", f"give batch_size={n}")
         while done < steps and not (mode == "train" and self.stop_training):
             rows = min(batch_size, n - done * batch_size)
             if one_by_one:
                 begin(done)
             wanted = 1 if one_by_one or rows < batch_size else n // batch_size - done
-            done += self._step(mode, rows).run(self._prepared(mode, wanted))
+            done += self._advanced(mode, rows, wanted)
             logs = {} if mode == "predict" else self._logs()
             if one_by_one:
                 end(done - 1, logs)
