@@ -406,86 +406,199 @@ struct CountMatches {
   float threshold;
 };
 
-// Where the gradient of an optimizer's step comes from if it is not stored: g = x^T dy, x (rows x inputs), dy (rows x units), the
-// same bits as `gemm` gives. x null: the step reads its g.
-struct GradientProduct {
+// Where the gradient of an optimizer's step comes from: its g, or with x not null the product x^T dy, x (rows x inputs), dy (rows x
+// units), n = inputs units, with the bits that `gemm` gives, which is never stored. It is then multiplied by factor[0] (null: 1)
+// and cut to [-limit, limit] (infinity: not at all).
+struct GradientSource {
   const float* x;
   const float* dy;
   index_t rows, inputs, units;
+  const float* factor;
+  float limit;
 };
 
-// Optimizer steps: n elements of w with gradient g, in place. lr: the learning rate of this step, one value. With a product
-// n = inputs units.
+// What all optimizer steps have: n elements of w with gradient g, in place. lr: the learning rate of this step, one value.
 // All first decay the weights: w -= w * weight_decay * lr (nothing where weight_decay is 0).
-struct SgdStep {  // w -= lr g
+struct Update {
   float* w;
   const float* g;
   index_t n;
   const float* lr;
   float weight_decay;
-  GradientProduct product;
+  GradientSource source;
   float* scratch;
   int slots;
 };
 
-struct MomentumStep {  // v = momentum v - lr g; w += v, or with nesterov w += momentum v - lr g
-  float* w;
-  const float* g;
+struct SgdStep : Update {};  // w -= lr g
+
+struct MomentumStep : Update {  // v = momentum v - lr g; w += v, or with nesterov w += momentum v - lr g
   float* v;
-  index_t n;
-  const float* lr;
-  float momentum, weight_decay;
+  float momentum;
   bool nesterov;
-  GradientProduct product;
-  float* scratch;
-  int slots;
 };
 
-struct AdagradStep {  // a += g^2; w -= lr g / sqrt(a + epsilon)
-  float* w;
-  const float* g;
+struct AdagradStep : Update {  // a += g^2; w -= lr g / sqrt(a + epsilon), or / (sqrt(a) + epsilon) if outside
   float* a;
-  index_t n;
-  const float* lr;
-  float epsilon, weight_decay;
-  GradientProduct product;
-  float* scratch;
-  int slots;
+  float epsilon;
+  bool outside;
 };
 
 // v = rho v + (1 - rho) g^2; centered (mean not null): mean = rho mean + (1 - rho) g, d = max(v - mean^2, 0) + epsilon (rounding
 // may take the difference below 0), else d = v + epsilon;
-// u = lr g / sqrt(d); with momentum (velocity not null) velocity = momentum velocity + u, u = velocity; w -= u.
-struct RmspropStep {
-  float* w;
-  const float* g;
+// u = lr g / sqrt(d) (if outside d is without epsilon, and the divisor sqrt(d) + epsilon); with momentum (velocity not null)
+// velocity = momentum velocity + u, u = velocity; w -= u.
+struct RmspropStep : Update {
   float* v;
   float* mean;
   float* velocity;
+  double rho;
+  float momentum, epsilon;
+  bool outside;
+};
+
+// a = rho a + (1 - rho) g^2; u = g sqrt(d + epsilon) / sqrt(a + epsilon); d = rho d + (1 - rho) u^2; w -= lr u.
+struct AdadeltaStep : Update {
+  float* a;
+  float* d;
+  double rho;
+  float epsilon;
+};
+
+// In the following t = iterations[0] + 1; what depends on t alone is computed in double.
+
+// m += (g - m) (1 - beta_1); v += (g^2 - v) (1 - beta_2); amsgrad (vhat not null): vhat = max(vhat, v), v = vhat;
+// w -= lr sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon).
+struct AdamStep : Update {
+  float* m;
+  float* v;
+  float* vhat;
+  const index_t* iterations;
+  double beta_1, beta_2;
+  float epsilon;
+};
+
+// m as above; u = max(beta_2 u, |g|); w -= lr / (1 - beta_1^t) m / (u + epsilon).
+struct AdamaxStep : Update {
+  float* m;
+  float* u;
+  const index_t* iterations;
+  double beta_1, beta_2;
+  float epsilon;
+};
+
+// m, v as above; b(s) = beta_1 (1 - 0.96^s / 2), B(s) = b(1) ... b(s);
+// w -= lr (b(t+1) / (1 - B(t+1)) m + (1 - b(t)) / (1 - B(t)) g) / (sqrt(v / (1 - beta_2^t)) + epsilon).
+struct NadamStep : Update {
+  float* m;
+  float* v;
+  const index_t* iterations;
+  double beta_1, beta_2;
+  float epsilon;
+};
+
+// m, v as above; u = m / (1 - beta_1^t) / (sqrt(v / (1 - beta_2^t)) + epsilon); w -= lr r u, r = |w| / |u| (norms of the whole
+// arrays, of w after its decay), 1 where one of them is 0.
+struct LambStep : Update {
+  float* m;
+  float* v;
+  const index_t* iterations;
+  double beta_1, beta_2;
+  float epsilon;
+};
+
+struct LionStep : Update {  // w -= lr sign(beta_1 m + (1 - beta_1) g); m = beta_2 m + (1 - beta_2) g
+  float* m;
+  double beta_1, beta_2;
+};
+
+// p = -power; b = a + g^2; z += g + 2 shrinkage w - (b^p - a^p) / lr w; a = b;
+// w = (min(max(z, -l1), l1) - z) / (b^p / lr + 2 l2 + beta / lr), w as it was where that divisor is 0. Nothing happens if lr is 0.
+struct FtrlStep : Update {
+  float* a;
+  float* z;
+  float power, l1, l2, shrinkage, beta;
+};
+
+// w is `blocks` matrices of rows x cols; h = t^beta_2_decay; s = g^2 + epsilon_1. Each matrix keeps the means of s over its rows
+// and columns: row = (1 - h) row + h mean over cols of s, column = (1 - h) column + h mean over rows of s, v = row column / mean of
+// row. With row null (a vector, blocks = rows = 1) v itself is kept in column: v = (1 - h) v + h s.
+// u = g / sqrt(v); w -= max(epsilon_2, rms(w)) min(lr, 1 / sqrt(t)) u / max(1, rms(u) / clip_threshold), rms over all of w.
+// The source is not looked at: the gradient is g.
+struct AdafactorStep : Update {
+  float* row;
+  float* column;
+  index_t blocks, rows, cols;
+  const index_t* iterations;
+  double beta_2_decay;
+  float epsilon_1, epsilon_2, clip_threshold;
+};
+
+// m = momentum m + g; u = m, or g + momentum m with nesterov.
+struct MuonMomentum {
+  const float* g;
+  float* m;
+  float* u;
   index_t n;
-  const float* lr;
-  float rho, momentum, epsilon, weight_decay;
-  GradientProduct product;
+  float momentum;
+  bool nesterov;
+  GradientSource source;
   float* scratch;
   int slots;
 };
 
-// t = iterations[0] + 1; m += (g - m) (1 - beta_1); v += (g^2 - v) (1 - beta_2); amsgrad (vhat not null): vhat = max(vhat, v), v =
-// vhat; w -= lr sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon). The factor is computed in double.
-struct AdamStep {
-  float* w;
+// y = the gradient that its source describes.
+struct PrepareGradient {
   const float* g;
-  float* m;
-  float* v;
-  float* vhat;
+  float* y;
   index_t n;
-  const float* lr;
-  const index_t* iterations;
-  double beta_1, beta_2;
-  float epsilon, weight_decay;
-  GradientProduct product;
+  GradientSource source;
   float* scratch;
   int slots;
+};
+
+// sum[0] = sum of x y in double: chunks of 4096, added up in order.
+struct Dot {
+  const float* x;
+  const float* y;
+  double* sum;
+  index_t n;
+  float* scratch;
+};
+
+// factors[i] = scale limit / max(scale r, limit), r = sqrt(squares[i]), for i < count; with joint factors[0] alone, of the root of
+// the sum of the squares, and NaN if that is infinite.
+struct ClipFactors {
+  const double* squares;
+  float* factors;
+  index_t count;
+  float scale, limit;
+  bool joint;
+};
+
+// factor[0] = 1 / (sqrt(square[0]) + epsilon).
+struct InverseNorm {
+  const double* square;
+  float* factor;
+  float epsilon;
+};
+
+// rate[0] = rates[counter[0] - first[0]], the nearest one there is if that lies outside of the `count` rates.
+struct TakeRate {
+  const float* rates;
+  const index_t* first;
+  const index_t* counter;
+  float* rate;
+  index_t count;
+};
+
+// average = w where iterations[0] is 0, else average += (w - average) (1 - momentum).
+struct MovingAverage {
+  const float* w;
+  float* average;
+  const index_t* iterations;
+  index_t n;
+  double momentum;
 };
 
 // out row i = source row order[position + i], for i < rows. source[0] is the address of the data, order[0] that of an index_t
@@ -672,8 +785,32 @@ struct Kernels {
   index_t (*adagrad_step_scratch)(const AdagradStep&);
   void (*rmsprop_step)(const RmspropStep&);
   index_t (*rmsprop_step_scratch)(const RmspropStep&);
+  void (*adadelta_step)(const AdadeltaStep&);
+  index_t (*adadelta_step_scratch)(const AdadeltaStep&);
   void (*adam_step)(const AdamStep&);
   index_t (*adam_step_scratch)(const AdamStep&);
+  void (*adamax_step)(const AdamaxStep&);
+  index_t (*adamax_step_scratch)(const AdamaxStep&);
+  void (*nadam_step)(const NadamStep&);
+  index_t (*nadam_step_scratch)(const NadamStep&);
+  void (*lamb_step)(const LambStep&);
+  index_t (*lamb_step_scratch)(const LambStep&);
+  void (*lion_step)(const LionStep&);
+  index_t (*lion_step_scratch)(const LionStep&);
+  void (*ftrl_step)(const FtrlStep&);
+  index_t (*ftrl_step_scratch)(const FtrlStep&);
+  void (*adafactor_step)(const AdafactorStep&);
+  index_t (*adafactor_step_scratch)(const AdafactorStep&);
+  void (*muon_momentum)(const MuonMomentum&);
+  index_t (*muon_momentum_scratch)(const MuonMomentum&);
+  void (*prepare_gradient)(const PrepareGradient&);
+  index_t (*prepare_gradient_scratch)(const PrepareGradient&);
+  void (*dot)(const Dot&);
+  index_t (*dot_scratch)(const Dot&);
+  void (*clip_factors)(const ClipFactors&);
+  void (*inverse_norm)(const InverseNorm&);
+  void (*take_rate)(const TakeRate&);
+  void (*moving_average)(const MovingAverage&);
 
   void (*gather_rows)(const GatherRows&);
   void (*store_rows)(const StoreRows&);

@@ -151,18 +151,32 @@ inline Work work_of(const CountMatches& a) { return work::arrays(a.rows * a.cols
 // A step over `streams` arrays; a product takes the place of the gradient that is read.
 template <class Step>
 Work work_of_step(const Step& a, int streams) {
-  const GradientProduct& p = a.product;
-  if (!p.x) return work::arrays(a.n, streams);
-  const double rows = static_cast<double>(p.rows);
+  const GradientSource& s = a.source;
+  if (!s.x) return work::arrays(a.n, streams);
+  const double rows = static_cast<double>(s.rows);
   return {2 * rows * static_cast<double>(a.n),
-          work::arrays(a.n, streams - 1).bytes + 4 * rows * static_cast<double>(p.inputs + p.units)};
+          work::arrays(a.n, streams - 1).bytes + 4 * rows * static_cast<double>(s.inputs + s.units)};
 }
 
 inline Work work_of(const SgdStep& a) { return work_of_step(a, 3); }
 inline Work work_of(const MomentumStep& a) { return work_of_step(a, 5); }
 inline Work work_of(const AdagradStep& a) { return work_of_step(a, 5); }
 inline Work work_of(const RmspropStep& a) { return work_of_step(a, 5 + 2 * work::has(a.mean) + 2 * work::has(a.velocity)); }
+inline Work work_of(const AdadeltaStep& a) { return work_of_step(a, 7); }
 inline Work work_of(const AdamStep& a) { return work_of_step(a, 7 + 2 * work::has(a.vhat)); }
+inline Work work_of(const AdamaxStep& a) { return work_of_step(a, 7); }
+inline Work work_of(const NadamStep& a) { return work_of_step(a, 7); }
+inline Work work_of(const LambStep& a) { return work_of_step(a, 7); }
+inline Work work_of(const LionStep& a) { return work_of_step(a, 5); }
+inline Work work_of(const FtrlStep& a) { return work_of_step(a, 7); }
+inline Work work_of(const AdafactorStep& a) { return work::arrays(a.n, 3 + 2 * !a.row); }
+inline Work work_of(const MuonMomentum& a) { return work_of_step(a, 4); }
+inline Work work_of(const PrepareGradient& a) { return work_of_step(a, 2); }
+inline Work work_of(const Dot& a) { return work::arrays(a.n, a.x == a.y ? 1 : 2); }
+inline Work work_of(const ClipFactors& a) { return work::arrays(a.count, 3); }
+inline Work work_of(const InverseNorm&) { return work::arrays(1, 3); }
+inline Work work_of(const TakeRate&) { return work::arrays(1, 2); }
+inline Work work_of(const MovingAverage& a) { return work::arrays(a.n, 3); }
 
 inline Work work_of(const GatherRows& a) {
   const double source = a.kind == Source::uint8 ? 1 : 4;

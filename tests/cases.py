@@ -405,6 +405,19 @@ OPTIMIZERS = [
     optimizer("Adam", learning_rate=0.02, beta_1=0.8, beta_2=0.95, epsilon=1e-5),
     optimizer("Adam", "amsgrad", learning_rate=0.02, amsgrad=True),
     optimizer("AdamW", learning_rate=0.02, weight_decay=0.05),
+    optimizer("Adadelta", learning_rate=0.9, rho=0.8, epsilon=1e-3),
+    optimizer("Adafactor", learning_rate=0.1, beta_2_decay=-0.7, clip_threshold=0.8, weight_decay=0.1),
+    optimizer("Adamax", learning_rate=0.03, beta_1=0.8, beta_2=0.95, epsilon=1e-5),
+    optimizer("Ftrl", learning_rate=0.2, initial_accumulator_value=0.05, l1_regularization_strength=0.001, beta=0.1),
+    optimizer("Ftrl", "power", learning_rate=0.1, learning_rate_power=-0.7, l2_regularization_strength=0.01),
+    optimizer("Lamb", learning_rate=0.05, beta_1=0.8, weight_decay=0.02),
+    optimizer("Lion", learning_rate=0.01, beta_1=0.8, beta_2=0.95, weight_decay=0.05),
+    optimizer("Muon", learning_rate=0.05, momentum=0.8, weight_decay=0.1, exclude_layers=["b/"]),
+    optimizer("Muon", "without scale", learning_rate=0.02, rms_rate=None, nesterov=False, ns_steps=3),
+    optimizer("Nadam", learning_rate=0.02, beta_1=0.8, beta_2=0.95, epsilon=1e-5),
+    optimizer("SGD", "clipnorm", learning_rate=0.1, momentum=0.5, clipnorm=0.7),
+    optimizer("Adam", "global_clipnorm", learning_rate=0.02, global_clipnorm=0.7, loss_scale_factor=64.0),
+    optimizer("RMSprop", "clipvalue", learning_rate=0.01, clipvalue=0.3),
 ]
 every_optimizer = pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
 

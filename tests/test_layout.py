@@ -46,6 +46,7 @@ ORDER = (
     "pytorch",
     "saving",
     "models",
+    "tune",
     "callbacks",
     "datasets",
     "utils",
@@ -72,7 +73,7 @@ FORBIDDEN = {
 CORE_IMPORTERS = {"ops", "config", "__init__"}
 THIRD_PARTY = {"numpy", "safetensors", "tqdm"}
 OPTIONAL = {
-    "matplotlib": {"plotting", "bench"},
+    "matplotlib": {"plotting", "bench", "optimizers", "tune"},
     "pooch": {"datasets"},
     "threadpoolctl": {"bench"},
     "torch": {"bench"},

@@ -43,7 +43,7 @@ ways = {
     "by hand": lambda steps: repeat(steps, lambda i: eager.backward(eager.forward(x, training=True))),
 }
 for name, run in ways.items():
-    run(400)
+    run(2000)
     before = resident()
     run(2000)
     print(name, resident() - before, sep=":")

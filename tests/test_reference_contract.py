@@ -128,6 +128,35 @@ def training_calls(i):
     }  # fmt: skip
 
 
+def optimizer_calls(i):
+    lr, t, g = np.array([0.1], i.dtype), np.array([3]), i.kernel
+    moments = {"beta_1": 0.9, "beta_2": 0.99, "epsilon": 0.1, "weight_decay": 0.1}
+    factor, squares, rates = np.array([0.5], i.dtype), np.array([4.0]), np.arange(3).astype(i.dtype)
+    adafactor = {"beta_2_decay": -0.8, "epsilon_1": 0.1, "epsilon_2": 0.1, "clip_threshold": 0.5, "weight_decay": 0.1}
+    ftrl = {"power": -0.5, "l1": 0.1, "l2": 0.2, "shrinkage": 0.3, "beta": 0.4}
+    a, b, w = i.a, i.b, i.w
+    return {
+        "prepare_gradient": lambda: ref.prepare_gradient(g, factor=factor, limit=0.3),
+        "adadelta_step": lambda: (ref.adadelta_step(w, g, a, b, lr, rho=0.9, epsilon=0.1), w, a, b),
+        "adafactor_step": lambda: (
+            ref.adafactor_step(w, g, a[:, 0].copy(), b[0], lr, t, shape=(3, 2), **adafactor),
+            ref.adafactor_step(w, g, None, a, lr, t, shape=(6,), **adafactor),
+            w, a, b,
+        ),
+        "adamax_step": lambda: (ref.adamax_step(w, g, a, b, lr, t, **moments), w, a, b),
+        "ftrl_step": lambda: (ref.ftrl_step(w, g, a, b, lr, **ftrl), w, a, b),
+        "lamb_step": lambda: (ref.lamb_step(w, g, a, b, lr, t, **moments), w, a, b),
+        "lion_step": lambda: (ref.lion_step(w, g, a, lr, beta_1=0.9, beta_2=0.99), w, a),
+        "nadam_step": lambda: (ref.nadam_step(w, g, a, b, lr, t, **moments), w, a, b),
+        "muon_momentum": lambda: (ref.muon_momentum(g, a, b, momentum=0.9), a, b),
+        "dot": lambda: ref.dot(g, a, np.zeros(1)),
+        "clip_factors": lambda: (ref.clip_factors(squares, factor, limit=0.5), factor),
+        "inverse_norm": lambda: (ref.inverse_norm(squares, factor, epsilon=0.1), factor),
+        "take_rate": lambda: (ref.take_rate(rates, np.array([2]), t, factor), factor),
+        "moving_average": lambda: (ref.moving_average(w, a, t, momentum=0.9), a),
+    }  # fmt: skip
+
+
 def merge_calls(i):
     top, pairs = np.maximum(i.rows, i.truth), (i.read(i.n, 4, 3), i.read(i.n, 3, 2))
     unit, r = ref.unit_norm_forward(i.probs)
@@ -150,7 +179,7 @@ def merge_calls(i):
 def calls(n, dtype):
     """Return name -> call of every function of the twin."""
     i = Inputs(n, dtype)
-    return dense_calls(i) | window_calls(i) | layer_calls(i) | training_calls(i) | merge_calls(i)
+    return dense_calls(i) | window_calls(i) | layer_calls(i) | training_calls(i) | optimizer_calls(i) | merge_calls(i)
 
 
 def floats(result):

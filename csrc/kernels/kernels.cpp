@@ -15,6 +15,9 @@
 #include "norm.h"
 #include "norm_backward.h"
 #include "optim.h"
+#include "optim_adaptive.h"
+#include "optim_parts.h"
+#include "optim_whole.h"
 #include "pool.h"
 #include "pool_backward.h"
 #include "probe.h"
@@ -73,8 +76,32 @@ const Kernels FASTNN_TABLE = {
     .adagrad_step_scratch = step_scratch,
     .rmsprop_step = rmsprop_step,
     .rmsprop_step_scratch = step_scratch,
+    .adadelta_step = adadelta_step,
+    .adadelta_step_scratch = step_scratch,
     .adam_step = adam_step,
     .adam_step_scratch = step_scratch,
+    .adamax_step = adamax_step,
+    .adamax_step_scratch = step_scratch,
+    .nadam_step = nadam_step,
+    .nadam_step_scratch = step_scratch,
+    .lamb_step = lamb_step,
+    .lamb_step_scratch = lamb_step_scratch,
+    .lion_step = lion_step,
+    .lion_step_scratch = step_scratch,
+    .ftrl_step = ftrl_step,
+    .ftrl_step_scratch = step_scratch,
+    .adafactor_step = adafactor_step,
+    .adafactor_step_scratch = adafactor_step_scratch,
+    .muon_momentum = muon_momentum,
+    .muon_momentum_scratch = step_scratch,
+    .prepare_gradient = prepare_gradient,
+    .prepare_gradient_scratch = step_scratch,
+    .dot = dot,
+    .dot_scratch = dot_scratch,
+    .clip_factors = clip_factors,
+    .inverse_norm = inverse_norm,
+    .take_rate = take_rate,
+    .moving_average = moving_average,
     .gather_rows = gather_rows,
     .store_rows = store_rows,
     .advance = advance,

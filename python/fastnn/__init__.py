@@ -11,6 +11,7 @@ from fastnn import (
     metrics,
     models,
     optimizers,
+    tune,
     utils,
 )
 from fastnn._core import __version__
@@ -32,5 +33,6 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "tune",
     "utils",
 ]

@@ -9,6 +9,7 @@ from fastnn.training.callbacks import (
     TerminateOnNaN,
 )
 from fastnn.training.history import CSVLogger, History
+from fastnn.training.rates import ScheduledLearningRate
 
 __all__ = [
     "CSVLogger",
@@ -18,5 +19,6 @@ __all__ = [
     "History",
     "LambdaCallback",
     "ModelCheckpoint",
+    "ScheduledLearningRate",
     "TerminateOnNaN",
 ]

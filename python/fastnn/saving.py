@@ -101,8 +101,7 @@ def _training_state(model: BaseModel) -> tuple[Tensors, dict[str, Any]]:
     optimizer, scores = model.optimizer, model.scores
     if optimizer is None or not scores:
         return tensors, state
-    tensors |= {f"optimizer/{name}": slot for name, slot in optimizer.slots.items()}
-    tensors["optimizer/iterations"] = optimizer.iterations
+    tensors |= {f"optimizer/{name}": array for name, array in optimizer.state().items()}
     state["optimizer"] = _object_data(optimizers, optimizer)
     chosen = [_object_data(losses, score.loss) for score in scores]
     wanted = [[m if isinstance(m, str) else _object_data(metrics, m) for m in score.wanted] for score in scores]
@@ -156,12 +155,11 @@ def _restore_training(model: BaseModel, tensors: Tensors, state: Mapping[str, An
         whole([[m if isinstance(m, str) else _object_from(metrics, m) for m in some] for some in wanted]),
         whole(list(state.get("loss_weights", [1.0]))),
     )
-    optimizer.iterations[...] = tensors["optimizer/iterations"]
-    for name, slot in optimizer.slots.items():
+    for name, array in optimizer.state().items():
         stored = tensors[f"optimizer/{name}"]
-        if stored.shape != slot.shape:
-            checks.fail("load_model", f"optimizer slot '{name}' of shape {slot.shape}", stored.shape)
-        slot[...] = stored
+        if stored.shape != array.shape:
+            checks.fail("load_model", f"optimizer slot '{name}' of shape {array.shape}", stored.shape)
+        array[...] = stored
 
 
 def load_model(filepath: FileName, custom_objects: Mapping[str, Any] | None = None, compile: bool = True) -> Any:

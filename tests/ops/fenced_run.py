@@ -20,6 +20,8 @@ from ops_calls import (
     Call,
     Convolution,
     Generator,
+    adaptive_calls,
+    around_optimizer_calls,
     convolution_calls,
     data_calls,
     geometry,
@@ -124,7 +126,7 @@ def image_calls(rng: Generator, n: int) -> dict[str, Call]:
 def small_calls(n: int) -> Iterator[tuple[str, Call]]:
     """Yield calls of every op with arrays of about n numbers in each direction."""
     rng = np.random.default_rng(n)
-    for make in (product_calls, image_calls, optimizer_calls):
+    for make in (product_calls, image_calls, optimizer_calls, adaptive_calls, around_optimizer_calls):
         yield from make(rng, n).items()
     for rows, cols in ((1, n), (3, n), (n, 1)):
         for make in (row_calls, loss_calls, data_calls, merge_calls):

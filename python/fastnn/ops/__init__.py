@@ -5,7 +5,7 @@ is "numpy". Arrays are float32 and C-contiguous; images are (N, H, W, C), filter
 calls made here become its records.
 """
 
-from fastnn.ops.base import NO_PADDING, Padding, Pair, as_float32, empty, zeros
+from fastnn.ops.base import NO_PADDING, Padding, Pair, as_float32, empty, twin_of, zeros
 from fastnn.ops.conv import (
     conv2d_backward_filter,
     conv2d_backward_input,
@@ -53,6 +53,17 @@ from fastnn.ops.norm import (
     dropout_forward,
 )
 from fastnn.ops.optim import adagrad_step, adam_step, momentum_step, rmsprop_step, sgd_step
+from fastnn.ops.optim_adaptive import adadelta_step, adamax_step, ftrl_step, lion_step, nadam_step
+from fastnn.ops.optim_parts import (
+    clip_factors,
+    dot,
+    inverse_norm,
+    moving_average,
+    prepare_gradient,
+    take_rate,
+    when_due,
+)
+from fastnn.ops.optim_whole import adafactor_step, lamb_step, muon_momentum
 from fastnn.ops.pool import (
     avg_pool2d_backward,
     avg_pool2d_forward,
@@ -73,8 +84,11 @@ __all__ = [
     "Tape",
     "activation_backward",
     "activation_forward",
+    "adadelta_step",
+    "adafactor_step",
     "adagrad_step",
     "adam_step",
+    "adamax_step",
     "add",
     "advance",
     "as_float32",
@@ -87,6 +101,7 @@ __all__ = [
     "batch_norm_inference",
     "broadcast",
     "broadcast_backward",
+    "clip_factors",
     "column_sums",
     "concatenate",
     "conv2d_backward_filter",
@@ -102,18 +117,23 @@ __all__ = [
     "cross_entropy",
     "dense_backward",
     "dense_forward",
+    "dot",
     "dropout_backward",
     "dropout_forward",
     "elementwise_loss",
     "empty",
     "extremum_backward",
     "fill",
+    "ftrl_step",
     "gather_cells",
     "gather_rows",
     "gemm",
     "global_average_pool2d_backward",
     "global_average_pool2d_forward",
+    "inverse_norm",
     "label",
+    "lamb_step",
+    "lion_step",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "maximum",
@@ -122,10 +142,14 @@ __all__ = [
     "measure_peak",
     "minimum",
     "momentum_step",
+    "moving_average",
     "multiply",
+    "muon_momentum",
+    "nadam_step",
     "peak_roof",
     "permute",
     "planning",
+    "prepare_gradient",
     "recording",
     "rmsprop_step",
     "sgd_step",
@@ -137,7 +161,10 @@ __all__ = [
     "stop_recording",
     "store_cells",
     "store_rows",
+    "take_rate",
+    "twin_of",
     "unit_norm_backward",
     "unit_norm_forward",
+    "when_due",
     "zeros",
 ]

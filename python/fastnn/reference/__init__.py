@@ -43,7 +43,10 @@ from .merge import (
     unit_norm_forward,
 )
 from .norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
-from .optim import adagrad_step, adam_step, momentum_step, rmsprop_step, sgd_step
+from .optim import adagrad_step, adam_step, momentum_step, prepare_gradient, rmsprop_step, sgd_step
+from .optim_adaptive import adadelta_step, adamax_step, ftrl_step, lion_step, nadam_step
+from .optim_parts import clip_factors, dot, inverse_norm, moving_average, take_rate
+from .optim_whole import adafactor_step, lamb_step, muon_momentum
 from .pool import (
     avg_pool2d_backward,
     avg_pool2d_forward,
@@ -59,8 +62,11 @@ __all__ = [
     "FROM_OUTPUT",
     "activation_backward",
     "activation_forward",
+    "adadelta_step",
+    "adafactor_step",
     "adagrad_step",
     "adam_step",
+    "adamax_step",
     "add",
     "advance",
     "avg_pool2d_backward",
@@ -71,6 +77,7 @@ __all__ = [
     "batch_norm_inference",
     "broadcast",
     "broadcast_backward",
+    "clip_factors",
     "column_sums",
     "concatenate",
     "conv2d_backward_filter",
@@ -85,23 +92,32 @@ __all__ = [
     "cross_entropy",
     "dense_backward",
     "dense_forward",
+    "dot",
     "dropout_backward",
     "dropout_forward",
     "elementwise_loss",
     "extremum_backward",
     "fill",
+    "ftrl_step",
     "gather_rows",
     "gemm",
     "global_average_pool2d_backward",
     "global_average_pool2d_forward",
+    "inverse_norm",
+    "lamb_step",
+    "lion_step",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "maximum",
     "mean_update",
     "minimum",
     "momentum_step",
+    "moving_average",
     "multiply",
+    "muon_momentum",
+    "nadam_step",
     "permute",
+    "prepare_gradient",
     "rmsprop_step",
     "sgd_step",
     "sigmoid_cross_entropy",
@@ -110,6 +126,7 @@ __all__ = [
     "softmax_forward",
     "split",
     "store_rows",
+    "take_rate",
     "unit_norm_backward",
     "unit_norm_forward",
 ]

@@ -106,7 +106,7 @@ class BatchTrainer(Trainer):
             samples, truths, weights = self._training_arrays(x, y, sample_weight, class_weight)
             self.reset_metrics()
             self._feed.load(samples, truths, weights)
-            self._step(mode, len(samples[0])).run(1)
+            self._advanced(mode, len(samples[0]), 1)
             if class_weight is None and len(self._scores) == 1:
                 limits = self._scores[0].loss.limits(self.output_shapes[0])
                 pairs = [("x", x, samples[0], None), ("y", y, truths[0], limits)]
@@ -132,6 +132,7 @@ class BatchTrainer(Trainer):
             shortcut = self._shortcut(mode, arrays[0])
             if shortcut is None:
                 return None
+            self._prepared(mode, 1)
             self._depth += 1  # a signal's handler that uses the model puts everything back
             try:
                 return how(shortcut, arrays)
@@ -161,6 +162,8 @@ class BatchTrainer(Trainer):
 
     def _noted(self, mode: str) -> bool:
         """Return whether every change of what a step captures is noted."""
+        if mode == "train" and self.optimizer is not None and self.optimizer.full_batch:
+            return False
         if len(self.input_structure) != 1 or self.input_structure.kind != "one" or self.output_structure.kind != "one":
             return False
         parts: list[Any] = list(self.leaf_layers)

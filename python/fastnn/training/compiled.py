@@ -260,9 +260,10 @@ class Compiled:
         try:
             outputs = self.forward_parts(self._batches("x", len(self.input_structure), rows), training)
             gradients: list[Float32] = []
+            gradient_scale = self.optimizer.scale_loss(1.0) if self.optimizer is not None else 1.0
             for i, score in enumerate(self._scores):
                 y, weights = self._feed.batch("y", i, rows), self._feed.batch("weights", i, rows)
-                dy = score.add(y, weights, outputs[i], fusing[i] is not None, training)
+                dy = score.add(y, weights, outputs[i], fusing[i] is not None, training, gradient_scale)
                 if dy is not None:
                     gradients.append(dy)
             del outputs, y, weights, dy  # while a step is recorded, later calls get their memory
@@ -280,7 +281,7 @@ class Compiled:
 
     def _leaving_products(self) -> list[Layer]:
         """Return the layers whose kernel's gradient is left to the optimizer: in a recorded step, if nobody adds to it."""
-        if not ops.recording():
+        if not ops.recording() or self.optimizer is None or not self.optimizer.takes_products:
             return []
         return [
             layer
@@ -301,7 +302,7 @@ class Compiled:
             ops.label("data")
             self._feed.store(outputs)
         else:
-            self._scored(rows, mode == "train")
+            self._scored(rows, mode in ("train", "gradient"))
 
     def _commit(self, mode: str, rows: int) -> None:
         """Do the rest of a step: update the parameters, go on to the next batch."""
@@ -312,7 +313,8 @@ class Compiled:
             self.optimizer.step(lambda p: id(p) in active, self._products())
             self.forget()
         ops.label("data")
-        ops.advance(self._feed.position, rows)
+        if mode != "gradient":
+            ops.advance(self._feed.position, rows)
 
     def _products(self) -> dict[Parameter, tuple[Float32, Float32]]:
         """Return what layers left to the optimizer, by their kernels, and mark those gradients as not computed."""
@@ -342,6 +344,30 @@ class Compiled:
             *(p.step_key() for p in [*parts, *scores]),
         )
         return self._steps.get(key, lambda: self._new_step(mode, rows, record))
+
+    def _advanced(self, mode: str, rows: int, steps: int) -> int:
+        """Do up to `steps` steps, at least one; return how many."""
+        if mode == "train" and self.optimizer is not None and self.optimizer.full_batch:
+            self._minimize(self.optimizer, rows)
+            return 1
+        return self._step(mode, rows).run(self._prepared(mode, steps))
+
+    def _minimize(self, optimizer: optimizers.Optimizer, rows: int) -> None:
+        """Do one step of an optimizer that evaluates the loss of the batch as often as it wants."""
+
+        def evaluate() -> float:
+            self.reset_metrics()
+            self._step("gradient", rows).run(1)
+            return self._logs()["loss"]
+
+        active = {id(p) for layer in self.leaf_layers for p in layer.trainable_weights}
+        optimizer.minimize(evaluate, lambda p: id(p) in active)
+        self.forget()
+        ops.advance(self._feed.position, rows)
+
+    def _prepared(self, mode: str, steps: int) -> int:
+        """Let the optimizer make ready for some steps; return how many of them may be done at once."""
+        return self.optimizer.prepare(steps) if mode == "train" and self.optimizer is not None else steps
 
     def _python_parts(self, parts: Sequence[Any]) -> list[str]:
         """Return the classes among the model, its parts and their activations that compute in Python."""
@@ -377,11 +403,15 @@ class Compiled:
         one_by_one = callbacks.wants_batches(mode)
         begin, end = (getattr(callbacks, f"on_{mode}_batch_{when}") for when in ("begin", "end"))
         done, steps = 0, -(-n // batch_size)
+        if mode == "train" and self.optimizer is not None and self.optimizer.full_batch and steps > 1:
+            who = type(self.optimizer).__name__
+            checks.fail(who, "all samples in one batch", f"batch_size={batch_size} for {n}", f"give batch_size={n}")
         while done < steps and not (mode == "train" and self.stop_training):
             rows = min(batch_size, n - done * batch_size)
             if one_by_one:
                 begin(done)
-            done += self._step(mode, rows).run(1 if one_by_one or rows < batch_size else n // batch_size - done)
+            wanted = 1 if one_by_one or rows < batch_size else n // batch_size - done
+            done += self._advanced(mode, rows, wanted)
             logs = {} if mode == "predict" else self._logs()
             if one_by_one:
                 end(done - 1, logs)

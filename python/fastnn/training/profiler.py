@@ -69,7 +69,7 @@ class Profiled(Trainer):
             data.some_samples("profile", arrays[0][0])
             self._built_for(arrays[0])
         self._check_recorded(mode)
-        with self._unchanged():
+        with self.unchanged():
             return self._timed(mode, arrays, min(rows, len(arrays[0][0])), steps)
 
     def buffer_bytes(self, batch_size: int = 32) -> int | None:
@@ -134,13 +134,13 @@ class Profiled(Trainer):
         return x, y, [None] * len(y)
 
     @contextmanager
-    def _unchanged(self) -> Iterator[None]:
+    def unchanged(self) -> Iterator[None]:
         """Put back what a step changes: parameters, gradients, optimizer, metrics, counters, what layers keep for backward."""
         arrays: list[NDArray[Any]] = [self.store.values, self.store.grads, *(m.state for m in self._running())]
         for layer in self.leaf_layers:
             arrays += [*layer.counters.values(), *(p.value for p in layer.parameters if not p.learns)]
         if self.optimizer is not None:
-            arrays += [self.optimizer.iterations, *self.optimizer.slots.values()]
+            arrays += self.optimizer.state().values()
         before = [array.copy() for array in arrays]
         with self.plan.preserved():
             try:

@@ -46,22 +46,29 @@ class Score(Settings):
         return [self.tracker, *self.metrics]
 
     def add(
-        self, y: NDArray[Any], weights: Float32 | None, out: Float32, fused: bool, training: bool
+        self,
+        y: NDArray[Any],
+        weights: Float32 | None,
+        out: Float32,
+        fused: bool,
+        training: bool,
+        gradient_scale: float = 1.0,
     ) -> Float32 | None:
         """Add a batch's output to loss and metrics; return the output's gradient (training only).
 
-        fused: the output is before the activation that the loss takes over.
+        fused: the output is before the activation that the loss takes over. gradient_scale: what the gradient is multiplied by.
         """
         flat = out.reshape(-1, out.shape[-1])
         y = y.reshape(-1) if y.dtype == np.int32 else y.reshape(flat.shape)
         weights = None if weights is None else weights.reshape(-1)
         scale = self.loss.scale(len(flat))
+        slope = scale * self.weight * gradient_scale
         ops.label("loss")
         if fused:
-            y_pred, row_losses, dy = self.loss.evaluate_fused(y, flat, weights, scale * self.weight, training)
+            y_pred, row_losses, dy = self.loss.evaluate_fused(y, flat, weights, slope, training)
         else:
             y_pred = flat
-            row_losses, dy = self.loss.evaluate(y, flat, weights, scale * self.weight, training)
+            row_losses, dy = self.loss.evaluate(y, flat, weights, slope, training)
         # With reduction="sum" a batch's loss is the sum of its samples', and an epoch's the mean of that over its samples.
         self.tracker.update_state(row_losses, scale=len(flat) * scale)
         ops.label("metrics")

@@ -146,6 +146,8 @@ class Trainer(Compiled):
             history.interrupted = True
         finally:
             self._trained_by = outer
+        if len(epochs) and self.optimizer is not None:
+            self.optimizer.finalize_variable_values(p for layer in self.leaf_layers for p in layer.trainable_weights)
         callbacks.on_train_end()
         return history
 
