@@ -47,8 +47,9 @@ ORDER = (
     "models",
     "callbacks",
     "datasets",
-    "utils",
     "plotting",
+    "diagram",
+    "utils",
     "__init__",
     "bench",
     "demo",
@@ -71,7 +72,7 @@ FORBIDDEN = {
 CORE_IMPORTERS = {"ops", "config", "__init__"}
 THIRD_PARTY = {"numpy", "safetensors", "tqdm"}
 OPTIONAL = {
-    "matplotlib": {"plotting", "bench"},
+    "matplotlib": {"bench", "diagram", "plotting"},
     "pooch": {"datasets"},
     "threadpoolctl": {"bench"},
     "torch": {"bench"},
