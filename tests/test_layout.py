@@ -49,8 +49,9 @@ ORDER = (
     "tune",
     "callbacks",
     "datasets",
-    "utils",
     "plotting",
+    "diagram",
+    "utils",
     "__init__",
     "bench",
     "demo",
@@ -73,7 +74,7 @@ FORBIDDEN = {
 CORE_IMPORTERS = {"ops", "config", "__init__"}
 THIRD_PARTY = {"numpy", "safetensors", "tqdm"}
 OPTIONAL = {
-    "matplotlib": {"plotting", "bench", "optimizers", "tune"},
+    "matplotlib": {"bench", "diagram", "optimizers", "plotting", "tune"},
     "pooch": {"datasets"},
     "threadpoolctl": {"bench"},
     "torch": {"bench"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -117,7 +117,7 @@ def save_model(model: BaseModel, filepath: FileName, overwrite: bool = True) -> 
     data = layer_data(model)
     shapes = [list(tensor.shape) for tensor in model.inputs] if model.built else None
     description = {"kind": "model", "class": data["class"], "model": data["config"], "training": state}
-    description["input_shapes"] = shapes
+    description |= {"input_shapes": shapes, "layer_names": [layer.name for layer in model.leaf_layers]}
     plain_json(f"{model.who}.save", description)
     files.write(filepath, named_weights(model) | tensors, description, overwrite)
 
@@ -177,10 +177,21 @@ def load_model(filepath: FileName, custom_objects: Mapping[str, Any] | None = No
         if shapes is not None and not model.built:
             model.build_for_shapes([tuple(shape) for shape in shapes])
         if model.built:
+            _rename(model.leaf_layers, description.get("layer_names", ()))
             assign(model, tensors, "load_model")
         if compile:
             _restore_training(model, tensors, description["training"])
     return model
+
+
+def _rename(layers: Sequence[Layer], names: Sequence[str]) -> None:
+    """Give layers that a class of the user's made anew the names under which the file has them."""
+    for layer, name in zip(layers, names):
+        if layer.name == name:
+            continue
+        layer.name = str(name)
+        for p in layer.parameters:
+            p.name = f"{name}/{p.name.rpartition('/')[2]}"
 
 
 def _model_from(data: Mapping[str, Any]) -> Any:

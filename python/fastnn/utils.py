@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,13 +11,26 @@ from fastnn import checks, config
 from fastnn.checks import Float32
 from fastnn.custom import custom_object_scope, get_custom_objects, register_keras_serializable
 
+if TYPE_CHECKING:
+    from fastnn.diagram import plot_model
+
 __all__ = [
     "custom_object_scope",
     "get_custom_objects",
+    "plot_model",
     "register_keras_serializable",
     "set_random_seed",
     "to_categorical",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Bring along what draws pictures when it is first asked for."""
+    if name == "plot_model":
+        from fastnn.diagram import plot_model
+
+        return plot_model
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> Float32:

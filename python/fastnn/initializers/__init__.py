@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fastnn import checks
 from fastnn.checks import Float32
-from fastnn.custom import get_custom_objects
+from fastnn.custom import get_custom_objects, name_of
 from fastnn.initializers.base import Initializer, Shape, compute_fans
 from fastnn.initializers.constant import Constant, Identity, Ones, Zeros
 from fastnn.initializers.random import (
@@ -78,7 +78,7 @@ def serialize(initializer: Initializer) -> dict[str, Any]:
     if not isinstance(initializer, Initializer):
         fix = "a function cannot be written to a file: write a subclass of Initializer"
         checks.fail_type("initializers.serialize", "an Initializer", checks.describe(initializer), fix)
-    return {"class_name": type(initializer).__name__, "config": initializer.get_config()}
+    return {"class_name": name_of(type(initializer)), "config": initializer.get_config()}
 
 
 def deserialize(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from fastnn import checks, graph, ops, saving
-from fastnn import weights as weight_files
+from fastnn import checks, graph, ops
 from fastnn.checks import Float32
-from fastnn.custom import custom_object_scope
-from fastnn.files import described
 from fastnn.graph import Node, SymbolicTensor
 from fastnn.layers.base import Layer, assign_all
 from fastnn.layers.core import InputLayer
+from fastnn.models.stored import Stored
 from fastnn.names import Shape
 from fastnn.parameter import Parameter, ParameterStore
 from fastnn.plan import Plan
@@ -24,7 +21,7 @@ from fastnn.training.batches import BatchTrainer
 from fastnn.training.profiler import Profiled
 
 
-class BaseModel(BatchTrainer, Profiled):
+class BaseModel(BatchTrainer, Profiled, Stored):
     """A model over a plan: `Sequential` and `Model` say how the plan comes about."""
 
     recordable: ClassVar[bool] = True
@@ -110,6 +107,10 @@ class BaseModel(BatchTrainer, Profiled):
                 "one without an input shape",
                 "call build((None, ...)), put Input(shape) first, or fit it",
             )
+
+    def build_for_shapes(self, shapes: Sequence[Sequence[int | None]]) -> None:
+        """Make the parameters for inputs of these shapes, one per input."""
+        self.build(shapes[0] if len(shapes) == 1 else list(shapes))  # type: ignore[arg-type]
 
     @property
     def store(self) -> ParameterStore:
@@ -344,92 +345,3 @@ class BaseModel(BatchTrainer, Profiled):
     def summary_entries(self) -> list[Entry]:
         """Return the lines of the summary's table."""
         raise TypeError(checks.message(self.who, "a model class with summary_entries", type(self).__name__))
-
-    def save(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
-        """Write architecture, weights, optimizer and training state to one file, atomically.
-
-        Args:
-            filepath: by custom ending in .fastnn; a safetensors file that carries no code.
-            overwrite: False raises if the file is there.
-        """
-        saving.save_model(self, filepath, overwrite)
-
-    def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
-        """Write all parameters by name to one file, atomically.
-
-        Args:
-            filepath: ending in .npz for NumPy's format; anything else is a safetensors file.
-            overwrite: False raises if the file is there.
-        """
-        weight_files.save_weights(self, filepath, overwrite)
-
-    def load_weights(
-        self,
-        source: str | os.PathLike[str] | Mapping[str, Any],
-        skip_mismatch: bool = False,
-        by_name: bool | None = None,
-    ) -> weight_files.LoadReport:
-        """Set parameters from a file or a dict; unless told to skip, nothing changes if one is missing, too many or does not fit.
-
-        Args:
-            source: a file of `save_weights` or `save`, or of another program: .safetensors, .npz with an array per name, Keras's
-                .weights.h5 and .keras (these need h5py); or a dict of arrays by name, such as "dense/kernel" (what stands before
-                that, as in Keras's paths, does not matter). Arrays are laid out as in Keras; for those of PyTorch see
-                `fastnn.models.load_pytorch_weights`.
-            skip_mismatch: set what fits and leave the rest as it is; what was left out is in a warning and in the report.
-            by_name: True goes by names, False by the order of layers. None goes by names; where these differ only in the numbers
-                that layers of a class are counted by ("dense_1", "dense_4"), by order.
-
-        Returns:
-            LoadReport: which weights were set, missing, unused, of another shape.
-
-        Raises:
-            ValueError: if they do not fit, or the file is damaged; OSError if it cannot be read.
-
-        Example:
-            >>> import numpy as np
-            >>> model = fastnn.Sequential([fastnn.Input((2,)), fastnn.layers.Dense(3, name="out")])
-            >>> print(model.load_weights({"out/kernel": np.ones((2, 3)), "out/bias": np.zeros(3)}))
-            2 of 2 weights were set
-        """
-        return weight_files.load_weights(self, source, skip_mismatch, by_name)
-
-    def to_json(self, **options: Any) -> str:
-        """Return the architecture as JSON, for `fastnn.models.model_from_json`.
-
-        Args:
-            options: of `json.dumps`, such as indent=2.
-        """
-        return saving.to_json(self, **options)
-
-    def is_plain(self, cls: type[BaseModel]) -> bool:
-        """Return whether files may describe the model as one of that class: no subclass computes or describes it otherwise."""
-        own = type(self).__mro__[: type(self).__mro__.index(cls)]
-        return not any({"forward", "backward", "get_config", "from_config", "read"} & vars(part).keys() for part in own)
-
-    def build_for_shapes(self, shapes: Sequence[Sequence[int | None]]) -> None:
-        """Make the parameters for inputs of these shapes, one per input."""
-        self.build(shapes[0] if len(shapes) == 1 else list(shapes))  # type: ignore[arg-type]
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the model's architecture as plain data."""
-        raise TypeError(checks.message(self.who, "a model class with get_config", type(self).__name__))
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> BaseModel:
-        """Return a new model from what `get_config` returned.
-
-        Args:
-            config: the plain data.
-            custom_objects: your own layer classes by name.
-
-        Raises:
-            ValueError: for data that describe no such model.
-        """
-        with custom_object_scope(custom_objects), described("from_config"):
-            return cls.read(config, saving.Reader())
-
-    @classmethod
-    def read(cls, config: Mapping[str, Any], reader: saving.Reader) -> BaseModel:
-        """Return a new model whose layers the reader reads."""
-        raise TypeError(checks.message(cls.__name__, "a model class with a read method", cls.__name__))

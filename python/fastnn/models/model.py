@@ -155,6 +155,11 @@ class Model(BaseModel):
 
     # --- summary ---
 
+    def wiring(self) -> tuple[list[tuple[Node, list[Reference]]], list[Reference]]:
+        """Return the calls with what each was called on, and the outputs: numbers of a call, inputs first, and of its output."""
+        calls = [(node, [self._places[tensor] for tensor in node.inputs]) for node in self._calls]
+        return calls, [self._places[tensor] for tensor in self._outputs]
+
     def summary_entries(self) -> list[Entry]:
         nodes = [*(tensor.node for tensor in self._inputs), *self._calls]
         sources = [[self._places[tensor] for tensor in node.inputs] for node in nodes]

@@ -10,7 +10,7 @@ from fastnn.graph import Node, SymbolicTensor
 from fastnn.layers.base import Layer
 from fastnn.layers.core import Input, InputLayer
 from fastnn.models.base import BaseModel
-from fastnn.models.model import Model
+from fastnn.models.model import Model, Reference
 from fastnn.names import Shape, unique_name
 from fastnn.structure import Structure
 from fastnn.summary import Entry
@@ -148,6 +148,9 @@ class Sequential(Model):
     def input_shape(self) -> Shape | None:
         """Shape of the input, None for the batch size; None if it is not known yet."""
         return None if self._input_tensor is None else self._input_tensor.shape
+
+    def wiring(self) -> tuple[list[tuple[Node, list[Reference]]], list[Reference]]:
+        return [(node, [(i, 0)]) for i, node in enumerate(self._calls)], [(len(self._calls), 0)]
 
     def summary_entries(self) -> list[Entry]:
         insides = [tuple(part.summary_entries()) if isinstance(part, BaseModel) else () for part in self.layers]
