@@ -28,6 +28,9 @@ ORDER = (
     "config",
     "initializers",
     "ops",
+    "registry",
+    "constraints",
+    "regularizers",
     "parameter",
     "activations",
     "layers",
@@ -312,7 +315,7 @@ def test_ops_and_twin_have_the_names_of_the_kernels() -> None:
     composed = {
         "dense_forward", "dense_backward", "sigmoid_cross_entropy",
         "global_average_pool2d_forward", "global_average_pool2d_backward",
-        "broadcast", "broadcast_backward", "batch_gemm",
+        "broadcast", "broadcast_backward", "batch_gemm", "clip_negative",
     }  # fmt: skip
     twins = {name for name in fastnn.reference.__all__ if callable(getattr(fastnn.reference, name))}
     for name in twins - composed:

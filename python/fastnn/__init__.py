@@ -4,6 +4,7 @@ from fastnn import (
     activations,
     callbacks,
     config,
+    constraints,
     datasets,
     initializers,
     layers,
@@ -11,6 +12,7 @@ from fastnn import (
     metrics,
     models,
     optimizers,
+    regularizers,
     utils,
 )
 from fastnn._core import __version__
@@ -25,6 +27,7 @@ __all__ = [
     "activations",
     "callbacks",
     "config",
+    "constraints",
     "datasets",
     "initializers",
     "layers",
@@ -32,5 +35,6 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "regularizers",
     "utils",
 ]

@@ -354,13 +354,15 @@ def merge_calls(rng: Generator, rows: int = 211, cols: int = 279) -> dict[str, C
 
 def all_calls() -> dict[str, Call]:
     """Return label -> call; every op is there at least once, with the same numbers every time."""
+    from regular_calls import regular_calls  # here, because it is made of what this module has
+
     rng = np.random.default_rng(7)
     calls: dict[str, Call] = {}
     for make in (product_calls, convolution_calls, pool_calls, row_calls):
         calls |= make(rng)
-    for make in (norm_calls, loss_calls, optimizer_calls, data_calls, merge_calls):
+    for make in (norm_calls, loss_calls, optimizer_calls, data_calls, merge_calls, regular_calls):
         calls |= make(rng)
     return calls
 
 
-SERIAL = ("mean_update", "advance")  # the ops that never use a second thread
+SERIAL = ("mask_weights", "mean_update", "advance")  # the ops that never use a second thread

@@ -33,6 +33,7 @@ from fastnn.ops.merge import (
     unit_norm_backward,
     unit_norm_forward,
 )
+from fastnn.ops.noise import apply_keep, gaussian_backward, gaussian_forward, random_keep
 from fastnn.ops.norm import (
     batch_norm_backward,
     batch_norm_forward,
@@ -50,6 +51,8 @@ from fastnn.ops.pool import (
     max_pool2d_forward,
 )
 from fastnn.ops.recording import Arena, Call, Replay, Tape, label, planning, recording, stop_recording
+from fastnn.ops.regular import clip_negative, clip_norms, mask_rows, mask_weights, penalty
+from fastnn.ops.rows import group_norm_backward, group_norm_forward, layer_norm_backward, layer_norm_forward
 
 __all__ = [
     "NO_PADDING",
@@ -65,6 +68,7 @@ __all__ = [
     "adam_step",
     "add",
     "advance",
+    "apply_keep",
     "as_float32",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
@@ -75,6 +79,8 @@ __all__ = [
     "batch_norm_inference",
     "broadcast",
     "broadcast_backward",
+    "clip_negative",
+    "clip_norms",
     "column_sums",
     "concatenate",
     "conv2d_backward_filter",
@@ -93,10 +99,18 @@ __all__ = [
     "fill",
     "gather_cells",
     "gather_rows",
+    "gaussian_backward",
+    "gaussian_forward",
     "gemm",
     "global_average_pool2d_backward",
     "global_average_pool2d_forward",
+    "group_norm_backward",
+    "group_norm_forward",
     "label",
+    "layer_norm_backward",
+    "layer_norm_forward",
+    "mask_rows",
+    "mask_weights",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "maximum",
@@ -107,8 +121,10 @@ __all__ = [
     "momentum_step",
     "multiply",
     "peak_roof",
+    "penalty",
     "permute",
     "planning",
+    "random_keep",
     "recording",
     "rmsprop_step",
     "sgd_step",

@@ -41,6 +41,7 @@ from .merge import (
     unit_norm_backward,
     unit_norm_forward,
 )
+from .noise import apply_keep, gaussian_backward, gaussian_forward, random_keep
 from .norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
 from .optim import adagrad_step, adam_step, momentum_step, rmsprop_step, sgd_step
 from .pool import (
@@ -52,6 +53,8 @@ from .pool import (
     max_pool2d_forward,
 )
 from .random import dropout_backward, dropout_forward
+from .regular import clip_negative, clip_norms, mask_rows, mask_weights, penalty
+from .rows import group_norm_backward, group_norm_forward, layer_norm_backward, layer_norm_forward
 
 __all__ = [
     "ACTIVATIONS",
@@ -62,6 +65,7 @@ __all__ = [
     "adam_step",
     "add",
     "advance",
+    "apply_keep",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
     "batch_gemm",
@@ -70,6 +74,8 @@ __all__ = [
     "batch_norm_inference",
     "broadcast",
     "broadcast_backward",
+    "clip_negative",
+    "clip_norms",
     "column_sums",
     "concatenate",
     "conv2d_backward_filter",
@@ -85,9 +91,17 @@ __all__ = [
     "extremum_backward",
     "fill",
     "gather_rows",
+    "gaussian_backward",
+    "gaussian_forward",
     "gemm",
     "global_average_pool2d_backward",
     "global_average_pool2d_forward",
+    "group_norm_backward",
+    "group_norm_forward",
+    "layer_norm_backward",
+    "layer_norm_forward",
+    "mask_rows",
+    "mask_weights",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "maximum",
@@ -95,7 +109,9 @@ __all__ = [
     "minimum",
     "momentum_step",
     "multiply",
+    "penalty",
     "permute",
+    "random_keep",
     "rmsprop_step",
     "sgd_step",
     "sigmoid_cross_entropy",
