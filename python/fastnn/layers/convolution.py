@@ -32,6 +32,8 @@ class Conv2D(ActivatedLayer):
         use_bias: whether bias is added.
         kernel_initializer: initializer of kernel, shape (R, S, C / groups, K).
         bias_initializer: initializer of bias, shape (K,).
+        kernel_regularizer, bias_regularizer, activity_regularizer: what kernel, bias and output add to the loss, or None.
+        kernel_constraint, bias_constraint: what kernel and bias are brought to after every update, or None.
 
     Shape:
         x: (N, H, W, C) float32 -> y: (N, P, Q, K), P = (H + top + bottom - dh (R - 1) - 1) // sh + 1.
@@ -50,6 +52,7 @@ class Conv2D(ActivatedLayer):
 
     recordable: ClassVar[bool] = True
     takes_relu: ClassVar[bool] = True
+    weight_names: ClassVar[tuple[str, ...]] = ("kernel", "bias")
 
     def __init__(
         self,
@@ -64,9 +67,22 @@ class Conv2D(ActivatedLayer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **base: Any,
     ) -> None:
-        super().__init__(activation, **base)
+        super().__init__(
+            activation,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **base,
+        )
         self.filters = checks.integer(self.who, "filters", filters, 1)
         self.kernel_size = checks.pair(self.who, "kernel_size", kernel_size)
         self.strides = checks.pair(self.who, "strides", strides)

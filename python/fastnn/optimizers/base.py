@@ -156,6 +156,9 @@ class Optimizer(Settings):
             self.update(self.store.values[span], self.store.grads[span], slots)
             ops.label("optimizer")
         self._product = None
+        for p in self.store.parameters:
+            if p.constraint is not None and p.trainable and (active is None or active(p)):
+                p.constraint.project(p.value)
         ops.advance(self.iterations, 1)
 
     def step_key(self) -> tuple[Any, ...]:
