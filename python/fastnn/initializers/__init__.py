@@ -21,6 +21,7 @@ from fastnn.initializers.constant import Constant, Identity, Ones, Zeros
 from fastnn.initializers.random import (
     GlorotNormal,
     GlorotUniform,
+    He,
     HeNormal,
     HeUniform,
     LecunNormal,
@@ -30,6 +31,7 @@ from fastnn.initializers.random import (
     RandomUniform,
     TruncatedNormal,
     VarianceScaling,
+    Xavier,
 )
 from fastnn.names import snake_case
 
@@ -37,6 +39,7 @@ __all__ = [
     "Constant",
     "GlorotNormal",
     "GlorotUniform",
+    "He",
     "HeNormal",
     "HeUniform",
     "Identity",
@@ -49,6 +52,7 @@ __all__ = [
     "RandomUniform",
     "TruncatedNormal",
     "VarianceScaling",
+    "Xavier",
     "Zeros",
     "compute_fans",
     "deserialize",
@@ -59,6 +63,7 @@ __all__ = [
 _CLASSES: tuple[type[Initializer], ...] = (
     Constant, Zeros, Ones, Identity, RandomUniform, RandomNormal, TruncatedNormal, VarianceScaling, Orthogonal,
     GlorotUniform, GlorotNormal, HeUniform, HeNormal, LecunUniform, LecunNormal,
+    Xavier, He,
 )  # fmt: skip
 _NAMES: dict[str, type[Initializer]] = {
     **{cls.__name__: cls for cls in _CLASSES},
@@ -116,7 +121,8 @@ def get(identifier: Any) -> Callable[..., Float32] | None:
 
     Args:
         identifier: a name ("he_normal", "HeNormal"), a dict as from ``serialize``, an Initializer or a class of them,
-            any function of (shape, dtype=None), an array with the values themselves, or None, which is returned.
+            any function of (shape, dtype=None), an array with the values themselves, a float, which is the deviation of
+            normal values with mean 0 (textbooks write std = 0.01), or None, which is returned.
 
     Raises:
         TypeError, ValueError: none of these; says which names are near.
@@ -129,6 +135,8 @@ def get(identifier: Any) -> Callable[..., Float32] | None:
         return None
     if isinstance(identifier, (str, Mapping)):
         return deserialize(identifier)
+    if isinstance(identifier, (float, np.floating)):
+        return RandomNormal(stddev=float(identifier))
     if isinstance(identifier, np.ndarray):
         return _given(identifier)
     if isinstance(identifier, type) and issubclass(identifier, Initializer):

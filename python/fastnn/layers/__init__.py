@@ -4,6 +4,7 @@ from fastnn.layers.activation import ELU, Activation, LeakyReLU, ReLU, Softmax
 from fastnn.layers.base import Layer
 from fastnn.layers.convolution import Conv2D
 from fastnn.layers.core import Dense, Flatten, Input, InputLayer, Reshape
+from fastnn.layers.group_normalization import GroupNormalization
 from fastnn.layers.joining import Concatenate, Dot, concatenate, dot
 from fastnn.layers.merging import (
     Add,
@@ -19,14 +20,25 @@ from fastnn.layers.merging import (
     multiply,
     subtract,
 )
+from fastnn.layers.noise import GaussianDropout, GaussianNoise
 from fastnn.layers.normalization import BatchNormalization
 from fastnn.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D
-from fastnn.layers.regularization import Dropout
+from fastnn.layers.regularization import (
+    ActivityRegularization,
+    AlphaDropout,
+    Dropout,
+    SpatialDropout1D,
+    SpatialDropout2D,
+    SpatialDropout3D,
+)
+from fastnn.layers.rows import LayerNormalization, RMSNormalization, UnitNormalization
 
 __all__ = [
     "ELU",
     "Activation",
+    "ActivityRegularization",
     "Add",
+    "AlphaDropout",
     "Average",
     "AveragePooling2D",
     "BatchNormalization",
@@ -36,19 +48,28 @@ __all__ = [
     "Dot",
     "Dropout",
     "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
     "GlobalAveragePooling2D",
+    "GroupNormalization",
     "Input",
     "InputLayer",
     "Layer",
+    "LayerNormalization",
     "LeakyReLU",
     "MaxPooling2D",
     "Maximum",
     "Minimum",
     "Multiply",
+    "RMSNormalization",
     "ReLU",
     "Reshape",
     "Softmax",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
     "Subtract",
+    "UnitNormalization",
     "add",
     "average",
     "concatenate",

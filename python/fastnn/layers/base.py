@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from fastnn import checks, constraints, graph, initializers, ops, regularizers
 from fastnn.checks import Float32
 from fastnn.graph import Node, SymbolicTensor
+from fastnn.initializers.base import FromFunction
 from fastnn.names import Shape, shape_text, snake_case, unique_name
 from fastnn.parameter import Parameter
 from fastnn.settings import Settings
@@ -349,13 +350,11 @@ class Layer(Settings):
 
 
 def initializer_of(identifier: Any) -> initializers.Initializer:
-    """Return the initializer with that name, or the object itself."""
+    """Return the initializer that an argument means: a name, an object, a class, a function, an array, a deviation."""
     found = initializers.get(identifier)
-    if not isinstance(found, initializers.Initializer):
-        checks.fail_type(
-            "initializer", "a name or an Initializer", checks.describe(identifier), "such as 'glorot_uniform'"
-        )
-    return found
+    if found is None:
+        checks.fail_type("initializer", "a name or an Initializer", "None", "such as 'glorot_uniform'")
+    return found if isinstance(found, initializers.Initializer) else FromFunction(found)
 
 
 def assign_all(who: str, parameters: Sequence[Parameter], values: Sequence[Any]) -> None:
