@@ -705,6 +705,153 @@ struct UnitNormBackward {
   index_t rows, cols;
 };
 
+// Regularizers: state[0] += rows scale (l1 sum |x| + l2 sum x^2), state[1] += count (state: or null);
+// dx = dy + scale (l1 sign(x) + 2 l2 x), sign(0) = 0 (dx: or null; dy: or null for 0; dx may be dy).
+struct Penalty {
+  const float* x;
+  const float* dy;
+  float* dx;
+  index_t n;
+  float l1, l2, scale;
+  double* state;
+  double rows, count;
+  float* scratch;
+};
+
+// Each column of w (rows x cols) times (rate min(max(norm, low), high) + (1 - rate) norm) / (norm + 1e-7), in place; norm: the root
+// of the sum of its squares.
+struct ClipNorms {
+  float* w;
+  index_t rows, cols;
+  float low, high, rate;
+};
+
+// y = (x - mean) rstd gamma + beta, row by row, rstd = 1 / sqrt(variance + epsilon), the mean and the biased variance of each row
+// of cols >= 1 numbers by two passes; not centered: mean = 0, and the mean square is the variance. gamma, beta: cols values, or
+// null (1, 0).
+struct LayerNormForward {
+  const float* x;
+  const float* gamma;
+  const float* beta;
+  float* y;
+  float* mean;
+  float* rstd;
+  index_t rows, cols;
+  float epsilon;
+  bool centered;
+};
+
+// xhat = (x - mean) rstd; g = gamma dy; dx = rstd (g - mean of g - xhat mean of (g xhat)), means over the row, the first one 0
+// where not centered; dgamma = sum over the rows of dy xhat, dbeta = that of dy (each or null).
+struct LayerNormBackward {
+  const float* x;
+  const float* dy;
+  const float* gamma;
+  const float* mean;
+  const float* rstd;
+  float* dx;
+  float* dgamma;
+  float* dbeta;
+  index_t rows, cols;
+  bool centered;
+  float* scratch;
+};
+
+// x (samples x positions x channels), channels = groups width: mean and variance of each group of each sample over its positions
+// and channels; y = (x - mean) rstd gamma + beta with gamma, beta (or null: 1, 0) of each channel; mean, rstd (samples x groups).
+// positions, width >= 1.
+struct GroupNormForward {
+  const float* x;
+  const float* gamma;
+  const float* beta;
+  float* y;
+  float* mean;
+  float* rstd;
+  index_t samples, positions, groups, width;
+  float epsilon;
+  float* scratch;
+  int slots;
+};
+
+// As for LayerNormBackward, over the elements of a group; dgamma, dbeta: one value a channel, or null.
+struct GroupNormBackward {
+  const float* x;
+  const float* dy;
+  const float* gamma;
+  const float* mean;
+  const float* rstd;
+  float* dx;
+  float* dgamma;
+  float* dbeta;
+  index_t samples, positions, groups, width;
+  float* scratch;
+  int slots;
+};
+
+// keep[i] = 1 where dropout (see DropoutForward) would keep element i, 0 elsewhere; counter[0] is increased by one.
+struct RandomKeep {
+  float* keep;
+  index_t n;
+  float rate;
+  std::uint64_t seed;
+  std::uint32_t stream;
+  std::uint64_t* counter;
+};
+
+// y[o, r, i] = scale x[o, r, i] + shift where keep[o, i] is not 0, fill elsewhere; x, y (outer x repeat x inner); y may be x.
+struct ApplyKeep {
+  const float* x;
+  const float* keep;
+  float* y;
+  index_t outer, repeat, inner;
+  float scale, shift, fill;
+};
+
+// y = x + stddev z, or x (1 + stddev z) with multiply; z: normal numbers. Element i takes word i mod 4 of the Philox block of
+// counter (index / 4 low word, high word, stream, step), key = seed: its low 31 bits b give |z| as the number that a normal
+// variable exceeds with probability (b + 1/2) 2^-32, its highest bit the sign. step, counter, used as in DropoutForward. y may be
+// x.
+struct GaussianForward {
+  const float* x;
+  float* y;
+  index_t n;
+  float stddev;
+  bool multiply;
+  std::uint64_t seed;
+  std::uint32_t stream;
+  std::uint64_t* counter;
+  std::uint64_t* used;
+};
+
+// dx = dy (1 + stddev z) with the numbers of the forward pass with step = used[0], multiply; dx may be dy.
+struct GaussianBackward {
+  const float* dy;
+  float* dx;
+  index_t n;
+  float stddev;
+  std::uint64_t seed;
+  std::uint32_t stream;
+  const std::uint64_t* used;
+};
+
+// mask = 1 for rows with an element that is not `value` (a NaN is not), 0 for the others; y = x, 0 in rows whose mask is 0.
+struct MaskRows {
+  const float* x;
+  float* y;
+  float* mask;
+  index_t rows, cols;
+  float value;
+};
+
+// out = weights (or null: 1) where mask is not 0, else 0; with rescale times n / (how many are not 0).
+struct MaskWeights {
+  const float* mask;
+  const float* weights;
+  float* out;
+  index_t n;
+  bool rescale;
+};
+
 // y = value everywhere.
 struct Fill {
   float* y;
@@ -827,6 +974,23 @@ struct Kernels {
   void (*split)(const Split&);
   void (*unit_norm_forward)(const UnitNormForward&);
   void (*unit_norm_backward)(const UnitNormBackward&);
+
+  void (*penalty)(const Penalty&);
+  index_t (*penalty_scratch)(const Penalty&);
+  void (*clip_norms)(const ClipNorms&);
+  void (*layer_norm_forward)(const LayerNormForward&);
+  void (*layer_norm_backward)(const LayerNormBackward&);
+  index_t (*layer_norm_backward_scratch)(const LayerNormBackward&);
+  void (*group_norm_forward)(const GroupNormForward&);
+  index_t (*group_norm_forward_scratch)(const GroupNormForward&);
+  void (*group_norm_backward)(const GroupNormBackward&);
+  index_t (*group_norm_backward_scratch)(const GroupNormBackward&);
+  void (*random_keep)(const RandomKeep&);
+  void (*apply_keep)(const ApplyKeep&);
+  void (*gaussian_forward)(const GaussianForward&);
+  void (*gaussian_backward)(const GaussianBackward&);
+  void (*mask_rows)(const MaskRows&);
+  void (*mask_weights)(const MaskWeights&);
 
   void (*multiply_add_probe)(const MultiplyAddProbe&);
   index_t (*multiply_add_probe_flops)();

@@ -203,6 +203,18 @@ inline Work work_of(const Concatenate& a) { return work::arrays(a.rows * work::t
 inline Work work_of(const Split& a) { return work::arrays(a.rows * work::total(a.width, a.count), 2); }
 inline Work work_of(const UnitNormForward& a) { return work::arrays(a.rows * a.cols, 2); }
 inline Work work_of(const UnitNormBackward& a) { return work::arrays(a.rows * a.cols, 3); }
+inline Work work_of(const Penalty& a) { return work::arrays(a.n, 1 + work::has(a.dy) + work::has(a.dx)); }
+inline Work work_of(const ClipNorms& a) { return work::arrays(a.rows * a.cols, 2); }
+inline Work work_of(const LayerNormForward& a) { return work::arrays(a.rows * a.cols, 2); }
+inline Work work_of(const LayerNormBackward& a) { return work::arrays(a.rows * a.cols, 3); }
+inline Work work_of(const GroupNormForward& a) { return work::arrays(a.samples * a.positions * a.groups * a.width, 2); }
+inline Work work_of(const GroupNormBackward& a) { return work::arrays(a.samples * a.positions * a.groups * a.width, 3); }
+inline Work work_of(const RandomKeep& a) { return work::arrays(a.n, 1); }
+inline Work work_of(const ApplyKeep& a) { return work::arrays(a.outer * (2 * a.repeat + 1) * a.inner, 1); }
+inline Work work_of(const GaussianForward& a) { return work::arrays(a.n, 2); }
+inline Work work_of(const GaussianBackward& a) { return work::arrays(a.n, 2); }
+inline Work work_of(const MaskRows& a) { return work::arrays(a.rows * a.cols, 2); }
+inline Work work_of(const MaskWeights& a) { return work::arrays(a.n, 2 + work::has(a.weights)); }
 inline Work work_of(const Fill& a) { return work::arrays(a.n, 1); }
 
 inline Work work_of(const MultiplyAddProbe& a) { return work::arrays(a.threads, 1); }

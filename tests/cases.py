@@ -15,6 +15,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from cases_norms import NORMS
 from gradcheck import normal
 from numpy.typing import NDArray
 
@@ -305,7 +306,7 @@ MERGES = [
 ]
 every_merge = pytest.mark.parametrize("case", MERGES, ids=str)
 
-LAYERS = [*DENSE, *CONVOLUTIONS, *WINDOWS, *POOLING, *OTHERS]
+LAYERS = [*DENSE, *CONVOLUTIONS, *WINDOWS, *POOLING, *OTHERS, *(LayerCase(*case) for case in NORMS)]
 every_layer = pytest.mark.parametrize("case", LAYERS, ids=str)
 
 
@@ -460,7 +461,16 @@ INITIALIZERS = [
     initializer("Orthogonal", gain=2.0, seed=5),
     *(
         initializer(name, seed=6)
-        for name in ("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal")
+        for name in (
+            "GlorotUniform",
+            "GlorotNormal",
+            "HeUniform",
+            "HeNormal",
+            "LecunUniform",
+            "LecunNormal",
+            "Xavier",
+            "He",
+        )
     ),
 ]
 every_initializer = pytest.mark.parametrize("case", INITIALIZERS, ids=str)

@@ -30,6 +30,9 @@ ORDER = (
     "config",
     "initializers",
     "ops",
+    "registry",
+    "constraints",
+    "regularizers",
     "parameter",
     "activations",
     "layers",
@@ -321,7 +324,7 @@ def test_ops_and_twin_have_the_names_of_the_kernels() -> None:
     composed = {
         "dense_forward", "dense_backward", "sigmoid_cross_entropy",
         "global_average_pool2d_forward", "global_average_pool2d_backward",
-        "broadcast", "broadcast_backward", "batch_gemm",
+        "broadcast", "broadcast_backward", "batch_gemm", "clip_negative",
         "conv3d_forward", "conv3d_backward_input", "conv3d_backward_filter", "conv3d_transpose_forward",
     }  # fmt: skip
     twins = {name for name in fastnn.reference.__all__ if callable(getattr(fastnn.reference, name))}

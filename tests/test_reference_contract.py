@@ -176,10 +176,40 @@ def merge_calls(i):
     }
 
 
+def regular_calls(i):
+    counter, image = np.array([3], np.uint64), i.read(*i.image.shape, seed=1)
+    mean, rstd = i.read(i.n), i.read(i.n, low=0.5, high=2)
+    means, rstds = i.read(i.n, 2), i.read(i.n, 2, low=0.5, high=2)
+    return {
+        "penalty": lambda: ref.penalty(i.rows, 0.1, 0.2, np.zeros(2), dy=i.truth, need_gradient=True),
+        "clip_norms": lambda: (ref.clip_norms(i.a, (0,), 0.1, 0.2), i.a),
+        "clip_negative": lambda: (ref.clip_negative(i.b), i.b),
+        "layer_norm_forward": lambda: ref.layer_norm_forward(i.dy, i.gamma, i.bias, epsilon=0.1),
+        "layer_norm_backward": lambda: (
+            ref.layer_norm_backward(i.dy, i.read(i.n, 2, seed=1), i.gamma, mean, rstd, i.a[0], i.b[0]),
+            i.a,
+            i.b,
+        ),
+        "group_norm_forward": lambda: ref.group_norm_forward(i.image, i.gamma, i.bias, 2, epsilon=0.1),
+        "group_norm_backward": lambda: (
+            ref.group_norm_backward(i.image, image, i.gamma, means, rstds, i.a[0], i.b[0]),
+            i.a,
+            i.b,
+        ),
+        "random_keep": lambda: ref.random_keep((3, 4), 0.5, 1, 2, counter.copy()).astype(i.dtype),
+        "apply_keep": lambda: ref.apply_keep(i.rows, np.eye(1, 3).astype(i.dtype), 0.3, 0.2, 0.1),
+        "gaussian_forward": lambda: ref.gaussian_forward(i.rows, 0.3, 1, 2, counter.copy()),
+        "gaussian_backward": lambda: ref.gaussian_backward(i.rows, 0.3, 1, 2, counter),
+        "mask_rows": lambda: ref.mask_rows(i.rows, 0.5),
+        "mask_weights": lambda: ref.mask_weights(i.rows, i.probs),
+    }
+
+
 def calls(n, dtype):
     """Return name -> call of every function of the twin."""
     i = Inputs(n, dtype)
-    return dense_calls(i) | window_calls(i) | layer_calls(i) | training_calls(i) | optimizer_calls(i) | merge_calls(i)
+    parts = (dense_calls, window_calls, layer_calls, training_calls, optimizer_calls, merge_calls, regular_calls)
+    return {name: call for part in parts for name, call in part(i).items()}
 
 
 def floats(result):

@@ -145,6 +145,7 @@ Activation activation_from(const std::string& name);
 py::array empty(const std::vector<index_t>& shape, const py::dtype& dtype);
 
 void bind_products(py::module_& m);
+void bind_regular(py::module_& m);
 void bind_rows(py::module_& m);
 void bind_pool(py::module_& m);
 void bind_merge(py::module_& m);

@@ -14,6 +14,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("default_num_threads", &default_num_threads);
   m.def("set_num_threads", &set_num_threads);
   bind_products(m);
+  bind_regular(m);
   bind_rows(m);
   bind_pool(m);
   bind_merge(m);

@@ -9,15 +9,20 @@
 #include "data.h"
 #include "depth.h"
 #include "gemm.h"
+#include "group_norm.h"
+#include "layer_norm.h"
 #include "loss.h"
+#include "mask.h"
 #include "merge.h"
 #include "metrics.h"
+#include "noise.h"
 #include "norm.h"
 #include "norm_backward.h"
 #include "optim.h"
 #include "optim_adaptive.h"
 #include "optim_parts.h"
 #include "optim_whole.h"
+#include "penalty.h"
 #include "pool.h"
 #include "pool_backward.h"
 #include "probe.h"
@@ -116,6 +121,22 @@ const Kernels FASTNN_TABLE = {
     .split = split,
     .unit_norm_forward = unit_norm_forward,
     .unit_norm_backward = unit_norm_backward,
+    .penalty = penalty,
+    .penalty_scratch = penalty_scratch,
+    .clip_norms = clip_norms,
+    .layer_norm_forward = layer_norm_forward,
+    .layer_norm_backward = layer_norm_backward,
+    .layer_norm_backward_scratch = layer_norm_backward_scratch,
+    .group_norm_forward = group_norm_forward,
+    .group_norm_forward_scratch = group_norm_forward_scratch,
+    .group_norm_backward = group_norm_backward,
+    .group_norm_backward_scratch = group_norm_backward_scratch,
+    .random_keep = random_keep,
+    .apply_keep = apply_keep,
+    .gaussian_forward = gaussian_forward,
+    .gaussian_backward = gaussian_backward,
+    .mask_rows = mask_rows,
+    .mask_weights = mask_weights,
     .multiply_add_probe = multiply_add_probe,
     .multiply_add_probe_flops = multiply_add_probe_flops,
     .triad_probe = triad_probe,

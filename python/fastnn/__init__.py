@@ -4,6 +4,7 @@ from fastnn import (
     activations,
     callbacks,
     config,
+    constraints,
     datasets,
     initializers,
     layers,
@@ -11,6 +12,7 @@ from fastnn import (
     metrics,
     models,
     optimizers,
+    regularizers,
     tune,
     utils,
 )
@@ -26,6 +28,7 @@ __all__ = [
     "activations",
     "callbacks",
     "config",
+    "constraints",
     "datasets",
     "initializers",
     "layers",
@@ -33,6 +36,7 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "regularizers",
     "tune",
     "utils",
 ]

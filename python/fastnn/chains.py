@@ -98,6 +98,8 @@ def holds(chain: Chain, calls: Sequence[Call]) -> bool:
     first, last = layers[0], layers[-1]
     if not (isinstance(first, BatchNormalization) and isinstance(last, Activation)):
         return False
+    if any(layer.activity_regularizer is not None for layer in layers):
+        return False  # it is about a value that is not made
     if first.input_shape is None or first.axis not in (-1, len(first.input_shape) - 1):
         return False
     return last.effective().kind == "relu" and all(is_recordable(part) for part in (*layers, last.effective()))

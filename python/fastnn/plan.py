@@ -7,7 +7,7 @@ for backward per call, and its gradients add up; so do those of a tensor that se
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from fastnn.layers.base import Layer
 from fastnn.layers.core import ActivatedLayer
 from fastnn.names import Shape
 from fastnn.recordable import is_recordable
+from fastnn.regularizers import Total
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,9 @@ class Plan:
         self._kept: dict[int, dict[str, Any]] = {}  # what shared layers left for backward, by call
         self._chains = chains.find(self.calls, outputs)
         self._chained: dict[int, Chain] = {}  # those that the last forward pass in training made, by their last call
+        self.total: Total | None = None  # where penalties are added up while a step is scored
+        self._active: dict[int, Float32] = {}  # outputs that are penalized, for backward, by call
+        self.activity_losses: dict[int, float] = {}  # their penalties in the last pass that was called by hand, by call
 
     @classmethod
     def of(cls, inputs: Sequence[SymbolicTensor], outputs: Sequence[SymbolicTensor], nodes: Sequence[Node]) -> Plan:
@@ -143,6 +147,8 @@ class Plan:
                 made.update(chain.calls)
             elif i not in made:
                 values[call.output] = layer.forward(call.given(values), training)
+            if layer.activity_regularizer is not None and i not in made:
+                self._penalize_output(i, values[call.output], training)
             if training and id(layer) in self._shared:
                 self._kept[i] = layer.keep()
             for value in call.last:
@@ -153,6 +159,8 @@ class Plan:
 
     def backward(self, gradients: Sequence[Float32], input_gradients: bool) -> list[Float32 | None]:
         """Write the gradients of all parameters, given those of the outputs; return those of the inputs, or None for each.
+
+        Those of the penalties are part of them: of `Model.losses`.
 
         Nothing is done where no parameter that learns, and no input whose gradient is wanted, lies before.
         """
@@ -175,6 +183,8 @@ class Plan:
                 ops.label(layer.name, "backward")
             if take_slope:
                 slopes_taken.add(self._below[i])
+            if i in self._active:
+                dy = self._penalized(i, dy)
             with _asked(layer, need_dx, take_slope, i in slopes_taken):
                 if chain is None:
                     dx = self._call_backward(i, dy, id(layer) in called)
@@ -187,7 +197,39 @@ class Plan:
             del dy, dx
             if recording:
                 layer.forget()  # so that later calls of the recording may use its buffers
+        self.penalize_weights(lambda layer: id(layer) in called)
         return [found[value] for value in self.inputs]
+
+    def penalize_weights(self, reached: Callable[[Layer], bool] | None = None) -> None:
+        """Add the penalties of parameters to the total, and their gradients to those of the layers that were reached, if given."""
+        for layer in {id(call.layer): call.layer for call in self.calls}.values():
+            for p in layer.trainable_weights:
+                if p.regularizer is None:
+                    continue
+                ops.label(layer.name, "backward" if reached else "forward")
+                learns = reached is not None and reached(layer)
+                p.regularizer.add_to(p.value, total=self.total, dy=p.grad, out=p.grad, need_gradient=learns)
+
+    def _penalize_output(self, i: int, y: Float32, training: bool) -> None:
+        """Add the penalty of call i's output to the total, and keep the output for backward."""
+        regularizer, scale = self.calls[i].layer.activity_regularizer, 1 / max(len(y), 1)
+        assert regularizer is not None  # the caller has looked
+        if self.total is not None:
+            regularizer.add_to(y, scale=scale, total=self.total)
+        elif not ops.recording():
+            self.activity_losses[i] = scale * regularizer(y)
+        if training:
+            self._active[i] = y
+
+    def _penalized(self, i: int, dy: Float32) -> Float32:
+        """Return the gradient of call i's output with that of its penalty."""
+        y, regularizer = self._active.pop(i), self.calls[i].layer.activity_regularizer
+        if regularizer is None:
+            return dy
+        dy = ops.as_float32(self.calls[i].layer.who, "dy", dy)
+        both = regularizer.add_to(y, scale=1 / max(len(y), 1), dy=dy.reshape(y.shape), need_gradient=True)
+        assert both is not None  # it was asked for
+        return both
 
     def wanted(self, input_gradients: bool) -> list[bool]:
         """Return for every value whether its gradient is needed."""
@@ -202,6 +244,8 @@ class Plan:
         """Return whether call i may take the derivative of the relu that its input comes from, in its own backward pass."""
         above, below = self.calls[i].layer, self.calls[self._below[i]].layer if i in self._below else None
         if not (above.takes_relu and isinstance(below, ActivatedLayer) and below.effective().kind == "relu"):
+            return False
+        if below.activity_regularizer is not None:  # its gradient comes between the two
             return False
         return all(is_recordable(part) for part in (below, below.effective(), above))
 
@@ -241,8 +285,9 @@ class Plan:
                 vars(layer).update(attributes)
 
     def forget(self) -> None:
-        """Let go of what shared layers left for backward."""
+        """Let go of what was kept for backward."""
         self._kept.clear()
+        self._active.clear()
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from ops_calls import (
     pool_calls,
     row_calls,
 )
+from regular_calls import regular_calls
 from tolerances import assert_bits
 from window_calls import Volume, transposed_calls, volume_calls, volume_geometry
 
@@ -129,7 +130,7 @@ def small_calls(n: int) -> Iterator[tuple[str, Call]]:
     for make in (product_calls, image_calls, optimizer_calls, adaptive_calls, around_optimizer_calls):
         yield from make(rng, n).items()
     for rows, cols in ((1, n), (3, n), (n, 1)):
-        for make in (row_calls, loss_calls, data_calls, merge_calls):
+        for make in (row_calls, loss_calls, data_calls, merge_calls, regular_calls):
             for label, call in make(rng, rows, cols).items():
                 yield f"{label} {rows} x {cols}", call
         for label, call in norm_calls(rng, (rows, cols)).items():

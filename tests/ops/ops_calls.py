@@ -403,7 +403,8 @@ def merge_calls(rng: Generator, rows: int = 211, cols: int = 279) -> dict[str, C
 
 def all_calls() -> dict[str, Call]:
     """Return label -> call; every op is there at least once, with the same numbers every time."""
-    from window_calls import DEPTHWISE, transposed_calls, volume_calls  # which is made of what stands here
+    from regular_calls import regular_calls  # here, because it is made of what this module has
+    from window_calls import DEPTHWISE, transposed_calls, volume_calls
 
     rng = np.random.default_rng(7)
     calls: dict[str, Call] = {}
@@ -417,6 +418,7 @@ def all_calls() -> dict[str, Call]:
         around_optimizer_calls,
         data_calls,
         merge_calls,
+        regular_calls,
     ):
         calls |= make(rng)
     calls |= convolution_calls(rng, {f"depthwise, {label}": case for label, case in DEPTHWISE.items()})
@@ -424,6 +426,7 @@ def all_calls() -> dict[str, Call]:
 
 
 SERIAL = (
+    "mask_weights",
     "mean_update",
     "advance",
     "clip_factors",

@@ -27,6 +27,7 @@ from ops_calls import (
     random_pooling,
     row_calls,
 )
+from regular_calls import regular_calls
 from tolerances import assert_bits
 from window_calls import random_depthwise, random_volume, transposed_calls, volume_calls
 
@@ -81,6 +82,7 @@ def test_bits_of_random_shapes_do_not_depend_on_the_number_of_threads(isa: str, 
         **around_optimizer_calls(rng, size(20_000, 40_000)),
         **data_calls(rng, size(100, 300), size(100, 300)),
         **merge_calls(rng, size(100, 300), size(100, 300)),
+        **regular_calls(rng, size(100, 300), size(100, 300)),
     }
     for label, call in calls.items():
         config.set_num_threads(1)

@@ -22,6 +22,7 @@ from fastnn.initializers.constant import Constant, Identity, Ones, Zeros
 from fastnn.initializers.random import (
     GlorotNormal,
     GlorotUniform,
+    He,
     HeNormal,
     HeUniform,
     LecunNormal,
@@ -31,6 +32,7 @@ from fastnn.initializers.random import (
     RandomUniform,
     TruncatedNormal,
     VarianceScaling,
+    Xavier,
 )
 from fastnn.names import snake_case
 
@@ -38,6 +40,7 @@ __all__ = [
     "Constant",
     "GlorotNormal",
     "GlorotUniform",
+    "He",
     "HeNormal",
     "HeUniform",
     "Identity",
@@ -50,6 +53,7 @@ __all__ = [
     "RandomUniform",
     "TruncatedNormal",
     "VarianceScaling",
+    "Xavier",
     "Zeros",
     "compute_fans",
     "deserialize",
@@ -60,6 +64,7 @@ __all__ = [
 _CLASSES: tuple[type[Initializer], ...] = (
     Constant, Zeros, Ones, Identity, RandomUniform, RandomNormal, TruncatedNormal, VarianceScaling, Orthogonal,
     GlorotUniform, GlorotNormal, HeUniform, HeNormal, LecunUniform, LecunNormal,
+    Xavier, He,
 )  # fmt: skip
 _NAMES: dict[str, type[Initializer]] = {
     **{cls.__name__: cls for cls in _CLASSES},
@@ -118,7 +123,8 @@ def get(identifier: Any) -> Callable[..., Float32] | None:
 
     Args:
         identifier: a name ("he_normal", "HeNormal"), a dict as from ``serialize``, an Initializer or a class of them,
-            any function of (shape, dtype=None), an array with the values themselves, or None, which is returned.
+            any function of (shape, dtype=None), an array with the values themselves, a float, which is the deviation of
+            normal values with mean 0 (textbooks write std = 0.01), or None, which is returned.
 
     Raises:
         TypeError, ValueError: none of these; says which names are near.
@@ -131,6 +137,8 @@ def get(identifier: Any) -> Callable[..., Float32] | None:
         return None
     if isinstance(identifier, (str, Mapping)):
         return deserialize(identifier)
+    if isinstance(identifier, (float, np.floating)):
+        return RandomNormal(stddev=float(identifier))
     if isinstance(identifier, np.ndarray):
         return _given(identifier)
     if isinstance(identifier, type) and issubclass(identifier, Initializer):

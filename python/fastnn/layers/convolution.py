@@ -18,6 +18,7 @@ class Convolution(ConvolutionLayer):
     """Convolution with filters that see all channels, or those of their group."""
 
     takes_relu: ClassVar[bool] = True
+    weight_names: ClassVar[tuple[str, ...]] = ("kernel", "bias")
 
     def __init__(self, *, filters: int, groups: int, kernel_initializer: Any, **shared: Any) -> None:
         super().__init__(**shared)
@@ -88,6 +89,7 @@ class Conv1D(Convolution):
         use_bias: whether bias is added.
         kernel_initializer: initializer of kernel, shape (S, C / groups, K).
         bias_initializer: initializer of bias, shape (K,).
+        base: kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, name, trainable, ...
 
     Shape:
         x: (N, T, C) float32 -> y: (N, Q, K), Q = (T + left + right - dilation (S - 1) - 1) // stride + 1.
@@ -157,6 +159,9 @@ class Conv2D(Convolution):
         use_bias: whether bias is added.
         kernel_initializer: initializer of kernel, shape (R, S, C / groups, K).
         bias_initializer: initializer of bias, shape (K,).
+        base: kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, name, trainable, ...
+        kernel_regularizer, bias_regularizer, activity_regularizer: what kernel, bias and output add to the loss, or None.
+        kernel_constraint, bias_constraint: what kernel and bias are brought to after every update, or None.
 
     Shape:
         x: (N, H, W, C) float32 -> y: (N, P, Q, K), P = (H + top + bottom - dh (R - 1) - 1) // sh + 1.
@@ -189,6 +194,11 @@ class Conv2D(Convolution):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **base: Any,
     ) -> None:
         super().__init__(
@@ -226,6 +236,7 @@ class Conv3D(Convolution):
         use_bias: whether bias is added.
         kernel_initializer: initializer of kernel, shape (T, R, S, C / groups, K).
         bias_initializer: initializer of bias, shape (K,).
+        base: kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, name, trainable, ...
 
     Shape:
         x: (N, D, H, W, C) float32 -> y: (N, O, P, Q, K), O = (D + front + back - dd (T - 1) - 1) // sd + 1.

@@ -53,10 +53,12 @@ class Channelwise(ConvolutionLayer):
 class DepthwiseConvolution(Channelwise):
     """Convolution of every channel by itself."""
 
+    weight_names: ClassVar[tuple[str, ...]] = ("depthwise", "bias")
+
     def build(self, input_shape: Shape) -> None:
         count = self.input_channels(input_shape)
         shape = (*self.kernel_size, count, self.depth_multiplier)
-        self.kernel: Parameter = self.add_weight("kernel", shape, self.depthwise_initializer)
+        self.kernel: Parameter = self.add_weight("kernel", shape, self.depthwise_initializer, argument="depthwise")
         if self.use_bias:
             self.bias = self.add_weight("bias", (count * self.depth_multiplier,), self.bias_initializer)
 
@@ -77,6 +79,8 @@ class DepthwiseConvolution(Channelwise):
 class SeparableConvolution(Channelwise):
     """Convolution of every channel by itself, then of all channels of every pixel."""
 
+    weight_names: ClassVar[tuple[str, ...]] = ("depthwise", "pointwise", "bias")
+
     def __init__(self, *, filters: int, pointwise_initializer: Any, **shared: Any) -> None:
         super().__init__(**shared)
         self.filters = checks.integer(self.who, "filters", filters, 1)
@@ -85,9 +89,13 @@ class SeparableConvolution(Channelwise):
     def build(self, input_shape: Shape) -> None:
         count = self.input_channels(input_shape)
         shape = (*self.kernel_size, count, self.depth_multiplier)
-        self.depthwise_kernel = self.add_weight("depthwise_kernel", shape, self.depthwise_initializer)
+        self.depthwise_kernel = self.add_weight(
+            "depthwise_kernel", shape, self.depthwise_initializer, argument="depthwise"
+        )
         shape = (*(1 for _ in self.kernel_size), count * self.depth_multiplier, self.filters)
-        self.pointwise_kernel = self.add_weight("pointwise_kernel", shape, self.pointwise_initializer)
+        self.pointwise_kernel = self.add_weight(
+            "pointwise_kernel", shape, self.pointwise_initializer, argument="pointwise"
+        )
         if self.use_bias:
             self.bias = self.add_weight("bias", (self.filters,), self.bias_initializer)
 

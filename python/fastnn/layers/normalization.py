@@ -25,6 +25,9 @@ class BatchNormalization(Layer):
         scale: whether gamma multiplies.
         beta_initializer, gamma_initializer: initializers of beta and gamma.
         moving_mean_initializer, moving_variance_initializer: initializers of the moving statistics.
+        beta_regularizer, gamma_regularizer: what beta and gamma add to the loss, or None.
+        beta_constraint, gamma_constraint: what beta and gamma are brought to after every update, or None.
+        synchronized: accepted, and without effect: a batch is never spread over several machines.
 
     Shape:
         any of rank >= 2, unchanged; statistics over all axes but `axis`. Variances are biased (divided by the count).
@@ -45,6 +48,7 @@ class BatchNormalization(Layer):
     """
 
     recordable: ClassVar[bool] = True
+    weight_names: ClassVar[tuple[str, ...]] = ("beta", "gamma")
 
     def __init__(
         self,
@@ -57,9 +61,21 @@ class BatchNormalization(Layer):
         gamma_initializer: Any = "ones",
         moving_mean_initializer: Any = "zeros",
         moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        synchronized: bool = False,
         **base: Any,
     ) -> None:
-        super().__init__(**base)
+        super().__init__(
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+            **base,
+        )
+        checks.boolean(self.who, "synchronized", synchronized)
         self.axis = checks.integer(self.who, "axis", axis)
         self.momentum = checks.number(self.who, "momentum", momentum, 0.0, 1.0)
         self.epsilon = checks.number(self.who, "epsilon", epsilon, above=0.0)

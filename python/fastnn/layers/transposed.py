@@ -17,6 +17,8 @@ from fastnn.parameter import Parameter
 class TransposedConvolution(ConvolutionLayer):
     """The transpose of the convolution from what this layer makes to what it is given."""
 
+    weight_names: ClassVar[tuple[str, ...]] = ("kernel", "bias")
+
     def __init__(self, *, filters: int, output_padding: Any, kernel_initializer: Any, **shared: Any) -> None:
         super().__init__(**shared)
         self.filters = checks.integer(self.who, "filters", filters, 1)
@@ -93,6 +95,7 @@ class Conv1DTranspose(TransposedConvolution):
         use_bias: whether bias is added.
         kernel_initializer: initializer of kernel, shape (S, K, C).
         bias_initializer: initializer of bias, shape (K,).
+        base: kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, name, trainable, ...
 
     Shape:
         x: (N, T, C) float32 -> y: (N, Q, K).
@@ -164,6 +167,7 @@ class Conv2DTranspose(TransposedConvolution):
         use_bias: whether bias is added.
         kernel_initializer: initializer of kernel, shape (R, S, K, C).
         bias_initializer: initializer of bias, shape (K,).
+        base: kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, name, trainable, ...
 
     Shape:
         x: (N, H, W, C) float32 -> y: (N, P, Q, K).
@@ -235,6 +239,7 @@ class Conv3DTranspose(TransposedConvolution):
         use_bias: whether bias is added.
         kernel_initializer: initializer of kernel, shape (T, R, S, K, C).
         bias_initializer: initializer of bias, shape (K,).
+        base: kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, name, trainable, ...
 
     Shape:
         x: (N, D, H, W, C) float32 -> y: (N, O, P, Q, K).

@@ -262,6 +262,16 @@ class BaseModel(BatchTrainer, Profiled, Stored):
         return self._every("non_trainable_weights")
 
     @property
+    def losses(self) -> list[float]:
+        """What regularizers add to the loss: penalties of parameters now, then those of outputs in the last call.
+
+        `backward` adds their gradients to those of the parameters.
+        """
+        self._require_built()
+        of_weights = [value for layer in self.leaf_layers for value in layer.losses]
+        return of_weights + [value for _, value in sorted(self.plan.activity_losses.items())]
+
+    @property
     def trainable(self) -> bool:
         """Whether any layer is trainable; setting it sets all layers."""
         return any(layer.trainable for layer in self.leaf_layers)

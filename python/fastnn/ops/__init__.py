@@ -45,6 +45,7 @@ from fastnn.ops.merge import (
     unit_norm_backward,
     unit_norm_forward,
 )
+from fastnn.ops.noise import apply_keep, gaussian_backward, gaussian_forward, random_keep
 from fastnn.ops.norm import (
     batch_norm_backward,
     batch_norm_forward,
@@ -73,6 +74,8 @@ from fastnn.ops.pool import (
     max_pool2d_forward,
 )
 from fastnn.ops.recording import Arena, Call, Replay, Tape, label, planning, recording, stop_recording
+from fastnn.ops.regular import clip_negative, clip_norms, mask_rows, mask_weights, penalty
+from fastnn.ops.rows import group_norm_backward, group_norm_forward, layer_norm_backward, layer_norm_forward
 
 __all__ = [
     "NO_PADDING",
@@ -91,6 +94,7 @@ __all__ = [
     "adamax_step",
     "add",
     "advance",
+    "apply_keep",
     "as_float32",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
@@ -102,6 +106,8 @@ __all__ = [
     "broadcast",
     "broadcast_backward",
     "clip_factors",
+    "clip_negative",
+    "clip_norms",
     "column_sums",
     "concatenate",
     "conv2d_backward_filter",
@@ -127,13 +133,21 @@ __all__ = [
     "ftrl_step",
     "gather_cells",
     "gather_rows",
+    "gaussian_backward",
+    "gaussian_forward",
     "gemm",
     "global_average_pool2d_backward",
     "global_average_pool2d_forward",
+    "group_norm_backward",
+    "group_norm_forward",
     "inverse_norm",
     "label",
     "lamb_step",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "lion_step",
+    "mask_rows",
+    "mask_weights",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "maximum",
@@ -147,9 +161,11 @@ __all__ = [
     "muon_momentum",
     "nadam_step",
     "peak_roof",
+    "penalty",
     "permute",
     "planning",
     "prepare_gradient",
+    "random_keep",
     "recording",
     "rmsprop_step",
     "sgd_step",

@@ -226,11 +226,13 @@ class Optimizer(Settings):
         every = self.gradient_accumulation_steps or 1
         self.prepare(1)
         self._rate.take(self.calls)
+        bound = [p for p in self.store.parameters if p.constraint is not None and p.trainable]
+        bound = [p for p in bound if active is None or active(p)]
         if every == 1:
-            self._apply(runs, products, self.store.grads)
+            self._apply(runs, products, self.store.grads, bound)
         else:
             self._accumulate(runs)
-            ops.when_due(self.calls, every, lambda: self._apply(runs, products, self.slots[ACCUMULATED]))
+            ops.when_due(self.calls, every, lambda: self._apply(runs, products, self.slots[ACCUMULATED], bound))
         if self.use_ema:
             self._average(every, runs)
         if every > 1:
@@ -306,9 +308,13 @@ class Optimizer(Settings):
             ops.add(total, self.store.grads[span], out=total)
 
     def _apply(
-        self, runs: Sequence[tuple[Any, slice]], products: Mapping[Parameter, Product], gradients: Float32
+        self,
+        runs: Sequence[tuple[Any, slice]],
+        products: Mapping[Parameter, Product],
+        gradients: Float32,
+        bound: Sequence[Parameter],
     ) -> None:
-        """Update every stretch."""
+        """Update every stretch, and bring parameters to where their constraints want them."""
         assert self.store is not None
         scale = 1.0 / (self.gradient_accumulation_steps or 1) / (self.loss_scale_factor or 1.0)
         stretches = [gradients[span] for _, span in runs]
@@ -329,6 +335,9 @@ class Optimizer(Settings):
         if self.gradient_accumulation_steps:
             for _, span in runs:
                 ops.fill(gradients[span], 0.0)
+        for p in bound:
+            if p.constraint is not None:
+                p.constraint.project(p.value)
 
     def slots_of(self, span: slice) -> dict[str, Float32]:
         """Return the stretches of the slots that belong to a stretch of the parameters."""

@@ -42,6 +42,7 @@ from .merge import (
     unit_norm_backward,
     unit_norm_forward,
 )
+from .noise import apply_keep, gaussian_backward, gaussian_forward, random_keep
 from .norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
 from .optim import adagrad_step, adam_step, momentum_step, prepare_gradient, rmsprop_step, sgd_step
 from .optim_adaptive import adadelta_step, adamax_step, ftrl_step, lion_step, nadam_step
@@ -56,6 +57,8 @@ from .pool import (
     max_pool2d_forward,
 )
 from .random import dropout_backward, dropout_forward
+from .regular import clip_negative, clip_norms, mask_rows, mask_weights, penalty
+from .rows import group_norm_backward, group_norm_forward, layer_norm_backward, layer_norm_forward
 
 __all__ = [
     "ACTIVATIONS",
@@ -69,6 +72,7 @@ __all__ = [
     "adamax_step",
     "add",
     "advance",
+    "apply_keep",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
     "batch_gemm",
@@ -78,6 +82,8 @@ __all__ = [
     "broadcast",
     "broadcast_backward",
     "clip_factors",
+    "clip_negative",
+    "clip_norms",
     "column_sums",
     "concatenate",
     "conv2d_backward_filter",
@@ -100,12 +106,20 @@ __all__ = [
     "fill",
     "ftrl_step",
     "gather_rows",
+    "gaussian_backward",
+    "gaussian_forward",
     "gemm",
     "global_average_pool2d_backward",
     "global_average_pool2d_forward",
+    "group_norm_backward",
+    "group_norm_forward",
     "inverse_norm",
     "lamb_step",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "lion_step",
+    "mask_rows",
+    "mask_weights",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "maximum",
@@ -116,8 +130,10 @@ __all__ = [
     "multiply",
     "muon_momentum",
     "nadam_step",
+    "penalty",
     "permute",
     "prepare_gradient",
+    "random_keep",
     "rmsprop_step",
     "sgd_step",
     "sigmoid_cross_entropy",

@@ -12,6 +12,7 @@ from fastnn import ops, settings
 from fastnn.checks import Float32
 from fastnn.layers.core import ActivatedLayer
 from fastnn.metrics import Metric
+from fastnn.training.score import Score
 from fastnn.training.trainer import Trainer
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -29,6 +30,7 @@ class Shortcut:
         optimizer: of the model then.
         running: what a training or test step adds to, the loss first; empty for predictions.
         weight: of the loss.
+        penalty: of parameters and outputs, part of the loss; None if there is none.
         shape: of the predictions, for a step that makes them.
     """
 
@@ -39,19 +41,24 @@ class Shortcut:
         optimizer: object,
         running: Sequence[Metric] = (),
         weight: float = 1.0,
+        penalty: Metric | None = None,
         shape: tuple[int, ...] = (),
     ) -> None:
         self.replay, self.since, self.optimizer = replay, since, optimizer
-        self.running, self.weight, self.shape = list(running), weight, shape
+        self.running, self.weight, self.penalty, self.shape = list(running), weight, penalty, shape
 
     def score(self, arrays: Sequence[Any]) -> list[float] | None:
         """Do the step; return the loss and the metrics, or None if it was not done."""
         for metric in self.running:
             metric.reset_state()
+        if self.penalty is not None:
+            self.penalty.reset_state()
         if not self.replay.run(*arrays):
             return None
         values = [metric.result() for metric in self.running]
         values[0] *= self.weight
+        if self.penalty is not None:
+            values[0] += self.penalty.result()
         return values
 
     def predict(self, arrays: Sequence[Any]) -> Float32 | None:
@@ -112,7 +119,7 @@ class BatchTrainer(Trainer):
                 pairs = [("x", x, samples[0], None), ("y", y, truths[0], limits)]
                 if sample_weight is not None:
                     pairs.append(("weights", sample_weight, weights[0], (-FLOAT32_MAX, FLOAT32_MAX)))
-                self._keep_shortcut(mode, pairs, since, self._running(), self._scores[0].weight)
+                self._keep_shortcut(mode, pairs, since, self._scores[0])
             return self._result(list(self._logs().values()), return_dict)
 
     def _shortcut(self, mode: str, x: Any) -> Shortcut | None:
@@ -144,8 +151,7 @@ class BatchTrainer(Trainer):
         mode: str,
         pairs: Sequence[tuple[str, Any, NDArray[Any], Limits]],
         since: object,
-        running: Sequence[Metric] = (),
-        weight: float = 1.0,
+        score: Score | None = None,
         shape: tuple[int, ...] = (),
     ) -> None:
         """Make a shortcut of the step that was just done, if nothing can escape it.
@@ -158,7 +164,10 @@ class BatchTrainer(Trainer):
         replay = ops.Replay(tape, *self._feed.place())
         for kind, given, taken, limits in pairs:
             replay.add(self._feed.cell(kind, 0), given, taken.dtype, limits)
-        self._steps.shortcuts[mode, pairs[0][1].shape] = Shortcut(replay, since, self.optimizer, running, weight, shape)
+        running, weight = ((), 1.0) if score is None else (score.running, score.weight)
+        penalty = self._penalty if self._penalty.state[1] and score is not None else None
+        shortcut = Shortcut(replay, since, self.optimizer, running, weight, penalty, shape)
+        self._steps.shortcuts[mode, pairs[0][1].shape] = shortcut
 
     def _noted(self, mode: str) -> bool:
         """Return whether every change of what a step captures is noted."""
@@ -168,7 +177,7 @@ class BatchTrainer(Trainer):
             return False
         parts: list[Any] = list(self.leaf_layers)
         parts += [layer.activation for layer in parts if isinstance(layer, ActivatedLayer)]
-        parts += [p for layer in self.leaf_layers for p in layer.parameters]
+        parts += [p for layer in self.leaf_layers for p in (*layer.parameters, *layer.attached)]
         if mode != "predict":
             parts += [self.optimizer, *(score.loss for score in self._scores), *self._running(), *self._scores]
         return type(self).__module__.startswith("fastnn.") and all(map(settings.noted, parts))

@@ -15,11 +15,12 @@ from fastnn import checks, config, ops, optimizers
 from fastnn.checks import Float32
 from fastnn.layers.base import Layer
 from fastnn.layers.core import ActivatedLayer
-from fastnn.metrics import Metric
+from fastnn.metrics import Mean, Metric
 from fastnn.names import Shape
 from fastnn.parameter import Parameter, ParameterStore
 from fastnn.plan import Plan
 from fastnn.recordable import is_recordable
+from fastnn.regularizers import Total
 from fastnn.structure import Structure
 from fastnn.training import data
 from fastnn.training.callback_list import CallbackList
@@ -49,6 +50,7 @@ class Compiled:
         self.stop_training = False
         self.history: History | None = None
         self._scores: list[Score] = []  # one per output
+        self._penalty = Mean("penalty")  # of parameters and outputs, part of the loss
         self._feed = data.Feed()
         self._steps = Steps()
         self._lock = threading.RLock()
@@ -223,7 +225,7 @@ class Compiled:
             self._lock.release()
 
     def _running(self) -> list[Metric]:
-        return [metric for score in self._scores for metric in score.running]
+        return [*(metric for score in self._scores for metric in score.running), self._penalty]
 
     def reset_metrics(self) -> None:
         """Forget what losses and metrics have seen."""
@@ -231,9 +233,9 @@ class Compiled:
             metric.reset_state()
 
     def _logs(self, prefix: str = "") -> Logs:
-        """Return the loss; for several outputs that of each; the metrics."""
+        """Return the loss, penalties included; for several outputs that of each, without; the metrics."""
         losses = [score.tracker.result() for score in self._scores]
-        values = [sum(score.weight * loss for score, loss in zip(self._scores, losses))]
+        values = [sum(score.weight * loss for score, loss in zip(self._scores, losses)) + self._penalty.result()]
         if len(losses) > 1:
             values += losses
         values += [metric.result() for score in self._scores for metric in score.metrics]
@@ -247,7 +249,7 @@ class Compiled:
         for i, score in enumerate(self._scores):
             fuses = None if getattr(score.loss, "from_logits", False) else score.loss.fuses
             last = None if fuses is None else self.plan.last_layer(i)
-            fits = isinstance(last, ActivatedLayer) and last.activation.kind == fuses
+            fits = isinstance(last, ActivatedLayer) and last.activation.kind == fuses and not last.activity_regularizer
             result.append(last if fits else None)  # type: ignore[arg-type]
         return result
 
@@ -257,6 +259,7 @@ class Compiled:
         for layer in fusing:
             if layer is not None:
                 layer.skip_activation = True
+        self.plan.total = Total(self._penalty.state, rows)
         try:
             outputs = self.forward_parts(self._batches("x", len(self.input_structure), rows), training)
             gradients: list[Float32] = []
@@ -272,7 +275,10 @@ class Compiled:
                 for leaf in self.leaf_layers:
                     leaf.product, leaf.keep_product = None, leaf in leaving
                 self.backward_parts(gradients)
+            else:
+                self.plan.penalize_weights()
         finally:
+            self.plan.total = None
             for layer in fusing:
                 if layer is not None:
                     layer.skip_activation = False
@@ -288,6 +294,7 @@ class Compiled:
             for layer in self.leaf_layers
             if layer.leaves_product
             and layer.trainable_weights
+            and layer.weights[0].regularizer is None  # whose gradient is added to the stored one
             and is_recordable(layer)
             and not self.plan.is_shared(layer)
         ]
@@ -370,9 +377,10 @@ class Compiled:
         return self.optimizer.prepare(steps) if mode == "train" and self.optimizer is not None else steps
 
     def _python_parts(self, parts: Sequence[Any]) -> list[str]:
-        """Return the classes among the model, its parts and their activations that compute in Python."""
-        activations = [layer.activation for layer in self.leaf_layers if isinstance(layer, ActivatedLayer)]
-        return [type(p).__name__ for p in (self, *parts, *activations) if not is_recordable(p)]
+        """Return the classes among the model, its parts and what belongs to its layers that compute in Python."""
+        more = [layer.activation for layer in self.leaf_layers if isinstance(layer, ActivatedLayer)]
+        attached = [part for layer in self.leaf_layers for part in layer.attached]
+        return [type(p).__name__ for p in (self, *parts, *more, *attached) if not is_recordable(p)]
 
     def _new_step(self, mode: str, rows: int, record: bool) -> Step:
         guarded: list[NDArray[Any]] = [metric.state for metric in self._running()]
