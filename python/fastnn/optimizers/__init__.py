@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn import checks
-from fastnn.optimizers import numpy_style, schedules
+from fastnn.optimizers import numpy_style, presets, schedules
 from fastnn.optimizers.adafactor import Adafactor
 from fastnn.optimizers.adam import Adam, Adamax, AdamW, Lamb, Nadam
 from fastnn.optimizers.adaptive import Adadelta, Adagrad, RMSprop
@@ -34,6 +34,7 @@ __all__ = [
     "deserialize",
     "get",
     "numpy_style",
+    "presets",
     "schedules",
     "serialize",
 ]

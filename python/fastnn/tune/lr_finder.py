@@ -147,9 +147,16 @@ def _curve(rates: NDArray[np.float64], losses: list[float], smoothing: float, di
         checks.fail("lr_finder", "finite losses with the first learning rates", losses, "start smaller")
     rates, values = rates[:known], np.array(losses[:known])
     smoothed = _smoothed(losses[:known], smoothing)
-    least = max(int(np.argmin(smoothed)), 1)
-    slope = np.gradient(smoothed, np.log(rates))[:least]
-    return LearningRateCurve(rates, values, smoothed, float(rates[int(np.argmin(slope))]), diverged)
+    best = _steepest(np.log(rates), values, before=max(int(np.argmin(smoothed)), 1))
+    return LearningRateCurve(rates, values, smoothed, float(rates[best]), diverged)
+
+
+def _steepest(x: NDArray[np.float64], y: NDArray[np.float64], before: int) -> int:
+    """Return the place, below `before`, where a straight line through a fifth of the points around it falls fastest."""
+    half = max(len(x) // 10, 1)
+    places = range(min(half, before - 1), before)
+    slopes = [np.polyfit(x[max(i - half, 0) : i + half + 1], y[max(i - half, 0) : i + half + 1], 1)[0] for i in places]
+    return places[int(np.argmin(slopes))]
 
 
 def _smoothed(losses: list[float], share: float) -> NDArray[np.float64]:
