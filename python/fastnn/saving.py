@@ -10,8 +10,9 @@ import json
 import os
 import re
 import tempfile
+import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -250,11 +251,23 @@ def _training_state(model: BaseModel) -> tuple[Tensors, dict[str, Any]]:
     state["optimizer"] = optimizers.serialize(optimizer)
     if all(type(score.loss).__module__.startswith(losses.__name__) for score in scores):
         chosen = [losses.serialize(score.loss) for score in scores]
-        wanted = [[m if isinstance(m, str) else metrics.serialize(m) for m in score.wanted] for score in scores]
+        wanted, weighted = ([_metric_data(s) for s in some] for some in zip(*((s.wanted, s.weighted) for s in scores)))
         single = len(scores) == 1
         state["loss"], state["metrics"] = (chosen[0], wanted[0]) if single else (chosen, wanted)
+        state["weighted_metrics"] = weighted[0] if single else weighted
         state["loss_weights"] = [score.weight for score in scores]
     return tensors, state
+
+
+def _metric_data(wanted: Sequence[Any]) -> list[Any]:
+    """Return names and metrics as plain data; without those that are code of the user's, which a file does not carry."""
+    own = [m for m in wanted if not isinstance(m, str) and not metrics.is_plain(m)]
+    if own:
+        names = ", ".join(m.name for m in own)
+        warnings.warn(
+            f"save: the metrics {names} are written in Python and not saved; compile anew after loading", stacklevel=5
+        )
+    return [m if isinstance(m, str) else metrics.serialize(m) for m in wanted if m not in own]
 
 
 def save_model(model: BaseModel, filepath: FileName, overwrite: bool = True) -> None:
@@ -269,6 +282,10 @@ def _count(name: str, value: Any) -> int:
     return checks.integer("load_model", name, value, 0, 2**63 - 1)
 
 
+def _metrics_from(data: Sequence[Any]) -> list[Any]:
+    return [m if isinstance(m, str) else metrics.deserialize(m) for m in data]
+
+
 def _restore_training(model: BaseModel, tensors: Tensors, state: Mapping[str, Any]) -> None:
     for layer in model.leaf_layers:
         for name, array in layer.counters.items():
@@ -281,13 +298,16 @@ def _restore_training(model: BaseModel, tensors: Tensors, state: Mapping[str, An
         return
     optimizer = optimizers.deserialize(state["optimizer"])
     single = not isinstance(state["loss"], list)
-    chosen, wanted = ([state[key]] if single else list(state[key]) for key in ("loss", "metrics"))
+    state = {"weighted_metrics": [] if single else [[] for _ in state["loss"]], **state}
+    keys = ("loss", "metrics", "weighted_metrics")
+    chosen, wanted, weighted = ([state[key]] if single else list(state[key]) for key in keys)
     whole = model.output_structure.whole
     model.compile(
         optimizer,
         whole([losses.deserialize(loss) for loss in chosen]),
-        whole([[m if isinstance(m, str) else metrics.deserialize(m) for m in some] for some in wanted]),
+        whole([_metrics_from(some) for some in wanted]),
         whole(list(state.get("loss_weights", [1.0]))),
+        whole([_metrics_from(some) for some in weighted]),
     )
     optimizer.iterations[...] = tensors["optimizer/iterations"]
     for name, slot in optimizer.slots.items():

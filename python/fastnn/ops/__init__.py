@@ -50,6 +50,7 @@ from fastnn.ops.pool import (
     max_pool2d_forward,
 )
 from fastnn.ops.recording import Arena, Call, Replay, Tape, label, planning, recording, stop_recording
+from fastnn.ops.scores import count_outcomes, count_pairs, keep_largest, moments_update, score_rows
 
 __all__ = [
     "NO_PADDING",
@@ -82,6 +83,8 @@ __all__ = [
     "conv2d_forward",
     "conv_output_size",
     "count_matches",
+    "count_outcomes",
+    "count_pairs",
     "cross_entropy",
     "dense_backward",
     "dense_forward",
@@ -96,6 +99,7 @@ __all__ = [
     "gemm",
     "global_average_pool2d_backward",
     "global_average_pool2d_forward",
+    "keep_largest",
     "label",
     "max_pool2d_backward",
     "max_pool2d_forward",
@@ -104,6 +108,7 @@ __all__ = [
     "measure_bandwidth",
     "measure_peak",
     "minimum",
+    "moments_update",
     "momentum_step",
     "multiply",
     "peak_roof",
@@ -111,6 +116,7 @@ __all__ = [
     "planning",
     "recording",
     "rmsprop_step",
+    "score_rows",
     "sgd_step",
     "sigmoid_cross_entropy",
     "softmax_backward",

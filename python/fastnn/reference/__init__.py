@@ -52,10 +52,12 @@ from .pool import (
     max_pool2d_forward,
 )
 from .random import dropout_backward, dropout_forward
+from .scores import ROW_SCORES, count_outcomes, count_pairs, keep_largest, moments_update, score_rows
 
 __all__ = [
     "ACTIVATIONS",
     "FROM_OUTPUT",
+    "ROW_SCORES",
     "activation_backward",
     "activation_forward",
     "adagrad_step",
@@ -76,6 +78,8 @@ __all__ = [
     "conv2d_backward_input",
     "conv2d_forward",
     "count_matches",
+    "count_outcomes",
+    "count_pairs",
     "cross_entropy",
     "dense_backward",
     "dense_forward",
@@ -88,15 +92,18 @@ __all__ = [
     "gemm",
     "global_average_pool2d_backward",
     "global_average_pool2d_forward",
+    "keep_largest",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "maximum",
     "mean_update",
     "minimum",
+    "moments_update",
     "momentum_step",
     "multiply",
     "permute",
     "rmsprop_step",
+    "score_rows",
     "sgd_step",
     "sigmoid_cross_entropy",
     "softmax_backward",

@@ -118,6 +118,7 @@ class Compiled:
         loss: Any = None,
         metrics: Any = None,
         loss_weights: Any = None,
+        weighted_metrics: Any = None,
         run_eagerly: bool = False,
         **other: Any,
     ) -> None:
@@ -129,6 +130,7 @@ class Compiled:
             metrics: names or Metrics; "accuracy" becomes the one that fits the loss. For several outputs a list of an entry per
                 output (a metric, a list of them or None), or a dict by the outputs' names.
             loss_weights: what the losses of several outputs are multiplied with before they are added up; a list or a dict.
+            weighted_metrics: metrics in which every sample counts by its weight; given as metrics are.
             run_eagerly: call every layer from Python in every step instead of replaying a recording; for debugging.
             **other: jit_compile, steps_per_execution and auto_scale_loss are accepted and have no meaning here.
 
@@ -138,9 +140,9 @@ class Compiled:
         checks.unknown_arguments(
             "compile",
             set(other) - set(IGNORED_ARGUMENTS),
-            ("optimizer", "loss", "metrics", "loss_weights", "run_eagerly", *IGNORED_ARGUMENTS),
+            ("optimizer", "loss", "metrics", "loss_weights", "weighted_metrics", "run_eagerly", *IGNORED_ARGUMENTS),
         )
-        scores = scores_of(self.output_structure, loss, metrics, loss_weights)
+        scores = scores_of(self.output_structure, loss, metrics, loss_weights, weighted_metrics)
         for score in scores:
             score.find_metrics(None)
         self.optimizer = optimizers.get(optimizer)
@@ -163,7 +165,7 @@ class Compiled:
                 who, "a compiled model with a loss", "none", "call model.compile(optimizer='sgd', loss='mse') first"
             )
         self._built_for(x)
-        if any(score.metrics == [] and score.wanted for score in self._scores):
+        if any(score.metrics == [] and (score.wanted or score.weighted) for score in self._scores):
             self._find_metrics()
         self.optimizer.build(self.store)
 
@@ -188,7 +190,12 @@ class Compiled:
         """The keys of logs: "loss", for several outputs that of each, the metrics."""
         single = len(self._scores) == 1
         names = ["loss", *([] if single else [score.tracker.name for score in self._scores])]
-        return names + [score.prefix + metric.name for score in self._scores for metric in score.metrics]
+        for name in (score.prefix + metric.name for score in self._scores for metric in score.metrics):
+            again = sum(
+                known == name or (known.startswith(f"{name}_") and known[len(name) + 1 :].isdigit()) for known in names
+            )
+            names.append(f"{name}_{again}" if again else name)
+        return names
 
     @contextmanager
     def exclusively(self, who: str) -> Iterator[None]:
