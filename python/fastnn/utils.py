@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnn import checks, config
 from fastnn.checks import Float32
+from fastnn.training.splits import train_test_split
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> Float32:
@@ -39,3 +40,6 @@ def to_categorical(x: Any, num_classes: int | None = None) -> Float32:
 def set_random_seed(seed: int) -> None:
     """Make everything random that follows a function of `seed`; the same as `fastnn.config.set_seed`."""
     config.set_seed(seed)
+
+
+__all__ = ["set_random_seed", "to_categorical", "train_test_split"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,6 @@ from fastnn.plan import Plan
 from fastnn.recordable import is_recordable
 from fastnn.structure import Structure
 from fastnn.training import data
-from fastnn.training.callback_list import CallbackList
 from fastnn.training.history import History
 from fastnn.training.score import Logs, Score, scores_of
 from fastnn.training.step import Step, Steps
@@ -365,23 +364,3 @@ class Compiled:
             warnings.warn(
                 f"fit: {', '.join(slow)} is written in Python, so every step runs through Python", stacklevel=3
             )
-
-    def _run(
-        self, mode: str, n: int, batch_size: int, callbacks: CallbackList, after: Callable[[int, Logs], None]
-    ) -> None:
-        """Do the steps over n samples, as many at a time as callbacks allow; `after(steps done, logs)` follows every run.
-
-        The step is looked up before every run, so that what a callback changes is honored by the next one.
-        """
-        one_by_one = callbacks.wants_batches(mode)
-        begin, end = (getattr(callbacks, f"on_{mode}_batch_{when}") for when in ("begin", "end"))
-        done, steps = 0, -(-n // batch_size)
-        while done < steps and not (mode == "train" and self.stop_training):
-            rows = min(batch_size, n - done * batch_size)
-            if one_by_one:
-                begin(done)
-            done += self._step(mode, rows).run(1 if one_by_one or rows < batch_size else n // batch_size - done)
-            logs = {} if mode == "predict" else self._logs()
-            if one_by_one:
-                end(done - 1, logs)
-            after(done, logs)
