@@ -39,6 +39,7 @@ ORDER = (
     "profiling",
     "training",
     "saving",
+    "backup",
     "models",
     "callbacks",
     "datasets",

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from fastnn import checks, graph, ops, saving
+from fastnn import backup, checks, graph, ops, saving
 from fastnn.checks import Float32
 from fastnn.graph import Node, SymbolicTensor
 from fastnn.layers.base import Layer, assign_all
@@ -343,6 +343,14 @@ class BaseModel(BatchTrainer, Profiled):
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
         """Set all parameters from a file of `save_weights` or `save`, by name; nothing changes if one does not fit."""
         saving.load_weights(self, filepath)
+
+    def save_backup(self, filepath: str | os.PathLike[str], progress: Mapping[str, Any]) -> None:
+        """Write the state of the training, of which `progress` has the epoch and the batch; see `BackupAndRestore`."""
+        backup.save_backup(self, filepath, progress)
+
+    def load_backup(self, filepath: str | os.PathLike[str]) -> None:
+        """Take up the state of a training that `save_backup` wrote; nothing changes if it is of another model."""
+        backup.load_backup(self, filepath)
 
     def get_config(self) -> dict[str, Any]:
         """Return the model's architecture as plain data."""

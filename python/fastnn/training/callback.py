@@ -39,7 +39,6 @@ class Callback:
 
     model: Any = None  # class attributes, for subclasses that do not call super().__init__()
     params: dict[str, Any] | None = None
-    initial_epoch: int = 0  # where training goes on, set by a callback that restored one
 
     def set_model(self, model: Any) -> None:
         """Remember the model."""

@@ -43,6 +43,25 @@ class Arrays:
 class Runner(Compiled):
     """A model that can run epochs."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._trains_on: Arrays | None = None  # what fit goes through just now
+        self._resumed: tuple[int, int, int] | None = (
+            None  # epoch, batches done in it, place: where a training is to go on
+        )
+
+    def place(self) -> dict[str, int]:
+        """Return how far the training has come in its arrays."""
+        return {"at": 0 if self._trains_on is None else self._trains_on.at}
+
+    def resume(self, epoch: int, batch: int, at: int) -> None:
+        """Let the training that has begun go on in this epoch, after so many batches, at this place of its arrays."""
+        self._resumed = epoch, batch, at
+        source = self._trains_on
+        if source is not None and source.shuffle and 0 < at < source.count:  # the order of the pass that had begun
+            self.epochs_shuffled -= 1
+            source.order = self._order(source.count)
+
     # --- arrays and streams, checked ---
 
     def _samples(self, who: str, x: Any) -> list[NDArray[Any]]:
@@ -114,17 +133,19 @@ class Runner(Compiled):
     ) -> Logs:
         """Do an epoch's steps; `after(steps done, logs)` follows every run of one or more. Return loss and metrics."""
         self.refresh()
-        self.reset_metrics()
+        _, done, at = (self._resumed if mode == "train" else None) or (0, 0, 0)
+        if mode == "train":
+            self._resumed = None
+        if not done:  # else they go on, like all the rest
+            self.reset_metrics()
         if isinstance(source, Stream):
-            self._run_stream(mode, source, callbacks, after, class_weight)
+            self._run_stream(mode, source, callbacks, after, class_weight, done)
         else:
-            self._run_arrays(mode, source, callbacks, after)
+            source.at = at or (0 if source.begins_anew else source.at)
+            self._run_arrays(mode, source, callbacks, after, done)
         return self._logs()
 
-    def _run_arrays(self, mode: str, source: Arrays, callbacks: CallbackList, after: After) -> None:
-        done = 0
-        if source.begins_anew:
-            source.at = 0
+    def _run_arrays(self, mode: str, source: Arrays, callbacks: CallbackList, after: After, done: int) -> None:
         while done < source.steps and not (mode == "train" and self.stop_training):
             if source.at in (0, source.count):
                 source.at = 0
@@ -133,7 +154,6 @@ class Runner(Compiled):
             self._feed.position[0] = source.at
             left = -(-(source.count - source.at) // source.batch_size)
             done = self._run(mode, source, callbacks, after, done, min(source.steps, done + left))
-            source.at = int(self._feed.position[0])
 
     def _run(
         self, mode: str, source: Arrays, callbacks: CallbackList, after: After, done: int = 0, steps: int | None = None
@@ -152,6 +172,7 @@ class Runner(Compiled):
                 begin(done)
             whole = min(left // rows, steps - done)
             done += self._step(mode, rows).run(1 if one_by_one or rows < source.batch_size else whole)
+            source.at = int(self._feed.position[0])
             self._after_run(mode, done, end if one_by_one else None, after)
         return done
 
@@ -162,13 +183,15 @@ class Runner(Compiled):
         after(done, logs)
 
     def _run_stream(
-        self, mode: str, stream: Stream, callbacks: CallbackList, after: After, class_weight: Any
+        self, mode: str, stream: Stream, callbacks: CallbackList, after: After, class_weight: Any, skipped: int = 0
     ) -> list[Sequence[Any]]:
-        """Do a step with every batch of the stream's epoch; return the predictions of all, if these are wanted."""
+        """Do a step with every batch of the stream's epoch, but for the first; return the predictions, if these are wanted."""
         begin, end = (getattr(callbacks, f"on_{mode}_batch_{when}") for when in ("begin", "end"))
         results: list[Sequence[Any]] = []
         done = 0
         for done, (x, y, weights) in enumerate(stream.epoch(), 1):
+            if done <= skipped:
+                continue
             begin(done - 1)
             if mode == "predict":
                 samples = self._samples(stream.who, x)

@@ -143,7 +143,7 @@ class Trainer(Runner):
                 self._stop_for_want_of_data(source, epoch + 1, epochs)
             return logs
 
-        return self._epochs(range(initial_epoch, epochs), train, every)
+        return self._epochs(source, range(initial_epoch, epochs), train, every)
 
     def _stop_for_want_of_data(self, stream: Stream, epoch: int, epochs: int) -> None:
         self.stop_training = True
@@ -151,14 +151,20 @@ class Trainer(Runner):
             fix = "give steps_per_epoch, or an iterable that can start anew"
             warnings.warn(f"fit: the data ended after epoch {epoch} of {epochs}; {fix}", stacklevel=5)
 
-    def _epochs(self, epochs: range, train: Callable[[int], Logs], callbacks: CallbackList) -> History:
+    def _epochs(
+        self, source: Arrays | Stream, epochs: range, train: Callable[[int], Logs], callbacks: CallbackList
+    ) -> History:
         """Train epoch after epoch until a callback or Ctrl-C ends it."""
         history = next(c for c in callbacks.callbacks if isinstance(c, History))
         self.history, self.stop_training, history.interrupted = history, False, False
         outer, self._trained_by = self._trained_by, threading.get_ident()
+        before = self._trains_on
+        self._trains_on = source if isinstance(source, Arrays) else None
         try:
+            self._resumed = None
             callbacks.on_train_begin()
-            for epoch in range(max(epochs.start, self._resumed_at(callbacks)), epochs.stop):
+            start = epochs.start if self._resumed is None else self._resumed[0]
+            for epoch in range(start, epochs.stop):
                 callbacks.on_epoch_begin(epoch)
                 callbacks.on_epoch_end(epoch, train(epoch))
                 if self.stop_training:
@@ -166,13 +172,9 @@ class Trainer(Runner):
         except KeyboardInterrupt:
             history.interrupted = True
         finally:
-            self._trained_by = outer
+            self._trained_by, self._trains_on = outer, before
         callbacks.on_train_end()
         return history
-
-    def _resumed_at(self, callbacks: CallbackList) -> int:
-        """Return the epoch to go on with, as a callback that restored a training says."""
-        return max((callback.initial_epoch for callback in callbacks.callbacks), default=0)
 
     # --- what there is to run over ---
 
