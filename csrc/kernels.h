@@ -56,6 +56,29 @@ enum class Match : std::int32_t {
   binary,       // (p > threshold) == (t > threshold), element by element
 };
 
+// What a metric says of a row of predictions p and truth t: up to sigmoid_crossentropy a mean over the columns, then a sum or
+// another number of the row.
+enum class RowScore : std::int32_t {
+  equal,                     // p == t
+  squared_error,             // (p - t)^2
+  absolute_error,            // |p - t|
+  percentage_error,          // 100 |p - t| / max(|t|, 1e-7)
+  squared_log_error,         // (log(1 + max(p, 1e-7)) - log(1 + max(t, 1e-7)))^2
+  log_cosh,                  // log(cosh(p - t))
+  hinge,                     // max(1 - p t, 0), a target of 0 counts as -1
+  squared_hinge,             // its square
+  poisson,                   // p - t log(p + 1e-7)
+  binary_crossentropy,       // as ElementLoss
+  sigmoid_crossentropy,      // as ElementLoss
+  kl_divergence,             // sum of t log(t / p), both clipped to [1e-7, 1]
+  categorical_crossentropy,  // -sum of t log q, q = min(max(p, 1e-7), 1 - 1e-7)
+  softmax_crossentropy,      // the same of q = softmax(p), without clipping
+  categorical_hinge,         // max(max of (1 - t) p - sum of t p + 1, 0)
+  cosine_similarity,         // sum of p t / (|p| |t|), lengths at least 1e-7
+  top_k,                     // 1 if p at the label (or the first maximum of t) has fewer than k above it, else 0; NaN is above all
+  unlike_label,              // 1 if the label is not k, else 0
+};
+
 // c (m x n, row stride ldc) = f(a b + bias), or c + a b if accumulate (then no bias, no f).
 // Element (i, p) of a is a[i * a_row + p * a_col]; (p, j) of b is b[p * b_row + j * b_col]; of each pair one step is 1.
 // bias: n values, or null. k == 0 gives f(bias).
@@ -387,23 +410,84 @@ struct ElementwiseLoss {
   float scale;
 };
 
-// state[0] += scale * sum of values, state[1] += n.
+// state[0] += scale * sum of weight_i value_i, state[1] += sum of weights; weights: or null, all 1.
 struct MeanUpdate {
   const float* values;
+  const float* weights;
   double* state;
   index_t n;
   double scale;
 };
 
-// state[0] += number of matches, state[1] += number compared (rows, or rows x cols for Match::binary).
+// state[0] += number of matches, state[1] += number compared (rows, or rows x cols for Match::binary), each counted as often as
+// the weight of its row says; weights: or null.
 struct CountMatches {
   Match kind;
   const float* pred;
   const std::int32_t* labels;
   const float* targets;
+  const float* weights;
   double* state;
   index_t rows, cols;
   float threshold;
+};
+
+// values[i] = what `kind` says of row i. Truth: labels (t is 1 there, else 0) or targets; with smoothing s, t (1 - s) + s / n, n =
+// cols for categorical and softmax cross-entropy, else 2.
+struct ScoreRows {
+  RowScore kind;
+  const float* pred;
+  const std::int32_t* labels;
+  const float* targets;
+  float* values;
+  index_t rows, cols, k;
+  float smoothing;
+};
+
+// state[group][positive][bin] += weight_i column_weight_j for every prediction: bin is the number of the `count` rising thresholds
+// below it (0 of a NaN), so state has count + 1 of them; positive if the label is j, or the target above 0.5. One group, or one per
+// column (by_column). column: the only one to look at, or -1. weights, column_weights: or null.
+struct CountOutcomes {
+  const float* pred;
+  const std::int32_t* labels;
+  const float* targets;
+  const float* weights;
+  const float* column_weights;
+  const float* thresholds;
+  double* state;
+  index_t rows, cols, column, count;
+  bool by_column;
+};
+
+// y = x where it is one of the k largest of its row (of equal ones the first), else -infinity; NaN never is.
+struct KeepLargest {
+  const float* x;
+  float* y;
+  index_t rows, cols, k;
+};
+
+// state[truth * classes + guess] += weight_i, or state[classes^2] where one of them is no class. truth: a label, a number
+// (target_cols 1) or the first maximum of a row of targets; guess: p >= threshold if binary, else a number (cols 1) or the first
+// maximum. Rows whose truth is `ignored` are left out if has_ignored.
+struct CountPairs {
+  const float* pred;
+  const std::int32_t* labels;
+  const float* targets;
+  const float* weights;
+  double* state;
+  index_t rows, cols, target_cols, classes, ignored;
+  bool has_ignored, binary;
+  float threshold;
+};
+
+// state (4 x cols): of the targets of every column the weight, the mean and the sum of squared deviations from it, and the sum of
+// squared errors of the predictions; weights: or null.
+struct MomentsUpdate {
+  const float* pred;
+  const float* targets;
+  const float* weights;
+  double* state;
+  index_t rows, cols;
 };
 
 // Where the gradient of an optimizer's step comes from: its g, or with x not null the product x^T dy, x (rows x inputs), dy (rows x
@@ -923,6 +1007,11 @@ struct Kernels {
   void (*elementwise_loss)(const ElementwiseLoss&);
   void (*mean_update)(const MeanUpdate&);
   void (*count_matches)(const CountMatches&);
+  void (*score_rows)(const ScoreRows&);
+  void (*count_outcomes)(const CountOutcomes&);
+  void (*keep_largest)(const KeepLargest&);
+  void (*count_pairs)(const CountPairs&);
+  void (*moments_update)(const MomentsUpdate&);
 
   void (*sgd_step)(const SgdStep&);
   index_t (*sgd_step_scratch)(const SgdStep&);

@@ -145,8 +145,14 @@ inline Work work_of(const ElementwiseLoss& a) {
   return work::arrays(a.rows * a.cols, 2 + work::has(a.sigmoid_out) + work::has(a.dpred));
 }
 
-inline Work work_of(const MeanUpdate& a) { return work::arrays(a.n, 1); }
+inline Work work_of(const MeanUpdate& a) { return work::arrays(a.n, 1 + work::has(a.weights)); }
 inline Work work_of(const CountMatches& a) { return work::arrays(a.rows * a.cols, 1 + work::has(a.targets)); }
+
+inline Work work_of(const ScoreRows& a) { return work::arrays(a.rows * a.cols, 1 + work::has(a.targets)); }
+inline Work work_of(const CountOutcomes& a) { return work::arrays(a.rows * (a.column < 0 ? a.cols : 1), 1 + work::has(a.targets)); }
+inline Work work_of(const KeepLargest& a) { return work::arrays(a.rows * a.cols, 2); }
+inline Work work_of(const CountPairs& a) { return work::arrays(a.rows * (a.cols + a.target_cols), 1); }
+inline Work work_of(const MomentsUpdate& a) { return work::arrays(a.rows * a.cols, 2); }
 
 // A step over `streams` arrays; a product takes the place of the gradient that is read.
 template <class Step>

@@ -430,17 +430,79 @@ def metric(cls: str, y_true: Any, y_pred: Any, value: float, label: str = "", **
     return ObjectCase(metrics, cls, arguments, label, (y_true, y_pred, value))
 
 
+_YES, _SAID = [[1], [0], [1], [0], [0]], [[0.9], [0.4], [0.3], [0.5], [0.6]]
+_T, _P = [[1.0, 0.5], [0.0, 2.0], [3.0, 1.0]], [[0.5, 0.5], [1.0, 4.0], [3.0, 0.0]]
+_SIGNS, _MARGINS = [[1], [-1], [1], [-1]], [[0.5], [0.25], [2.0], [-0.5]]  # hinges 0.5, 1.25, 0, 0.5
+_MAP, _SEEN = [0, 1, 1, 2, 2], [0, 1, 2, 2, 2]  # overlaps 1, 1/2, 2/3
+_LOG = np.log
+
 # What each is for these samples, counted by hand.
 METRICS = [
     metric("Mean", [1.0, 2.0, 4.0, -2.0, 0.0], None, 1.0, name="average"),
+    metric("Sum", [1.0, 2.0, 4.0, -2.5, 0.0], None, 4.5),
+    metric("Accuracy", [[1], [2], [3], [4], [5]], [[1], [2], [0], [4], [6]], 3 / 5),
     metric("SparseCategoricalAccuracy", [1, 0, 0, 1, 2], _ROWS, 3 / 5, name="hits"),
     metric("CategoricalAccuracy", _ONE_HOT, _ROWS, 3 / 5),
-    metric("BinaryAccuracy", [[1], [0], [1], [0], [0]], [[0.9], [0.4], [0.3], [0.5], [0.6]], 3 / 5),
-    metric(
-        "BinaryAccuracy", [[1], [0], [1], [0], [0]], [[0.9], [0.4], [0.3], [0.5], [0.6]], 2 / 5, "0.2", threshold=0.2
-    ),
+    metric("BinaryAccuracy", _YES, _SAID, 3 / 5),
+    metric("BinaryAccuracy", _YES, _SAID, 2 / 5, "0.2", threshold=0.2),
+    metric("TopKCategoricalAccuracy", _ONE_HOT, _ROWS, 1.0, k=2),
+    metric("TopKCategoricalAccuracy", [1, 0, 0, 1, 2], _ROWS, 1.0, "of labels"),
+    metric("SparseTopKCategoricalAccuracy", [1, 0, 0, 1, 2], _ROWS, 3 / 5, k=1),
     metric("MeanSquaredError", _ONE_HOT, _ONE_HOT + 0.5, 0.25),
+    metric("RootMeanSquaredError", _ONE_HOT, _ONE_HOT + 0.5, 0.5),
     metric("MeanAbsoluteError", _ONE_HOT, _ONE_HOT - 0.75, 0.75),
+    metric("MeanAbsolutePercentageError", [[1.0, 2.0], [4.0, -2.0]], [[0.5, 2.0], [5.0, -4.0]], 175 / 4),
+    metric("MeanSquaredLogarithmicError", [[0.0], [1.0]], [[1.0], [1.0]], _LOG(2) ** 2 / 2),
+    metric("LogCoshError", _T, _T + np.array([[1.0, -1.0]] * 3), _LOG(np.cosh(1.0)), name="error"),
+    metric("CosineSimilarity", [[3.0, 4.0], [1.0, 0.0]], [[3.0, 4.0], [1.0, 1.0]], (1 + 0.5**0.5) / 2),
+    metric("R2Score", [[1], [4], [3]], [[2], [4], [4]], 1 - 2 / (14 / 3)),
+    metric("R2Score", [[1], [4], [3]], [[2], [4], [4]], 1 - 3 / 7 * 2, "adjusted", num_regressors=1),
+    metric("Hinge", _SIGNS, _MARGINS, 2.25 / 4),
+    metric("Hinge", [[1], [0], [1], [0]], _MARGINS, 2.25 / 4, "of 0 and 1"),
+    metric("SquaredHinge", _SIGNS, _MARGINS, (0.25 + 1.5625 + 0.25) / 4),
+    metric("CategoricalHinge", _ONE_HOT, _ROWS, (0.5 + 0.7 + 1.4 + 0.9 + 1.25) / 5),
+    metric("Poisson", [[0.0], [1.0]], [[2.0], [1.0]], 1.5),
+    metric("KLDivergence", [[0.5, 0.5]], [[0.25, 0.75]], 0.5 * _LOG(2) + 0.5 * _LOG(2 / 3)),
+    metric("BinaryCrossentropy", [[1], [0]], [[0.75], [0.5]], -(_LOG(0.75) + _LOG(0.5)) / 2),
+    metric("BinaryCrossentropy", [[1], [0]], [[0.0], [0.0]], _LOG(2), "logits", from_logits=True),
+    metric("BinaryCrossentropy", [[1]], [[0.75]], -0.9 * _LOG(0.75) - 0.1 * _LOG(0.25), "smooth", label_smoothing=0.2),
+    metric("CategoricalCrossentropy", _ONE_HOT, _ROWS, -_LOG([0.7, 0.6, 0.2, 0.4, 0.25]).mean()),
+    metric("CategoricalCrossentropy", [[0, 1]], [[0.0, _LOG(3)]], _LOG(4 / 3), "logits", from_logits=True),
+    metric(
+        "CategoricalCrossentropy", [[0, 1]], [[0.5, 0.25]], 0.1 * _LOG(2) + 0.9 * _LOG(4), "smooth", label_smoothing=0.2
+    ),
+    metric("SparseCategoricalCrossentropy", [1, 0, 0, 1, 2], _ROWS, -_LOG([0.7, 0.6, 0.2, 0.4, 0.25]).mean()),
+    metric(
+        "SparseCategoricalCrossentropy", [1, 0, 0, 1, 2], _ROWS, -_LOG([0.7, 0.4, 0.25]).mean(), "0", ignore_class=0
+    ),
+    metric("Perplexity", [0, 1, 1], [[0.25, 0.75], [0.75, 0.25], [0.5, 0.5]], 2.0 ** (5 / 3)),
+    metric("Perplexity", [0, 1, 0], [[0.25, 0.75], [0.9, 0.1], [0.25, 0.75]], 4.0, "masked", mask_token_id=1),
+    metric("TruePositives", _YES, _SAID, 1),
+    metric("FalsePositives", _YES, _SAID, 2, thresholds=0.45),
+    metric("TrueNegatives", _YES, _SAID, 2),
+    metric("FalseNegatives", _YES, _SAID, 1),
+    metric("Precision", _YES, _SAID, 1 / 2),
+    metric("Precision", _ONE_HOT, _ROWS, 4 / 10, "top 2", top_k=2),
+    metric("Precision", [1, 0, 0, 1, 2], _ROWS, 2 / 2, "class 1", class_id=1, thresholds=0.35),
+    metric("Recall", _YES, _SAID, 1 / 2),
+    metric("Recall", _ONE_HOT, _ROWS, 1 / 2, "class 0", top_k=1, class_id=0),
+    metric("F1Score", _ONE_HOT, _ROWS, 3 / 5, average="micro"),
+    metric(
+        "FBetaScore", [[1], [1], [1], [0], [0]], _SAID, 5 / (5 + 4 * 2 + 2), average="macro", beta=2.0, threshold=0.45
+    ),
+    metric("AUC", [0, 0, 1, 1], [0.0, 0.5, 0.3, 0.9], 0.75, num_thresholds=3),
+    metric("AUC", _YES, _SAID, 0.5, "all", num_thresholds=1001),
+    metric("AUC", _ONE_HOT, _ROWS, (4 / 6 + 1 + 1 / 2) / 3, "labels", multi_label=True, num_labels=3),
+    metric("SensitivityAtSpecificity", _YES, _SAID, 1 / 2, specificity=0.6),
+    metric("SpecificityAtSensitivity", _YES, _SAID, 1.0, sensitivity=0.5),
+    metric("PrecisionAtRecall", _YES, _SAID, 1.0, recall=0.5),
+    metric("RecallAtPrecision", _YES, _SAID, 1 / 2, precision=0.5),
+    metric("IoU", _MAP, _SEEN, 5 / 6, num_classes=3, target_class_ids=[0, 2]),
+    metric("BinaryIoU", _YES, _SAID, 1 / 4, threshold=0.45),
+    metric("MeanIoU", _MAP, _SEEN, (1 + 1 / 2 + 2 / 3) / 3, num_classes=3),
+    metric("MeanIoU", _MAP, _SEEN, 1.0, "without class 1", num_classes=3, ignore_class=1),
+    metric("OneHotIoU", _ONE_HOT, _ROWS, 1 / 3, num_classes=3, target_class_ids=[0]),
+    metric("OneHotMeanIoU", _ONE_HOT, _ROWS, (1 / 3 + 1 / 1) / 3, num_classes=3),
 ]
 every_metric = pytest.mark.parametrize("case", METRICS, ids=str)
 

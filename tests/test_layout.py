@@ -48,6 +48,7 @@ ORDER = (
     "weights",
     "pytorch",
     "saving",
+    "backup",
     "models",
     "tune",
     "callbacks",

@@ -150,6 +150,7 @@ void bind_rows(py::module_& m);
 void bind_pool(py::module_& m);
 void bind_merge(py::module_& m);
 void bind_optim(py::module_& m);
+void bind_scores(py::module_& m);
 void bind_training(py::module_& m);
 void bind_tape(py::module_& m);
 void bind_replay(py::module_& m);

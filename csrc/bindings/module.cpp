@@ -19,6 +19,7 @@ PYBIND11_MODULE(_core, m) {
   bind_pool(m);
   bind_merge(m);
   bind_optim(m);
+  bind_scores(m);
   bind_training(m);
   bind_tape(m);
   bind_replay(m);

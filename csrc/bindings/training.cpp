@@ -53,20 +53,21 @@ void elementwise_loss(const std::string& kind, const py::array& y_pred, const py
                          out<float>(losses, rows, "losses"), out<float>(dpred, size, "dpred"), rows, cols, scale});
 }
 
-void mean_update(const py::array& values, const py::array& state, double scale) {
+void mean_update(const py::array& values, const MaybeArray& weights, const py::array& state, double scale) {
+  const index_t n = values.size();
   launch("mean_update", &Kernels::mean_update,
-         MeanUpdate{in<float>(values, -1, "values"), out<double>(state, 2, "state"), values.size(), scale});
+         MeanUpdate{in<float>(values, -1, "values"), in<float>(weights, n, "weights"), out<double>(state, 2, "state"), n, scale});
 }
 
-void count_matches(const std::string& kind, const py::array& y_pred, const py::array& y_true, const py::array& state,
-                   float threshold) {
+void count_matches(const std::string& kind, const py::array& y_pred, const py::array& y_true, const MaybeArray& weights,
+                   const py::array& state, float threshold) {
   const index_t rows = dim(y_pred, 0, "y_pred"), cols = dim(y_pred, 1, "y_pred");
   const Match match = kind == "sparse" ? Match::sparse : kind == "categorical" ? Match::categorical : Match::binary;
   const Truth truth = truth_from(y_true, rows, cols);
   require((match == Match::sparse) == (truth.labels != nullptr), "int32 labels for sparse, float32 targets for the other kinds");
   launch("count_matches", &Kernels::count_matches,
-         CountMatches{match, in<float>(y_pred, rows * cols, "y_pred"), truth.labels, truth.targets, out<double>(state, 2, "state"),
-                      rows, cols, threshold});
+         CountMatches{match, in<float>(y_pred, rows * cols, "y_pred"), truth.labels, truth.targets, in<float>(weights, rows, "weights"),
+                      out<double>(state, 2, "state"), rows, cols, threshold});
 }
 
 // source, order: uint64 cells holding addresses (see GatherRows); whoever fills them answers for the bounds.

@@ -27,6 +27,7 @@
 #include "pool_backward.h"
 #include "probe.h"
 #include "random.h"
+#include "scores.h"
 #include "softmax.h"
 #include "spatial_mean.h"
 
@@ -73,6 +74,11 @@ const Kernels FASTNN_TABLE = {
     .elementwise_loss = elementwise_loss,
     .mean_update = mean_update,
     .count_matches = count_matches,
+    .score_rows = score_rows,
+    .count_outcomes = count_outcomes,
+    .keep_largest = keep_largest,
+    .count_pairs = count_pairs,
+    .moments_update = moments_update,
     .sgd_step = sgd_step,
     .sgd_step_scratch = step_scratch,
     .momentum_step = momentum_step,

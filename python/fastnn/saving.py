@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -104,11 +105,25 @@ def _training_state(model: BaseModel) -> tuple[Tensors, dict[str, Any]]:
     tensors |= {f"optimizer/{name}": array for name, array in optimizer.state().items()}
     state["optimizer"] = _object_data(optimizers, optimizer)
     chosen = [_object_data(losses, score.loss) for score in scores]
-    wanted = [[m if isinstance(m, str) else _object_data(metrics, m) for m in score.wanted] for score in scores]
+    wanted, weighted = (
+        [_metric_data(some) for some in kind] for kind in zip(*((s.wanted, s.weighted) for s in scores))
+    )
     single = len(scores) == 1
     state["loss"], state["metrics"] = (chosen[0], wanted[0]) if single else (chosen, wanted)
     state["loss_weights"] = [score.weight for score in scores]
+    state["weighted_metrics"] = weighted[0] if single else weighted
     return tensors, state
+
+
+def _metric_data(wanted: Sequence[Any]) -> list[Any]:
+    """Return names and metrics as plain data; without functions of the user's, which a file does not carry."""
+    functions = [m for m in wanted if isinstance(m, metrics.MeanMetricWrapper)]
+    if functions:
+        names = ", ".join(m.name for m in functions)
+        warnings.warn(
+            f"save: the metrics {names} are functions and not saved; compile anew after loading", stacklevel=5
+        )
+    return [m if isinstance(m, str) else _object_data(metrics, m) for m in wanted if m not in functions]
 
 
 def save_model(model: BaseModel, filepath: FileName, overwrite: bool = True) -> None:
@@ -135,6 +150,10 @@ def _count(name: str, value: Any) -> int:
     return checks.integer("load_model", name, value, 0, 2**63 - 1)
 
 
+def _metrics_from(data: Sequence[Any]) -> list[Any]:
+    return [m if isinstance(m, str) else _object_from(metrics, m) for m in data]
+
+
 def _restore_training(model: BaseModel, tensors: Tensors, state: Mapping[str, Any]) -> None:
     for layer in model.leaf_layers:
         for name, array in layer.counters.items():
@@ -147,13 +166,16 @@ def _restore_training(model: BaseModel, tensors: Tensors, state: Mapping[str, An
         return
     optimizer = _object_from(optimizers, state["optimizer"])
     single = not isinstance(state["loss"], list)
-    chosen, wanted = ([state[key]] if single else list(state[key]) for key in ("loss", "metrics"))
+    state = {"weighted_metrics": [] if single else [[] for _ in state["loss"]], **state}
+    keys = ("loss", "metrics", "weighted_metrics")
+    chosen, wanted, weighted = ([state[key]] if single else list(state[key]) for key in keys)
     whole = model.output_structure.whole
     model.compile(
         optimizer,
         whole([_object_from(losses, loss) for loss in chosen]),
-        whole([[m if isinstance(m, str) else _object_from(metrics, m) for m in some] for some in wanted]),
+        whole([_metrics_from(some) for some in wanted]),
         whole(list(state.get("loss_weights", [1.0]))),
+        whole([_metrics_from(some) for some in weighted]),
     )
     for name, array in optimizer.state().items():
         stored = tensors[f"optimizer/{name}"]

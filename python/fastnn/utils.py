@@ -10,17 +10,21 @@ import numpy as np
 from fastnn import checks, config
 from fastnn.checks import Float32
 from fastnn.custom import custom_object_scope, get_custom_objects, register_keras_serializable
+from fastnn.training.splits import train_test_split
 
 if TYPE_CHECKING:
     from fastnn.diagram import plot_model
 
 __all__ = [
+    "conv_output_size",
     "custom_object_scope",
     "get_custom_objects",
     "plot_model",
+    "receptive_field",
     "register_keras_serializable",
     "set_random_seed",
     "to_categorical",
+    "train_test_split",
 ]
 
 

@@ -287,6 +287,22 @@ def loss_calls(rng: Generator, rows: int = 523, cols: int = 37) -> dict[str, Cal
     }
 
 
+def score_calls(rng: Generator, rows: int = 1523, cols: int = 37) -> dict[str, Call]:
+    """Return what metrics are made of: every number per row, counts, the largest of rows."""
+    pred, truth = uniform(rng, 0.0625, 0.9375, rows, cols), uniform(rng, 0.0625, 0.9375, rows, cols)
+    labels, weights = rng.integers(0, cols, rows).astype(np.int32), uniform(rng, 0.0, 2.0, rows)
+    levels, counts = np.array([0.25, 0.5], np.float32), np.zeros((1, 2, 3))
+    kinds = [kind for kind in reference.ROW_SCORES if kind != "unlike_label"]
+    return {
+        **{f"score {kind}": Call("score_rows", (kind, pred, truth), {"k": 3, "smoothing": 0.0625}) for kind in kinds},
+        **{f"score {kind} labels": Call("score_rows", (kind, pred, labels), {"k": 3}) for kind in reference.ROW_SCORES},
+        "count_outcomes": Call("count_outcomes", (pred, labels, levels, counts, weights), written=(3,)),
+        "keep_largest": Call("keep_largest", (pred, 3)),
+        "count_pairs": Call("count_pairs", (pred, labels, np.zeros(cols**2 + 1)), {"classes": cols}, (2,)),
+        "moments_update": Call("moments_update", (pred, truth, np.zeros((4, cols)), weights), written=(2,)),
+    }
+
+
 def optimizer_calls(rng: Generator, n: int = 30011) -> dict[str, Call]:
     """Return one step of every optimizer in every variant."""
     w, g, a, b = (normal(rng, n) for _ in range(4))
@@ -413,6 +429,7 @@ def all_calls() -> dict[str, Call]:
     for make in (
         norm_calls,
         loss_calls,
+        score_calls,
         optimizer_calls,
         adaptive_calls,
         around_optimizer_calls,
@@ -429,6 +446,9 @@ SERIAL = (
     "mask_weights",
     "mean_update",
     "advance",
+    "count_outcomes",
+    "count_pairs",
+    "moments_update",
     "clip_factors",
     "inverse_norm",
     "take_rate",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from fastnn import checks, graph, ops
+from fastnn import backup, checks, graph, ops
 from fastnn.checks import Float32
+from fastnn.files import FileName
 from fastnn.graph import Node, SymbolicTensor
 from fastnn.layers.base import Layer, assign_all
 from fastnn.layers.core import InputLayer
@@ -355,3 +356,11 @@ class BaseModel(BatchTrainer, Profiled, Stored):
     def summary_entries(self) -> list[Entry]:
         """Return the lines of the summary's table."""
         raise TypeError(checks.message(self.who, "a model class with summary_entries", type(self).__name__))
+
+    def save_backup(self, filepath: FileName, progress: Mapping[str, Any]) -> None:
+        """Write the state of the training, of which `progress` has the epoch and the batch; see `BackupAndRestore`."""
+        backup.save_backup(self, filepath, progress)
+
+    def load_backup(self, filepath: FileName) -> None:
+        """Take up the state of a training that `save_backup` wrote; nothing changes if it is of another model."""
+        backup.load_backup(self, filepath)

@@ -76,6 +76,7 @@ from fastnn.ops.pool import (
 from fastnn.ops.recording import Arena, Call, Replay, Tape, label, planning, recording, stop_recording
 from fastnn.ops.regular import clip_negative, clip_norms, mask_rows, mask_weights, penalty
 from fastnn.ops.rows import group_norm_backward, group_norm_forward, layer_norm_backward, layer_norm_forward
+from fastnn.ops.scores import count_outcomes, count_pairs, keep_largest, moments_update, score_rows
 
 __all__ = [
     "NO_PADDING",
@@ -120,6 +121,8 @@ __all__ = [
     "conv3d_transpose_forward",
     "conv_output_size",
     "count_matches",
+    "count_outcomes",
+    "count_pairs",
     "cross_entropy",
     "dense_backward",
     "dense_forward",
@@ -141,6 +144,7 @@ __all__ = [
     "group_norm_backward",
     "group_norm_forward",
     "inverse_norm",
+    "keep_largest",
     "label",
     "lamb_step",
     "layer_norm_backward",
@@ -155,6 +159,7 @@ __all__ = [
     "measure_bandwidth",
     "measure_peak",
     "minimum",
+    "moments_update",
     "momentum_step",
     "moving_average",
     "multiply",
@@ -168,6 +173,7 @@ __all__ = [
     "random_keep",
     "recording",
     "rmsprop_step",
+    "score_rows",
     "sgd_step",
     "sigmoid_cross_entropy",
     "softmax_backward",

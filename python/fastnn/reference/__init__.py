@@ -59,10 +59,12 @@ from .pool import (
 from .random import dropout_backward, dropout_forward
 from .regular import clip_negative, clip_norms, mask_rows, mask_weights, penalty
 from .rows import group_norm_backward, group_norm_forward, layer_norm_backward, layer_norm_forward
+from .scores import ROW_SCORES, count_outcomes, count_pairs, keep_largest, moments_update, score_rows
 
 __all__ = [
     "ACTIVATIONS",
     "FROM_OUTPUT",
+    "ROW_SCORES",
     "activation_backward",
     "activation_forward",
     "adadelta_step",
@@ -95,6 +97,8 @@ __all__ = [
     "conv3d_forward",
     "conv3d_transpose_forward",
     "count_matches",
+    "count_outcomes",
+    "count_pairs",
     "cross_entropy",
     "dense_backward",
     "dense_forward",
@@ -114,6 +118,7 @@ __all__ = [
     "group_norm_backward",
     "group_norm_forward",
     "inverse_norm",
+    "keep_largest",
     "lamb_step",
     "layer_norm_backward",
     "layer_norm_forward",
@@ -125,6 +130,7 @@ __all__ = [
     "maximum",
     "mean_update",
     "minimum",
+    "moments_update",
     "momentum_step",
     "moving_average",
     "multiply",
@@ -135,6 +141,7 @@ __all__ = [
     "prepare_gradient",
     "random_keep",
     "rmsprop_step",
+    "score_rows",
     "sgd_step",
     "sigmoid_cross_entropy",
     "softmax_backward",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +23,6 @@ from fastnn.recordable import is_recordable
 from fastnn.regularizers import Total
 from fastnn.structure import Structure
 from fastnn.training import data
-from fastnn.training.callback_list import CallbackList
 from fastnn.training.history import History
 from fastnn.training.score import Logs, Score, scores_of
 from fastnn.training.step import Step, Steps
@@ -120,6 +119,7 @@ class Compiled:
         loss: Any = None,
         metrics: Any = None,
         loss_weights: Any = None,
+        weighted_metrics: Any = None,
         run_eagerly: bool = False,
         **other: Any,
     ) -> None:
@@ -131,6 +131,7 @@ class Compiled:
             metrics: names or Metrics; "accuracy" becomes the one that fits the loss. For several outputs a list of an entry per
                 output (a metric, a list of them or None), or a dict by the outputs' names.
             loss_weights: what the losses of several outputs are multiplied with before they are added up; a list or a dict.
+            weighted_metrics: metrics in which every sample counts by its weight; given as metrics are.
             run_eagerly: call every layer from Python in every step instead of replaying a recording; for debugging.
             **other: jit_compile, steps_per_execution and auto_scale_loss are accepted and have no meaning here.
 
@@ -140,9 +141,9 @@ class Compiled:
         checks.unknown_arguments(
             "compile",
             set(other) - set(IGNORED_ARGUMENTS),
-            ("optimizer", "loss", "metrics", "loss_weights", "run_eagerly", *IGNORED_ARGUMENTS),
+            ("optimizer", "loss", "metrics", "loss_weights", "weighted_metrics", "run_eagerly", *IGNORED_ARGUMENTS),
         )
-        scores = scores_of(self.output_structure, loss, metrics, loss_weights)
+        scores = scores_of(self.output_structure, loss, metrics, loss_weights, weighted_metrics)
         for score in scores:
             score.find_metrics(None)
         self.optimizer = optimizers.get(optimizer)
@@ -165,7 +166,7 @@ class Compiled:
                 who, "a compiled model with a loss", "none", "call model.compile(optimizer='sgd', loss='mse') first"
             )
         self._built_for(x)
-        if any(score.metrics == [] and score.wanted for score in self._scores):
+        if any(score.metrics == [] and (score.wanted or score.weighted) for score in self._scores):
             self._find_metrics()
         self.optimizer.build(self.store)
 
@@ -190,7 +191,12 @@ class Compiled:
         """The keys of logs: "loss", for several outputs that of each, the metrics."""
         single = len(self._scores) == 1
         names = ["loss", *([] if single else [score.tracker.name for score in self._scores])]
-        return names + [score.prefix + metric.name for score in self._scores for metric in score.metrics]
+        for name in (score.prefix + metric.name for score in self._scores for metric in score.metrics):
+            again = sum(
+                known == name or (known.startswith(f"{name}_") and known[len(name) + 1 :].isdigit()) for known in names
+            )
+            names.append(f"{name}_{again}" if again else name)
+        return names
 
     @contextmanager
     def exclusively(self, who: str) -> Iterator[None]:
@@ -400,27 +406,3 @@ class Compiled:
             warnings.warn(
                 f"fit: {', '.join(slow)} is written in Python, so every step runs through Python", stacklevel=3
             )
-
-    def _run(
-        self, mode: str, n: int, batch_size: int, callbacks: CallbackList, after: Callable[[int, Logs], None]
-    ) -> None:
-        """Do the steps over n samples, as many at a time as callbacks allow; `after(steps done, logs)` follows every run.
-
-        The step is looked up before every run, so that what a callback changes is honored by the next one.
-        """
-        one_by_one = callbacks.wants_batches(mode)
-        begin, end = (getattr(callbacks, f"on_{mode}_batch_{when}") for when in ("begin", "end"))
-        done, steps = 0, -(-n // batch_size)
-        if mode == "train" and self.optimizer is not None and self.optimizer.full_batch and steps > 1:
-            who = type(self.optimizer).__name__
-            checks.fail(who, "all samples in one batch", f"batch_size={batch_size} for {n}", f"give batch_size={n}")
-        while done < steps and not (mode == "train" and self.stop_training):
-            rows = min(batch_size, n - done * batch_size)
-            if one_by_one:
-                begin(done)
-            wanted = 1 if one_by_one or rows < batch_size else n // batch_size - done
-            done += self._advanced(mode, rows, wanted)
-            logs = {} if mode == "predict" else self._logs()
-            if one_by_one:
-                end(done - 1, logs)
-            after(done, logs)
