@@ -48,7 +48,8 @@ CLASSES = [getattr(module, name) for module, base in PUBLIC.items() for name in 
     ids=["losses", "metrics", "optimizers", "initializers"],
 )
 def test_every_public_class_has_a_case(module: Any, cases: list[Any]) -> None:
-    assert public_classes(module, PUBLIC[module]) == sorted({case.cls for case in cases})
+    elsewhere = {"LBFGS"} if module is optimizers else set()  # does no step by itself: test_lbfgs.py
+    assert public_classes(module, PUBLIC[module]) == sorted({case.cls for case in cases} | elsewhere)
 
 
 @pytest.mark.parametrize("cls", [*CLASSES, *PUBLIC.values()], ids=lambda cls: f"{cls.__module__}.{cls.__name__}")
