@@ -83,3 +83,10 @@ def test_example_with_the_loop_by_hand(capsys: pytest.CaptureFixture[str]) -> No
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 10
     assert float(lines[-1].rsplit(" ", 1)[1]) > 0.93
+
+
+@pytest.mark.skipif(not (ROOT / "examples").exists(), reason="the tests run without a checkout around them")
+def test_example_of_an_optimizer(capsys: pytest.CaptureFixture[str]) -> None:
+    path = ROOT / "examples" / "custom_optimizer.py"
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), {"__name__": "__main__"})  # noqa: S102 - our own file
+    assert float(capsys.readouterr().out.rsplit(" ", 1)[1]) > 0.93
