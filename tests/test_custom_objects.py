@@ -217,6 +217,15 @@ def test_ways_to_build_one() -> None:
     two.build({"a": (None, 3), "b": (None, 4)})
     two.compile("sgd", ["mse", "mae"])
     two.fit({"a": X, "b": np.ones((20, 4))}, [Y, np.ones((20, 3))], verbose=0)
+    with pytest.raises(ValueError, match="expected an array for a model that is not built, got a dict; several inputs"):
+        Two().predict({"a": X, "b": X}, verbose=0)
+
+    class Listed(Sequential):
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    with pytest.raises(TypeError, match=r"got a class with a call; derive it from fastnn.Model"):
+        Listed([Dense(2)])
     late = Two()
     late.compile("sgd", "mse")
     with pytest.raises(ValueError, match="losses of 2 outputs, got 1; give build the inputs' shapes before compile"):

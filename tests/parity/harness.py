@@ -35,6 +35,10 @@ Shape = tuple[int, ...]
 SHORT = 1e-6
 LONG = 1e-5  # sums of many terms, and whatever depends on 50 steps before
 
+QUICK = (
+    os.environ.get("FASTNN_PARITY") == "quick"
+)  # a third of the configurations and fewer steps: what CI has time for
+
 
 # ---------------------------------------------------------------- the peer
 
@@ -87,11 +91,17 @@ def tensor(x: Any) -> Any:
     return keras().ops.convert_to_tensor(x.astype(np.float64) if x.dtype.kind == "f" else x)
 
 
-def gradients(f: Callable[[list[Any]], tuple[Any, Any]]) -> Callable[[Sequence[Any]], tuple[Any, list[Array]]]:
-    """Return a function that gives the second result of f and the gradients of its first, a number."""
+def gradients(
+    f: Callable[[list[Any]], tuple[Any, Any]], repeated: bool = False
+) -> Callable[[Sequence[Any]], tuple[Any, list[Array]]]:
+    """Return a function that gives the second result of f and the gradients of its first, a number.
+
+    It is compiled if it is called repeatedly: that takes as long as many calls.
+    """
     if keras().backend.backend() == "jax":
         jax = importlib.import_module("jax")
-        run = jax.jit(jax.value_and_grad(lambda values: f(list(values)), has_aux=True))
+        run = jax.value_and_grad(lambda values: f(list(values)), has_aux=True)
+        run = jax.jit(run) if repeated else run
 
         def computed(values: Sequence[Any]) -> tuple[Any, list[Array]]:
             (_, more), found = run([np.asarray(v, np.float64) for v in values])
@@ -128,6 +138,7 @@ def configurations(
         valid: tells which are allowed together.
         options: lists of values by argument.
     """
+    count = max(2, count // 3) if QUICK else count
     rng = np.random.default_rng(seed)
     found: list[Arguments] = []
     for _ in range(1000):
@@ -263,7 +274,7 @@ def check_layer(
     for mode in (False, True) if training else (False,):
         check_passes(pair, arrays, mode, tolerance, seed)
     if steps and training and pair.learning:
-        check_descent(pair, arrays, steps, max(tolerance, LONG), seed)
+        check_descent(pair, arrays, min(steps, 10) if QUICK else steps, max(tolerance, LONG), seed)
 
 
 def check_passes(pair: LayerPair, arrays: Sequence[Array], training: bool, tolerance: float, seed: int) -> None:
@@ -308,7 +319,7 @@ def check_descent(pair: LayerPair, arrays: Sequence[Array], steps: int, toleranc
         y, after = pair.call(values[:count], values[count:], [tensor(x) for x in arrays], True)
         return keras().ops.mean((y - tensor(target)) ** 2) / 2, after
 
-    run = gradients(objective)
+    run = gradients(objective, repeated=steps > 20)
     for _ in range(steps):
         y = pair.forward(arrays, True)
         pair.backward((y - target) / y.size)

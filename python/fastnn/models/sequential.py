@@ -40,6 +40,8 @@ class Sequential(Model):
 
     def __init__(self, layers: Iterable[Any] | None = None, name: str | None = None) -> None:
         BaseModel.__init__(self, name or unique_name("sequential"))
+        if self._is_called():
+            checks.fail_type(self.who, "a list of layers", "a class with a call", "derive it from fastnn.Model")
         self._input_tensor: SymbolicTensor | None = None
         if layers is not None and (
             isinstance(layers, (Layer, BaseModel, SymbolicTensor, str)) or not isinstance(layers, Iterable)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,9 @@ class Runner(Compiled):
     def _samples(self, who: str, x: Any) -> list[NDArray[Any]]:
         """Return what is given for the inputs, in order, after checking each array."""
         if len(self.input_structure) == 1:
+            if not self.built and isinstance(x, Mapping):
+                fix = "several inputs: call build with a dict of their shapes first"
+                checks.fail(who, "an array for a model that is not built", "a dict", fix)
             if self.built:
                 x = data.unwrapped(x, lambda array: array.ndim == self.input_ranks()[0])
             return [data.inputs(who, part) for part in self.input_structure.parts(who, "x", x)]
