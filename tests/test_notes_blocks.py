@@ -13,15 +13,6 @@ from fastnn import layers
 
 # Blocks that wait for a feature. They are expected to fail: a test that passes says that its line can go.
 PENDING: dict[str, str] = {
-    "SGD": "clipping, moving averages, jit_compile",
-    "Adagrad": "clipping, moving averages, jit_compile",
-    "Adadelta": "the optimizer",
-    "RMSprop": "clipping, moving averages, jit_compile",
-    "Adam": "clipping, moving averages, jit_compile",
-    "Dense": "regularizers and constraints",
-    "regularizers": "regularizers",
-    "Dropout": "noise_shape",
-    "optimizers by name": "Adadelta, Adamax, Adafactor, Nadam, Ftrl",
     "hinge": "the loss",
     "activations": "leaky_relu as a function, LeakyReLU's siblings",
 }

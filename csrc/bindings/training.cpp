@@ -66,8 +66,8 @@ void count_matches(const std::string& kind, const py::array& y_pred, const py::a
   const Truth truth = truth_from(y_true, rows, cols);
   require((match == Match::sparse) == (truth.labels != nullptr), "int32 labels for sparse, float32 targets for the other kinds");
   launch("count_matches", &Kernels::count_matches,
-         CountMatches{match, in<float>(y_pred, rows * cols, "y_pred"), truth.labels, truth.targets, in<float>(weights, rows, "weights"),
-                      out<double>(state, 2, "state"), rows, cols, threshold});
+         CountMatches{match, in<float>(y_pred, rows * cols, "y_pred"), truth.labels, truth.targets,
+                      in<float>(weights, rows, "weights"), out<double>(state, 2, "state"), rows, cols, threshold});
 }
 
 // source, order: uint64 cells holding addresses (see GatherRows); whoever fills them answers for the bounds.
