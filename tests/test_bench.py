@@ -419,7 +419,7 @@ def test_ctrl_c_ends_the_benchmark_though_fit_only_returns(monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastnn.models.Sequential._epoch", interrupted)
+    monkeypatch.setattr("fastnn.models.Sequential._train_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(1)
 

@@ -71,7 +71,7 @@ class Optimizer(Settings):
     by_parameter: ClassVar[bool] = False  # update is called for every parameter by itself, and finds it in `parameter`
     full_batch: ClassVar[bool] = False  # a step looks at the loss of all samples more than once
     unwatched: ClassVar[frozenset[str]] = frozenset(
-        {"learning_rate", "_decay", "_product", "_factor", "_limit", "_parameter"}
+        {"learning_rate", "_decay", "_product", "_factor", "_limit", "_parameter", "swapped"}
     )  # the first is read from a buffer, the others are those of the stretch being updated
 
     def __init__(self, learning_rate: Any = 0.01, weight_decay: float | None = None, **common: Any) -> None:
@@ -88,6 +88,7 @@ class Optimizer(Settings):
         self.name = common.get("name") or cls.lower()
         self.weight_decay = None if weight_decay is None else checks.number(cls, "weight_decay", weight_decay, 0.0)
         self._rate = Rate(cls, learning_rate)
+        self.swapped = False  # whether parameters and averages are in each other's place
         self.exclusions = Exclusions(cls)  # from weight decay
         self.iterations = np.zeros(1, np.int64)  # steps that changed parameters
         self.calls = self.iterations if self.gradient_accumulation_steps is None else np.zeros(1, np.int64)
@@ -278,8 +279,22 @@ class Optimizer(Settings):
         """
         if not self.use_ema or self.store is None or not self.iterations[0]:
             return
+        if self.swapped:
+            self.swap_averages()
         chosen = None if var_list is None else {id(p) for p in var_list}
         self._overwrite(self._runs(lambda p: chosen is None or id(p) in chosen, {}))
+
+    def swap_averages(self) -> None:
+        """Exchange the parameters and their moving averages, with `use_ema`; done twice, all is as before.
+
+        Raises:
+            ValueError: without averages.
+        """
+        if not self.use_ema or self.store is None:
+            checks.fail("SwapEMAWeights", "an optimizer with use_ema=True", repr(self))
+        values, averages = self.store.values, self.slots[AVERAGE]
+        values[...], averages[...] = averages.copy(), values.copy()
+        self.swapped = not self.swapped
 
     # --- parts of a step ---
 

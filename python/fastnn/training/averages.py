@@ -25,19 +25,12 @@ class SwapEMAWeights(Callback):
 
     def __init__(self, swap_on_epoch: bool = False) -> None:
         self.swap_on_epoch = checks.boolean("SwapEMAWeights", "swap_on_epoch", swap_on_epoch)
-        self._swapped = False
 
     def _swap(self, swapped: bool) -> None:
         """Exchange weights and averages unless they are as wanted."""
-        if self._swapped == swapped:
-            return
         optimizer = self.model.optimizer
-        averages = optimizer.slots.get("average") if getattr(optimizer, "use_ema", False) else None
-        if averages is None:
-            checks.fail("SwapEMAWeights", "an optimizer with use_ema=True", repr(optimizer))
-        values = self.model.store.values
-        values[...], averages[...] = averages.copy(), values.copy()
-        self._swapped = swapped
+        if optimizer.swapped != swapped:
+            optimizer.swap_averages()
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         if self.swap_on_epoch:
