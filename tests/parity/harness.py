@@ -1,6 +1,7 @@
 """Compare fastnn with Keras: the same arguments, weights and arrays on both sides, over random configurations.
 
-Keras computes in float64 on JAX (or on PyTorch where JAX is missing), so a difference is fastnn's own rounding or a real one.
+Keras computes in float64 on PyTorch (or on JAX where that is missing or KERAS_BACKEND names it: it compiles every shape anew, and the
+suite takes some ten times as long), so a difference is fastnn's own rounding or a real one.
 
     @pytest.mark.parametrize("arguments", configurations(6, units=[1, 5], activation=[None, "tanh"]), ids=str)
     def test_dense(arguments):
@@ -57,8 +58,13 @@ def keras() -> Any:
     """Return the keras module; the test is skipped without it."""
     if not available():
         pytest.skip("needs keras, and jax or torch")
-    os.environ.setdefault("KERAS_BACKEND", "jax" if has("jax") else "torch")
+    os.environ.setdefault("KERAS_BACKEND", "torch" if has("torch") else "jax")
     return importlib.import_module("keras")
+
+
+def backend() -> str:
+    """Return what Keras computes on: "torch" or "jax"."""
+    return str(keras().backend.backend())
 
 
 @contextmanager
@@ -71,7 +77,7 @@ def in_float64() -> Iterator[None]:
     before = module.config.floatx()
     module.config.set_floatx("float64")
     try:
-        if module.backend.backend() == "jax":
+        if backend() == "jax":
             with importlib.import_module("jax").enable_x64(True):
                 yield
         else:
@@ -98,7 +104,7 @@ def gradients(
 
     It is compiled if it is called repeatedly: that takes as long as many calls.
     """
-    if keras().backend.backend() == "jax":
+    if backend() == "jax":
         jax = importlib.import_module("jax")
         run = jax.value_and_grad(lambda values: f(list(values)), has_aux=True)
         run = jax.jit(run) if repeated else run
