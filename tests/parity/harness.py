@@ -1,7 +1,7 @@
 """Compare fastnn with Keras: the same arguments, weights and arrays on both sides, over random configurations.
 
-Keras computes in float64 on PyTorch (or on JAX where that is missing or KERAS_BACKEND names it: it compiles every shape anew, and the
-suite takes some ten times as long), so a difference is fastnn's own rounding or a real one.
+Keras computes in float64 on PyTorch (or on JAX where that is missing or KERAS_BACKEND names it: it compiles
+every shape anew, and the suite takes some ten times as long), so a difference is fastnn's own rounding or a real one.
 
     @pytest.mark.parametrize("arguments", configurations(6, units=[1, 5], activation=[None, "tanh"]), ids=str)
     def test_dense(arguments):
