@@ -14,11 +14,14 @@ PYBIND11_MODULE(_core, m) {
   m.def("default_num_threads", &default_num_threads);
   m.def("set_num_threads", &set_num_threads);
   bind_products(m);
+  bind_regular(m);
   bind_rows(m);
   bind_pool(m);
   bind_merge(m);
   bind_shapes(m);
   bind_augment(m);
+  bind_optim(m);
+  bind_scores(m);
   bind_training(m);
   bind_tape(m);
   bind_replay(m);

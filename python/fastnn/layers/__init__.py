@@ -3,8 +3,9 @@
 from fastnn.layers.activation import ELU, Activation, LeakyReLU, ReLU, Softmax
 from fastnn.layers.augmentation import RandomCrop, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
 from fastnn.layers.base import Layer
-from fastnn.layers.convolution import Conv2D
+from fastnn.layers.convolution import Conv1D, Conv2D, Conv3D
 from fastnn.layers.core import Dense, Flatten, Input, InputLayer, Reshape
+from fastnn.layers.depthwise import DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
 from fastnn.layers.embedding import Embedding
 from fastnn.layers.global_pooling import (
     GlobalAveragePooling1D,
@@ -14,6 +15,7 @@ from fastnn.layers.global_pooling import (
     GlobalMaxPooling2D,
     GlobalMaxPooling3D,
 )
+from fastnn.layers.group_normalization import GroupNormalization
 from fastnn.layers.joining import Concatenate, Dot, concatenate, dot
 from fastnn.layers.merging import (
     Add,
@@ -29,6 +31,7 @@ from fastnn.layers.merging import (
     multiply,
     subtract,
 )
+from fastnn.layers.noise import GaussianDropout, GaussianNoise
 from fastnn.layers.normalization import BatchNormalization
 from fastnn.layers.padding import Cropping1D, Cropping2D, Cropping3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D
 from fastnn.layers.pooling import (
@@ -41,9 +44,18 @@ from fastnn.layers.pooling import (
 )
 from fastnn.layers.preprocessing import Normalization, Rescaling
 from fastnn.layers.recoloring import Cutout, RandomBrightness, RandomContrast, RandomErasing
-from fastnn.layers.regularization import Dropout
+from fastnn.layers.regularization import (
+    ActivityRegularization,
+    AlphaDropout,
+    Dropout,
+    SpatialDropout1D,
+    SpatialDropout2D,
+    SpatialDropout3D,
+)
 from fastnn.layers.reshaping import Permute, RepeatVector
 from fastnn.layers.resizing import CenterCrop, Resizing
+from fastnn.layers.rows import LayerNormalization, RMSNormalization, UnitNormalization
+from fastnn.layers.transposed import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
 from fastnn.layers.unpooling import MaxUnpooling2D
 from fastnn.layers.upsampling import UpSampling1D, UpSampling2D, UpSampling3D
 
@@ -60,7 +72,9 @@ MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
 __all__ = [
     "ELU",
     "Activation",
+    "ActivityRegularization",
     "Add",
+    "AlphaDropout",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -71,16 +85,25 @@ __all__ = [
     "BatchNormalization",
     "CenterCrop",
     "Concatenate",
+    "Conv1D",
+    "Conv1DTranspose",
     "Conv2D",
+    "Conv2DTranspose",
+    "Conv3D",
+    "Conv3DTranspose",
     "Cropping1D",
     "Cropping2D",
     "Cropping3D",
     "Cutout",
     "Dense",
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
     "Dot",
     "Dropout",
     "Embedding",
     "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
     "GlobalAveragePooling3D",
@@ -93,9 +116,11 @@ __all__ = [
     "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
+    "GroupNormalization",
     "Input",
     "InputLayer",
     "Layer",
+    "LayerNormalization",
     "LeakyReLU",
     "MaxPool1D",
     "MaxPool2D",
@@ -109,6 +134,7 @@ __all__ = [
     "Multiply",
     "Normalization",
     "Permute",
+    "RMSNormalization",
     "RandomBrightness",
     "RandomContrast",
     "RandomCrop",
@@ -122,8 +148,14 @@ __all__ = [
     "Rescaling",
     "Reshape",
     "Resizing",
+    "SeparableConv1D",
+    "SeparableConv2D",
     "Softmax",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
     "Subtract",
+    "UnitNormalization",
     "UpSampling1D",
     "UpSampling2D",
     "UpSampling3D",

@@ -359,7 +359,7 @@ class RandomCrop(CenterCrop):
 
     def forward(self, x: Any, training: bool = False) -> Float32:
         x = self.check_input(x)
-        size: Any = spatial.sizes(x.shape, self.data_format)
+        size: Any = spatial.spatial(x.shape, self.data_format)
         if not training or not self.fits(size):
             return super().forward(x, training)
         images, target = spatial.to_last(x, self.data_format), (self.height, self.width)

@@ -29,6 +29,7 @@ class Embedding(Layer):
         output_dim: length of a vector, >= 1.
         embeddings_initializer: initializer of the vectors.
         mask_zero: whether id 0 stands for "nothing there": then `compute_mask` says where something is.
+        embeddings_regularizer, embeddings_constraint: of the vectors, or None.
         weights: None, or the initial vectors, (input_dim, output_dim), alone or in a list.
 
     Shape:
@@ -44,6 +45,7 @@ class Embedding(Layer):
     """
 
     recordable: ClassVar[bool] = True
+    weight_names: ClassVar[tuple[str, ...]] = ("embeddings",)
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ class GlobalPooling(Layer):
         return spatial.channel_advice(shape, self.rank)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        if 0 in spatial.sizes(input_shape, self.data_format):
+        if 0 in spatial.spatial(input_shape, self.data_format):
             checks.fail(
                 self.who,
                 f"{spatial.NOUNS[self.rank]} of at least one element",

@@ -37,7 +37,7 @@ class Bordered(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         sizes = [
             None if size is None else size + self.sign * sum(pads)
-            for size, pads in zip(spatial.sizes(input_shape, self.data_format), self.border)
+            for size, pads in zip(spatial.spatial(input_shape, self.data_format), self.border)
         ]
         if self.sign < 0 and any(s is not None and s < 1 for s in sizes):
             checks.fail(

@@ -33,8 +33,8 @@ class Pooling(Layer):
         **base: Any,
     ) -> None:
         super().__init__(**base)
-        self.pool_size = spatial.integers(self.who, "pool_size", pool_size, self.rank)
-        self.strides = self.pool_size if strides is None else spatial.integers(self.who, "strides", strides, self.rank)
+        self.pool_size = spatial.sizes_of(self.who, "pool_size", pool_size, self.rank)
+        self.strides = self.pool_size if strides is None else spatial.sizes_of(self.who, "strides", strides, self.rank)
         self.padding = checks.one_of(self.who, "padding", padding, ("valid", "same"))
         self.data_format = data_format_of(self.who, data_format)
 
@@ -45,10 +45,7 @@ class Pooling(Layer):
         return spatial.channel_advice(shape, self.rank)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        sizes = [
-            None if size is None else spatial.pooled_size(self.padding, size, window, stride)
-            for size, window, stride in zip(spatial.sizes(input_shape, self.data_format), self.pool_size, self.strides)
-        ]
+        sizes = self.places(spatial.spatial(input_shape, self.data_format))
         if any(s is not None and s < 1 for s in sizes):
             checks.fail(
                 self.who,
@@ -58,18 +55,19 @@ class Pooling(Layer):
             )
         return spatial.batch_shape(sizes, spatial.channels(input_shape, self.data_format), self.data_format)
 
+    def places(self, sizes: Sequence[int | None]) -> list[int | None]:
+        """Return how many places the window has along each axis; None where the size is free."""
+        return spatial.places(self.padding, sizes, self.pool_size, self.strides, (1,) * self.rank)
+
     def stages(self, shape: Sequence[int]) -> list[tuple[tuple[int, ...], Options]]:
         """Return the 2-D poolings that make this one up for a channels-last shape: the shape of the images, and the geometry."""
-        spans = [
-            spatial.pads(self.padding, size, window, stride)
-            for size, window, stride in zip(shape[1:-1], self.pool_size, self.strides)
-        ]
+        pads = spatial.explicit(self.padding, shape[1:-1], self.pool_size, self.strides, (1,) * self.rank)
 
         def options(axes: Sequence[int | None]) -> Options:
             return {
                 "pool_size": tuple(1 if a is None else self.pool_size[a] for a in axes),
                 "strides": tuple(1 if a is None else self.strides[a] for a in axes),
-                "padding": tuple((0, 0) if a is None else spans[a] for a in axes),
+                "padding": tuple((0, 0) if a is None else pads[a] for a in axes),
             }
 
         n, *inner, c = shape
@@ -78,13 +76,12 @@ class Pooling(Layer):
         if self.rank == 2:
             return [((n, *inner, c), options((0, 1)))]
         d, h, w = inner
-        p, q = (spatial.pooled_size(self.padding, inner[a], self.pool_size[a], self.strides[a]) for a in (1, 2))
+        _, p, q, _ = self.pooled_shape(shape)[1:]
         return [((n * d, h, w, c), options((1, 2))), ((n, d, 1, p * q * c), options((0, None)))]
 
     def pooled_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return the channels-last shape of the output for a channels-last shape."""
-        steps = zip(shape[1:-1], self.pool_size, self.strides)
-        return (shape[0], *(spatial.pooled_size(self.padding, *step) for step in steps), shape[-1])
+        return (shape[0], *(places or 0 for places in self.places(shape[1:-1])), shape[-1])
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -110,7 +110,7 @@ class RandomContrast(Adjusting):
         return 1 - self.factor[0], 1 + self.factor[1]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        if 0 in spatial.sizes(input_shape, self.data_format):
+        if 0 in spatial.spatial(input_shape, self.data_format):
             checks.fail(self.who, "images of at least one pixel", input_shape)
         return tuple(input_shape)
 

@@ -34,7 +34,7 @@ class ToSize(Layer):
         return spatial.channel_advice(shape, 2)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        if 0 in spatial.sizes(input_shape, self.data_format):
+        if 0 in spatial.spatial(input_shape, self.data_format):
             checks.fail(self.who, "images of at least one pixel", f"input of shape {shape_text(input_shape)}")
         count = spatial.channels(input_shape, self.data_format)
         return spatial.batch_shape((self.height, self.width), count, self.data_format)
@@ -66,7 +66,7 @@ class ToSize(Layer):
         """Return the gradient of an input of this shape."""
         gradient = spatial.as_volumes(dy, self.data_format)
         n, _, p, q, c = gradient.shape
-        h, w = (s or 0 for s in spatial.sizes(shape, self.data_format))
+        h, w = (s or 0 for s in spatial.spatial(shape, self.data_format))
         offset, size = self.window((h, w))
         dx = gradient.reshape(n, p, q, c)
         if size != (p, q):

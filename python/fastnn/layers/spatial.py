@@ -1,4 +1,5 @@
-"""Layouts and sizes of samples with any number of spatial axes: sequences (T, C), images (H, W, C), volumes (D, H, W, C)."""
+"""Samples with one, two or three axes of space, sequences (T, C), images (H, W, C), volumes (D, H, W, C): windows over them,
+borders around them, their layouts."""
 
 from __future__ import annotations
 
@@ -7,39 +8,130 @@ from typing import Any
 
 from fastnn import checks, ops
 from fastnn.checks import Float32
-from fastnn.names import Shape
+from fastnn.ops import Pair
 
-Pads = tuple[int, int]  # before and behind
+Sizes = tuple[int, ...]  # one number for each axis
+Pads = tuple[Pair, ...]  # (before, after) for each axis
 
 NOUNS = {1: "sequences", 2: "images", 3: "volumes"}
+COUNTS = {1: "one integer", 2: "one integer or two", 3: "one integer or three"}
 
 
-def channel_advice(shape: Sequence[int | None], rank: int) -> str:
-    """Return how to mend samples that lack an axis."""
-    return f"give the {NOUNS[rank]} a channel axis: x[..., None]" if len(shape) == rank + 1 else ""
+def sizes_of(who: str, argument: str, value: Any, rank: int, minimum: int = 1) -> Sizes:
+    """Return one integer for each axis from one for all of them, or from as many."""
+    try:
+        values = list(value)
+    except TypeError:
+        values = [value] * rank
+    if len(values) != rank or isinstance(value, str):
+        checks.fail(who, f"{argument} to be {COUNTS[rank]}", checks.describe(value))
+    return tuple(checks.integer(who, argument, v, minimum) for v in values)
 
 
-def integers(who: str, argument: str, value: Any, rank: int, minimum: int = 1) -> tuple[int, ...]:
-    """Return `rank` integers from one or from that many."""
-    if isinstance(value, (tuple, list)):
+def borders(who: str, argument: str, value: Any, rank: int) -> Pads:
+    """Return (before, after) for each axis from one number, from a number or a pair for each; for one axis also from a pair."""
+    if isinstance(value, (tuple, list)) and any(isinstance(v, (tuple, list)) for v in value):
         if len(value) != rank:
-            checks.fail(who, f"{argument} to be one integer or {rank}", checks.describe(value))
-        return tuple(checks.integer(who, argument, v, minimum) for v in value)
-    return (checks.integer(who, argument, value, minimum),) * rank
-
-
-def borders(who: str, argument: str, value: Any, rank: int) -> tuple[Pads, ...]:
-    """Return (before, behind) of each axis from one integer, from one an axis, or from a pair an axis."""
-    if isinstance(value, (tuple, list)) and len(value) == rank and any(isinstance(v, (tuple, list)) for v in value):
+            checks.fail(who, f"{argument} to be (before, after) for each of {rank} axes", checks.describe(value))
         return tuple(checks.pair(who, argument, v, 0) for v in value)
     if rank == 1:
-        return (checks.pair(who, argument, value, 0),)
-    return tuple((v, v) for v in integers(who, argument, value, rank, 0))
+        only = value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
+        return (checks.pair(who, argument, only, 0),)
+    return tuple((v, v) for v in sizes_of(who, argument, value, rank, 0))
 
 
-def sizes(shape: Sequence[int | None], data_format: str) -> tuple[int | None, ...]:
-    """Return the spatial sizes of a batch's shape."""
-    return tuple(shape[1:-1] if data_format == "channels_last" else shape[2:])
+def padding_of(who: str, padding: Any, rank: int, names: Sequence[str] = ("valid", "same")) -> str | Pads:
+    """Return one of the names, or (before, after) for each axis as `borders` does."""
+    return (
+        checks.one_of(who, "padding", padding, names)
+        if isinstance(padding, str)
+        else borders(who, "padding", padding, rank)
+    )
+
+
+def explicit(
+    padding: str | Pads, sizes: Sequence[int], window: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
+) -> Pads:
+    """Return (before, after) for each axis.
+
+    "same" gives ceil(size / stride) places, the odd pixel of padding behind; "causal" lets a place see nothing behind it.
+    """
+    if not isinstance(padding, str):
+        return padding
+    spans = [(k - 1) * d for k, d in zip(window, dilation)]
+    if padding == "valid":
+        return tuple((0, 0) for _ in spans)
+    if padding == "causal":
+        return tuple((s, 0) for s in spans)
+    totals = [max((-(-n // t) - 1) * t + s + 1 - n, 0) for n, t, s in zip(sizes, strides, spans)]
+    return tuple((t // 2, t - t // 2) for t in totals)
+
+
+def places(
+    padding: str | Pads,
+    sizes: Sequence[int | None],
+    window: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int],
+) -> list[int | None]:
+    """Return how many places the window has along each axis; None where the size is free."""
+    known = [0 if n is None else n for n in sizes]
+    pads = explicit(padding, known, window, strides, dilation)
+    found = map(ops.conv_output_size, known, window, strides, pads, dilation)
+    return [None if n is None else count for n, count in zip(sizes, found)]
+
+
+def transposed_sizes(
+    padding: str | Pads,
+    output_padding: Sequence[int] | None,
+    sizes: Sequence[int | None],
+    window: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int],
+) -> list[int | None]:
+    """Return the sizes of what a transposed convolution makes; None where the size is free.
+
+    Without output_padding "same" gives size stride, other padding as much as the windows reach, at least size stride less what is
+    cut off; with it "same" gives (size - 1) stride + (span mod 2) + output_padding, other padding (size - 1) stride + span +
+    output_padding less what is cut off. span = dilation (window - 1) + 1.
+    """
+    result: list[int | None] = []
+    for i, (n, stride) in enumerate(zip(sizes, strides)):
+        span = (window[i] - 1) * dilation[i] + 1
+        extra = None if output_padding is None else output_padding[i]
+        cut = 0 if isinstance(padding, str) else sum(padding[i])
+        if n is None:
+            result.append(None)
+        elif padding == "same":
+            result.append(n * stride if extra is None else (n - 1) * stride + span % 2 + extra)
+        else:
+            result.append((n - 1) * stride + span - cut + (max(stride - span, 0) if extra is None else extra))
+    return result
+
+
+def transposed_pads(
+    padding: str | Pads,
+    sizes: Sequence[int],
+    made: Sequence[int],
+    window: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int],
+) -> Pads:
+    """Return (before, after) for each axis of the convolution from images of size `made` to `sizes` that is transposed.
+
+    It is what the transposed one cuts off its windows' whole reach: with "same" half of it before, the odd pixel behind.
+    """
+    pads = []
+    for i, (n, stride) in enumerate(zip(sizes, strides)):
+        cut = (n - 1) * stride + (window[i] - 1) * dilation[i] + 1 - made[i]
+        before = padding[i][0] if not isinstance(padding, str) else max(cut // 2, 0) if padding == "same" else 0
+        pads.append((before, max(cut - before, 0)))
+    return tuple(pads)
+
+
+def spatial(shape: Sequence[int | None], data_format: str) -> Sequence[int | None]:
+    """Return the sizes of a batch's shape without samples and channels."""
+    return shape[1:-1] if data_format == "channels_last" else shape[2:]
 
 
 def channels(shape: Sequence[int | None], data_format: str) -> int | None:
@@ -47,9 +139,14 @@ def channels(shape: Sequence[int | None], data_format: str) -> int | None:
     return shape[-1] if data_format == "channels_last" else shape[1]
 
 
-def batch_shape(spatial: Sequence[int | None], count: int | None, data_format: str) -> Shape:
-    """Return a batch's shape from its spatial sizes and C."""
-    return (None, *spatial, count) if data_format == "channels_last" else (None, count, *spatial)
+def channel_advice(shape: Sequence[int | None], rank: int) -> str:
+    """Return how to mend samples that lack an axis."""
+    return f"give the {NOUNS[rank]} a channel axis: x[..., None]" if len(shape) == rank + 1 else ""
+
+
+def batch_shape(sizes: Sequence[int | None], count: int | None, data_format: str) -> tuple[int | None, ...]:
+    """Return a batch's shape from the sizes and C."""
+    return (None, *sizes, count) if data_format == "channels_last" else (None, count, *sizes)
 
 
 def to_last(x: Float32, data_format: str) -> Float32:
@@ -67,21 +164,8 @@ def as_volumes(x: Float32, data_format: str) -> Float32:
 
     For ops that treat all channels alike: no layout has to be changed.
     """
-    n, c = x.shape[0], x.shape[-1] if data_format == "channels_last" else 1
-    spatial = [s or 0 for s in sizes(x.shape, data_format)]
+    n, c = x.shape[0], x.shape[-1]
     if data_format == "channels_first":
-        n *= x.shape[1]
-    return x.reshape(n, *(1 for _ in range(3 - len(spatial))), *spatial, c)
-
-
-def pooled_size(padding: str, size: int, window: int, stride: int) -> int:
-    """Return how many places a window has along an axis."""
-    return ops.conv_output_size(size, window, stride, pads(padding, size, window, stride))
-
-
-def pads(padding: str, size: int, window: int, stride: int) -> Pads:
-    """Return the padding of an axis: "same" gives ceil(size / stride) places, the odd element of padding behind."""
-    if padding == "valid":
-        return 0, 0
-    total = max((-(-size // stride) - 1) * stride + window - size, 0)
-    return total // 2, total - total // 2
+        n, c = n * x.shape[1], 1
+    sizes = x.shape[1:-1] if data_format == "channels_last" else x.shape[2:]
+    return x.reshape(n, *(1 for _ in range(3 - len(sizes))), *sizes, c)

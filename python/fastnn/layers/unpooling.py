@@ -62,7 +62,7 @@ class MaxUnpooling2D(Merge):
             checks.fail(self.who, "two inputs of shape (N, H, W, C)", self._texts(input_shape))
         last = [
             spatial.batch_shape(
-                spatial.sizes(s, self.data_format), spatial.channels(s, self.data_format), "channels_last"
+                spatial.spatial(s, self.data_format), spatial.channels(s, self.data_format), "channels_last"
             )
             for s in input_shape
         ]

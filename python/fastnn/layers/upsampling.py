@@ -28,7 +28,7 @@ class UpSampling(Layer):
         **base: Any,
     ) -> None:
         super().__init__(**base)
-        self.size = spatial.integers(self.who, "size", size, self.rank)
+        self.size = spatial.sizes_of(self.who, "size", size, self.rank)
         self.data_format = data_format_of(self.who, data_format)
         self.interpolation = checks.one_of(self.who, "interpolation", interpolation, taps.INTERPOLATIONS)
         self.align_corners = checks.boolean(self.who, "align_corners", align_corners)
@@ -44,7 +44,7 @@ class UpSampling(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         sizes = [
             None if n is None else n * factor
-            for n, factor in zip(spatial.sizes(input_shape, self.data_format), self.size)
+            for n, factor in zip(spatial.spatial(input_shape, self.data_format), self.size)
         ]
         return spatial.batch_shape(sizes, spatial.channels(input_shape, self.data_format), self.data_format)
 
@@ -68,7 +68,7 @@ class UpSampling(Layer):
         if training:
             self._saved = x.shape
         volumes = spatial.as_volumes(x, self.data_format)
-        sizes = spatial.sizes(x.shape, self.data_format)
+        sizes = spatial.spatial(x.shape, self.data_format)
         larger = [(n or 0) * factor for n, factor in zip(sizes, self.size)]
         count = spatial.channels(x.shape, self.data_format)
         y = self.resized(volumes, volumes.shape[1:4], back=False)
@@ -76,7 +76,7 @@ class UpSampling(Layer):
 
     def backward(self, dy: Float32) -> Float32:
         shape = self.saved()
-        sizes = (1,) * (3 - self.rank) + tuple(n or 0 for n in spatial.sizes(shape, self.data_format))
+        sizes = (1,) * (3 - self.rank) + tuple(n or 0 for n in spatial.spatial(shape, self.data_format))
         return self.resized(spatial.as_volumes(dy, self.data_format), sizes, back=True).reshape(shape)
 
     def get_config(self) -> dict[str, Any]:

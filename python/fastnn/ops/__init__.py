@@ -15,8 +15,20 @@ from fastnn.ops.augment import (
     random_rectangles,
     random_uniform,
 )
-from fastnn.ops.base import NO_PADDING, Padding, Pair, as_float32, empty, zeros
-from fastnn.ops.conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward, conv_output_size
+from fastnn.ops.base import NO_PADDING, Padding, Pair, as_float32, empty, twin_of, zeros
+from fastnn.ops.conv import (
+    conv2d_backward_filter,
+    conv2d_backward_input,
+    conv2d_forward,
+    conv2d_transpose_forward,
+    conv_output_size,
+)
+from fastnn.ops.conv3d import (
+    conv3d_backward_filter,
+    conv3d_backward_input,
+    conv3d_forward,
+    conv3d_transpose_forward,
+)
 from fastnn.ops.data import advance, fill, gather_cells, gather_rows, permute, store_cells, store_rows
 from fastnn.ops.dense import column_sums, dense_backward, dense_forward, gemm
 from fastnn.ops.elementwise import activation_backward, activation_forward, softmax_backward, softmax_forward
@@ -43,6 +55,7 @@ from fastnn.ops.merge import (
     unit_norm_backward,
     unit_norm_forward,
 )
+from fastnn.ops.noise import apply_keep, gaussian_backward, gaussian_forward, random_keep
 from fastnn.ops.norm import (
     batch_norm_backward,
     batch_norm_forward,
@@ -51,6 +64,17 @@ from fastnn.ops.norm import (
     dropout_forward,
 )
 from fastnn.ops.optim import adagrad_step, adam_step, momentum_step, rmsprop_step, sgd_step
+from fastnn.ops.optim_adaptive import adadelta_step, adamax_step, ftrl_step, lion_step, nadam_step
+from fastnn.ops.optim_parts import (
+    clip_factors,
+    dot,
+    inverse_norm,
+    moving_average,
+    prepare_gradient,
+    take_rate,
+    when_due,
+)
+from fastnn.ops.optim_whole import adafactor_step, lamb_step, muon_momentum
 from fastnn.ops.pool import (
     avg_pool2d_backward,
     avg_pool2d_forward,
@@ -60,6 +84,9 @@ from fastnn.ops.pool import (
     max_pool2d_forward,
 )
 from fastnn.ops.recording import Arena, Call, Replay, Tape, label, planning, recording, stop_recording
+from fastnn.ops.regular import clip_negative, clip_norms, mask_rows, mask_weights, penalty
+from fastnn.ops.rows import group_norm_backward, group_norm_forward, layer_norm_backward, layer_norm_forward
+from fastnn.ops.scores import count_outcomes, count_pairs, keep_largest, moments_update, score_rows
 from fastnn.ops.shapes import crop_pad, embedding_backward, embedding_forward, max_unpool2d_backward, resample2d
 from fastnn.reference.shapes import Taps
 
@@ -74,14 +101,18 @@ __all__ = [
     "Taps",
     "activation_backward",
     "activation_forward",
+    "adadelta_step",
+    "adafactor_step",
     "adagrad_step",
     "adam_step",
+    "adamax_step",
     "add",
     "adjust_backward",
     "adjust_forward",
     "advance",
     "affine2d_backward",
     "affine2d_forward",
+    "apply_keep",
     "as_float32",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
@@ -92,17 +123,28 @@ __all__ = [
     "batch_norm_inference",
     "broadcast",
     "broadcast_backward",
+    "clip_factors",
+    "clip_negative",
+    "clip_norms",
     "column_sums",
     "concatenate",
     "conv2d_backward_filter",
     "conv2d_backward_input",
     "conv2d_forward",
+    "conv2d_transpose_forward",
+    "conv3d_backward_filter",
+    "conv3d_backward_input",
+    "conv3d_forward",
+    "conv3d_transpose_forward",
     "conv_output_size",
     "count_matches",
+    "count_outcomes",
+    "count_pairs",
     "crop_pad",
     "cross_entropy",
     "dense_backward",
     "dense_forward",
+    "dot",
     "dropout_backward",
     "dropout_forward",
     "elementwise_loss",
@@ -112,12 +154,25 @@ __all__ = [
     "erase",
     "extremum_backward",
     "fill",
+    "ftrl_step",
     "gather_cells",
     "gather_rows",
+    "gaussian_backward",
+    "gaussian_forward",
     "gemm",
     "global_average_pool2d_backward",
     "global_average_pool2d_forward",
+    "group_norm_backward",
+    "group_norm_forward",
+    "inverse_norm",
+    "keep_largest",
     "label",
+    "lamb_step",
+    "layer_norm_backward",
+    "layer_norm_forward",
+    "lion_step",
+    "mask_rows",
+    "mask_weights",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "max_unpool2d_backward",
@@ -126,17 +181,25 @@ __all__ = [
     "measure_bandwidth",
     "measure_peak",
     "minimum",
+    "moments_update",
     "momentum_step",
+    "moving_average",
     "multiply",
+    "muon_momentum",
+    "nadam_step",
     "peak_roof",
+    "penalty",
     "permute",
     "planning",
+    "prepare_gradient",
     "random_affine",
+    "random_keep",
     "random_rectangles",
     "random_uniform",
     "recording",
     "resample2d",
     "rmsprop_step",
+    "score_rows",
     "sgd_step",
     "sigmoid_cross_entropy",
     "softmax_backward",
@@ -146,7 +209,10 @@ __all__ = [
     "stop_recording",
     "store_cells",
     "store_rows",
+    "take_rate",
+    "twin_of",
     "unit_norm_backward",
     "unit_norm_forward",
+    "when_due",
     "zeros",
 ]
