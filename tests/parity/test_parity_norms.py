@@ -227,3 +227,26 @@ def test_defaults_are_those_of_keras() -> None:
         ]
         for p in found:
             assert own[p.name].default == p.default, f"{name}: {p.name}"
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "binary_crossentropy"])
+def test_masked_training(loss: str) -> None:
+    """Times that are left out: the same losses and weights, with and without weights of samples."""
+    keras, rng = keras_on_jax(), np.random.default_rng(3)
+    x, y = normal(rng, 20, 5, 4), (rng.random((20, 5, 2)) > 0.5).astype(np.float32)
+    x[rng.random((20, 5)) > 0.6] = 0
+    weights = rng.random(20).astype(np.float32)
+
+    def stack(of: Any, first: Any) -> list[Any]:
+        return [first, of.Masking(), of.Dense(6, "tanh"), of.LayerNormalization(), of.ReLU(), of.Dense(2, "sigmoid")]
+
+    mine, theirs = Sequential(stack(layers, Input((5, 4)))), keras.Sequential(stack(keras.layers, keras.Input((5, 4))))
+    theirs.set_weights(mine.get_weights())
+    mine.compile(optimizers.SGD(0.1), loss)
+    theirs.compile(keras.optimizers.SGD(0.1), loss)
+    for sample_weight in (None, weights[:, None]):
+        options = {"batch_size": 8, "epochs": 2, "shuffle": False, "verbose": 0, "sample_weight": sample_weight}
+        found, expected = mine.fit(x, y, **options).history["loss"], theirs.fit(x, y, **options).history["loss"]
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    for p, q in zip(mine.get_weights(), theirs.get_weights(), strict=True):
+        check(p, q, "weights", 5e-5)

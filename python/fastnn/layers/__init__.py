@@ -4,8 +4,10 @@ from fastnn.layers.activation import ELU, Activation, LeakyReLU, ReLU, Softmax
 from fastnn.layers.base import Layer
 from fastnn.layers.convolution import Conv2D
 from fastnn.layers.core import Dense, Flatten, Input, InputLayer, Reshape
+from fastnn.layers.function import Function
 from fastnn.layers.group_normalization import GroupNormalization
 from fastnn.layers.joining import Concatenate, Dot, concatenate, dot
+from fastnn.layers.masking import Masking
 from fastnn.layers.merging import (
     Add,
     Average,
@@ -48,6 +50,7 @@ __all__ = [
     "Dot",
     "Dropout",
     "Flatten",
+    "Function",
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling2D",
@@ -57,6 +60,7 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Masking",
     "MaxPooling2D",
     "Maximum",
     "Minimum",

@@ -255,12 +255,13 @@ class Compiled:
         try:
             outputs = self.forward_parts(self._batches("x", len(self.input_structure), rows), training)
             gradients: list[Float32] = []
+            masks, self.plan.output_masks = self.plan.output_masks or [None] * len(outputs), []
             for i, score in enumerate(self._scores):
                 y, weights = self._feed.batch("y", i, rows), self._feed.batch("weights", i, rows)
-                dy = score.add(y, weights, outputs[i], fusing[i] is not None, training)
+                dy = score.add(y, weights, outputs[i], fusing[i] is not None, training, masks[i])
                 if dy is not None:
                     gradients.append(dy)
-            del outputs, y, weights, dy  # while a step is recorded, later calls get their memory
+            del outputs, masks, y, weights, dy  # while a step is recorded, later calls get their memory
             if training:
                 leaving = self._leaving_products()
                 for leaf in self.leaf_layers:

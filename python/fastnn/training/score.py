@@ -46,15 +46,24 @@ class Score(Settings):
         return [self.tracker, *self.metrics]
 
     def add(
-        self, y: NDArray[Any], weights: Float32 | None, out: Float32, fused: bool, training: bool
+        self,
+        y: NDArray[Any],
+        weights: Float32 | None,
+        out: Float32,
+        fused: bool,
+        training: bool,
+        mask: Float32 | None = None,
     ) -> Float32 | None:
         """Add a batch's output to loss and metrics; return the output's gradient (training only).
 
         fused: the output is before the activation that the loss takes over.
+        mask: 0 for rows of the output that do not count; a mean is that of the others.
         """
         flat = out.reshape(-1, out.shape[-1])
         y = y.reshape(-1) if y.dtype == np.int32 else y.reshape(flat.shape)
         weights = None if weights is None else weights.reshape(-1)
+        if mask is not None:
+            weights = self._masked(mask, weights, out.shape[:-1])
         scale = self.loss.scale(len(flat))
         ops.label("loss")
         if fused:
@@ -68,6 +77,16 @@ class Score(Settings):
         for metric in self.metrics:
             metric.update_state(y, y_pred)
         return None if dy is None else dy.reshape(out.shape)
+
+    def _masked(self, mask: Float32, weights: Float32 | None, shape: Sequence[int]) -> Float32:
+        """Return the weights of the rows of an output whose mask is given, 0 for those that do not count."""
+        if mask.ndim > len(shape) or mask.shape != tuple(shape[: mask.ndim]):
+            checks.fail("loss", f"a mask of an output with rows of shape {tuple(shape)}", mask.shape)
+        if self.metrics:
+            checks.fail("compile", "no metrics of an output with a mask", f"{self.metrics[0].name}", "leave them out")
+        if mask.ndim < len(shape):
+            mask = ops.broadcast(mask.reshape(*mask.shape, *[1] * (len(shape) - mask.ndim)), shape)
+        return ops.mask_weights(mask.reshape(-1), weights, rescale=self.loss.reduction == "sum_over_batch_size")
 
     def step_key(self) -> tuple[Any, ...]:
         """Return what a recorded step has captured."""
