@@ -328,3 +328,28 @@ def test_functions_that_cannot_be(tmp_path: Path) -> None:
         TypeError, match="Function 'f': expected a layer that can be written to a file, got Python functions"
     ):
         model.save(tmp_path / "model.fastnn")
+
+
+class BookRelu(layers.Layer):
+    """A layer as textbooks write it, with a mask of its own."""
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        self.mask = x <= 0
+        out = x.copy()
+        out[self.mask] = 0
+        return out
+
+    def backward(self, dy: Any) -> Any:
+        dx = dy.copy()
+        dx[self.mask] = 0
+        return dx
+
+
+def test_a_layer_of_a_textbook_keeps_its_own_mask() -> None:
+    results = []
+    for layer in (BookRelu(), ReLU()):
+        config.set_seed(2)
+        model = Sequential([Input((3,)), Dense(4), layer, Dense(2)])
+        model.compile("sgd", "mse")
+        results.append(model.fit(X, Y, 4, 3, verbose=0, shuffle=False).history["loss"])
+    assert results[0] == pytest.approx(results[1], rel=1e-6)

@@ -137,15 +137,15 @@ class Plan:
             layer = call.layer
             if recording:
                 ops.label(layer.name, "forward")
-            if masks or layer.mask is not None:  # an error may have left one there
-                layer.mask = self._mask_for(call, masks)
+            if masks or layer.input_mask is not None:  # an error may have left one there
+                layer.input_mask = self._mask_for(call, masks)
             values[call.output] = layer.forward(call.given(values), training)
             if layer.activity_regularizer is not None:
                 self._penalize_output(i, values[call.output], training)
             if training and id(layer) in self._shared:
                 self._kept[i] = layer.keep()
-            mask = layer.mask if layer.output_mask is None else layer.output_mask
-            layer.mask = layer.output_mask = None
+            mask = layer.input_mask if layer.output_mask is None else layer.output_mask
+            layer.input_mask = layer.output_mask = None
             if mask is not None:
                 masks[call.output] = mask
             for value in call.last:

@@ -138,9 +138,7 @@ class Layer(Settings):
         # Set by a model while it trains: leave the gradient of the kernel, x^T dz, to the optimizer's step.
         self.keep_product = False
         self.product: tuple[Float32, Float32] | None = None  # x and dz, then
-        self.mask: Float32 | None = (
-            None  # that of the input, 0 where nothing is; set by a model around its calls of forward
-        )
+        self.input_mask: Float32 | None = None  # 0 where the input has nothing; set by a model
         self.output_mask: Float32 | None = (
             None  # of an output that has one of its own: set by forward, taken by the model
         )

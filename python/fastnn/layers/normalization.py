@@ -135,7 +135,7 @@ class BatchNormalization(Layer):
         if learns:
             if x.size == 0:
                 checks.fail(self.who, "at least one sample in training", f"input of shape {x.shape}")
-            if self.mask is not None:
+            if self.input_mask is not None:
                 fix = "use LayerNormalization, or put it before Masking"
                 checks.fail(self.who, "an input without a mask in training", "one with a mask", fix)
             y, mean, rstd = ops.batch_norm_forward(
