@@ -365,3 +365,21 @@ def test_every_layer_takes_an_activity_regularizer() -> None:
     assert model.layers[0].get_config()["activity_regularizer"] == {"class_name": "L1", "config": {"l1": 0.5}}
     with pytest.raises(TypeError, match="Flatten: expected only known arguments, got 'kernel_regularizer'"):
         Flatten(kernel_regularizer="l2")
+
+
+def test_penalties_between_layers_that_do_each_others_work(isa: str) -> None:
+    """A relu whose slope the next layer would take, a softmax that the loss would take over: a step goes down the reported loss."""
+    config.set_seed(5)
+    first = Dense(6, "relu", activity_regularizer=L1L2(0.2, 0.3))
+    model = Sequential([Input((5,)), first, Dense(3, "softmax", activity_regularizer=L2(2.0))])
+    model.compile(optimizers.SGD(1.0), "sparse_categorical_crossentropy")
+    x, y = blobs(60)
+    before = model.get_weights()
+    model.train_on_batch(x, y)
+    gradients = [old.astype(np.float64) - new for old, new in zip(before, model.get_weights(), strict=True)]
+    for i, gradient in enumerate(gradients):
+        v, losses = gradient / np.linalg.norm(gradient), []
+        for step in (-1e-2, 1e-2):
+            model.set_weights([w + step * v if j == i else w for j, w in enumerate(before)])
+            losses.append(model.test_on_batch(x, y))
+        assert (losses[1] - losses[0]) / 2e-2 == pytest.approx(np.linalg.norm(gradient), rel=1e-2)
