@@ -367,14 +367,28 @@ def test_every_layer_takes_an_activity_regularizer() -> None:
         Flatten(kernel_regularizer="l2")
 
 
-def test_penalties_between_layers_that_do_each_others_work(isa: str) -> None:
-    """A relu whose slope the next layer would take, a softmax that the loss would take over: a step goes down the reported loss."""
+class AroundOne(Regularizer):
+    """A penalty with a slope at 0."""
+
+    def __call__(self, x: Any) -> float:
+        return 0.2 * float(((np.asarray(x) - 1) ** 2).sum())
+
+    def gradient(self, x: Any) -> Any:
+        return 0.4 * (np.asarray(x) - 1)
+
+
+@pytest.mark.parametrize("regularizer", [L1L2(0.2, 0.3), AroundOne()], ids=["native", "in Python"])
+def test_penalties_between_layers_that_do_each_others_work(isa: str, regularizer: Regularizer) -> None:
+    """A relu whose slope the next layer would take, a softmax that the loss would take over."""
     config.set_seed(5)
-    first = Dense(6, "relu", activity_regularizer=L1L2(0.2, 0.3))
+    first = Dense(6, "relu", activity_regularizer=regularizer)
     model = Sequential([Input((5,)), first, Dense(3, "softmax", activity_regularizer=L2(2.0))])
     model.compile(optimizers.SGD(1.0), "sparse_categorical_crossentropy")
     x, y = blobs(60)
-    before = model.get_weights()
+    before, probs = model.get_weights(), model(x)
+    entropy = -np.log(probs[np.arange(60), y]).mean()
+    assert model.test_on_batch(x, y) == pytest.approx(entropy + sum(model.losses), rel=1e-5)
+    assert model.losses[1] == pytest.approx(2 * (probs**2).sum() / 60, rel=1e-5)
     model.train_on_batch(x, y)
     gradients = [old.astype(np.float64) - new for old, new in zip(before, model.get_weights(), strict=True)]
     for i, gradient in enumerate(gradients):
