@@ -11,11 +11,14 @@ from fastnn import (
     metrics,
     models,
     optimizers,
+    search,
     utils,
 )
 from fastnn._core import __version__
+from fastnn.folds import cross_validate
 from fastnn.layers.core import Input
 from fastnn.models import Model, Sequential
+from fastnn.search import random_search
 
 __all__ = [
     "Input",
@@ -25,6 +28,7 @@ __all__ = [
     "activations",
     "callbacks",
     "config",
+    "cross_validate",
     "datasets",
     "initializers",
     "layers",
@@ -32,5 +36,7 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "random_search",
+    "search",
     "utils",
 ]
