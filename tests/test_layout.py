@@ -45,6 +45,7 @@ ORDER = (
     "runs",
     "folds",
     "search",
+    "by_hand",
     "datasets",
     "utils",
     "plotting",

@@ -15,6 +15,7 @@ from fastnn import (
     utils,
 )
 from fastnn._core import __version__
+from fastnn.by_hand import explain
 from fastnn.folds import cross_validate
 from fastnn.layers.core import Input
 from fastnn.models import Model, Sequential
@@ -30,6 +31,7 @@ __all__ = [
     "config",
     "cross_validate",
     "datasets",
+    "explain",
     "initializers",
     "layers",
     "losses",

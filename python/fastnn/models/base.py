@@ -18,10 +18,11 @@ from fastnn.plan import Plan
 from fastnn.structure import Structure
 from fastnn.summary import bytes_text, summary_text
 from fastnn.training.batches import BatchTrainer
+from fastnn.training.gradients import GradientChecked
 from fastnn.training.profiler import Profiled
 
 
-class BaseModel(BatchTrainer, Profiled):
+class BaseModel(BatchTrainer, Profiled, GradientChecked):
     """A model over a plan: `Sequential` and `Model` say how the plan comes about."""
 
     recordable: ClassVar[bool] = True

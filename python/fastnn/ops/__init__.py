@@ -5,7 +5,7 @@ is "numpy". Arrays are float32 and C-contiguous; images are (N, H, W, C), filter
 calls made here become its records.
 """
 
-from fastnn.ops.base import NO_PADDING, Padding, Pair, as_float32, empty, zeros
+from fastnn.ops.base import NO_PADDING, Padding, Pair, as_float32, empty, in_doubles, zeros
 from fastnn.ops.conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward, conv_output_size
 from fastnn.ops.data import advance, fill, gather_cells, gather_rows, permute, store_cells, store_rows
 from fastnn.ops.dense import column_sums, dense_backward, dense_forward, gemm
@@ -99,6 +99,7 @@ __all__ = [
     "gemm",
     "global_average_pool2d_backward",
     "global_average_pool2d_forward",
+    "in_doubles",
     "keep_largest",
     "label",
     "max_pool2d_backward",
