@@ -52,6 +52,7 @@ ORDER = (
     "models",
     "tune",
     "callbacks",
+    "by_hand",
     "datasets",
     "plotting",
     "diagram",

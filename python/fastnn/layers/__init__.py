@@ -7,6 +7,7 @@ from fastnn.layers.convolution import Conv1D, Conv2D, Conv3D
 from fastnn.layers.core import Dense, Flatten, Input, InputLayer, Reshape
 from fastnn.layers.depthwise import DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
 from fastnn.layers.embedding import Embedding
+from fastnn.layers.function import Function
 from fastnn.layers.global_pooling import (
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,
@@ -17,6 +18,7 @@ from fastnn.layers.global_pooling import (
 )
 from fastnn.layers.group_normalization import GroupNormalization
 from fastnn.layers.joining import Concatenate, Dot, concatenate, dot
+from fastnn.layers.masking import Masking
 from fastnn.layers.merging import (
     Add,
     Average,
@@ -102,6 +104,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "Function",
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling1D",
@@ -122,6 +125,7 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Masking",
     "MaxPool1D",
     "MaxPool2D",
     "MaxPool3D",

@@ -28,7 +28,7 @@ class Embedding(Layer):
         input_dim: how many ids there are, 1 to 2^24.
         output_dim: length of a vector, >= 1.
         embeddings_initializer: initializer of the vectors.
-        mask_zero: whether id 0 stands for "nothing there": then `compute_mask` says where something is.
+        mask_zero: whether id 0 stands for "nothing there": then the output has a mask, as that of `Masking`.
         embeddings_regularizer, embeddings_constraint: of the vectors, or None.
         weights: None, or the initial vectors, (input_dim, output_dim), alone or in a list.
 
@@ -101,6 +101,8 @@ class Embedding(Layer):
         ids = self.check_input(x)
         if not ops.planning():
             self.check_values(ids)
+        if self.mask_zero:
+            _, self.output_mask = ops.mask_rows(ids.reshape(*ids.shape, 1), 0.0)
         if training:
             self._saved = ids
         return ops.embedding_forward(ids, self.embeddings.value)
@@ -118,6 +120,9 @@ class Embedding(Layer):
     def compute_mask(self, x: Any) -> NDArray[np.bool_] | None:
         """Return where x is not 0, if mask_zero; else None."""
         return checks.array(self.who, "x", x) != 0 if self.mask_zero else None
+
+    def step_key(self) -> tuple[Any, ...]:
+        return (*super().step_key(), self.mask_zero)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -60,14 +60,22 @@ class Score(Settings):
         fused: bool,
         training: bool,
         gradient_scale: float = 1.0,
+        mask: Float32 | None = None,
     ) -> Float32 | None:
         """Add a batch's output to loss and metrics; return the output's gradient (training only).
 
         fused: the output is before the activation that the loss takes over. gradient_scale: what the gradient is multiplied by.
+        mask: 0 for rows of the output that do not count; a mean is that of the others.
         """
         flat = out.reshape(-1, out.shape[-1])
         y = y.reshape(-1) if y.dtype == np.int32 else y.reshape(flat.shape)
         weights = None if weights is None else weights.reshape(-1)
+        plain, weighted = None, weights  # what counts in metrics
+        if mask is not None:
+            mask = _rows_of(mask, out.shape[:-1])
+            if self.metrics:
+                plain, weighted = (ops.mask_weights(mask, w, rescale=False) for w in (None, weights))
+            weights = ops.mask_weights(mask, weights, rescale=self.loss.reduction == "sum_over_batch_size")
         scale = self.loss.scale(len(flat))
         slope = scale * self.weight * gradient_scale
         ops.label("loss")
@@ -79,18 +87,23 @@ class Score(Settings):
         # With reduction="sum" a batch's loss is the sum of its samples', and an epoch's the mean of that over its samples.
         self.tracker.update_state(row_losses, scale=len(flat) * scale)
         ops.label("metrics")
-        for metric in self.metrics[: len(self.wanted)]:
-            metric.update_state(y, y_pred)
-        for weighted in self.metrics[len(self.wanted) :]:
-            if weights is None:
-                weighted.update_state(y, y_pred)
-            else:
-                weighted.update_state(y, y_pred, weights)  # type: ignore[call-arg]
+        for i, metric in enumerate(self.metrics):
+            counts = plain if i < len(self.wanted) else weighted
+            metric.update_state(y, y_pred, **({} if counts is None else {"sample_weight": counts}))
         return None if dy is None else dy.reshape(out.shape)
 
     def step_key(self) -> tuple[Any, ...]:
         """Return what a recorded step has captured."""
         return (id(self), self.weight, self.loss.step_key(), *(m.step_key() for m in self.metrics))
+
+
+def _rows_of(mask: Float32, shape: Sequence[int]) -> Float32:
+    """Return the mask of every row of an output, `shape` of them, from one that may be coarser."""
+    if mask.ndim > len(shape) or mask.shape != tuple(shape[: mask.ndim]):
+        checks.fail("loss", f"a mask of an output with rows of shape {tuple(shape)}", mask.shape)
+    if mask.ndim < len(shape):
+        mask = ops.broadcast(mask.reshape(*mask.shape, *[1] * (len(shape) - mask.ndim)), shape)
+    return mask.reshape(-1)
 
 
 def scores_of(structure: Structure, loss: Any, wanted: Any, loss_weights: Any, weighted: Any = None) -> list[Score]:
