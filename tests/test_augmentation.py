@@ -267,7 +267,7 @@ def test_error_texts() -> None:
         ),
         (
             lambda: layers.ZeroPadding3D((1, 2), name="r"),
-            "ZeroPadding3D 'r': expected padding to be one integer or 3, got (1, 2) (tuple)",
+            "ZeroPadding3D 'r': expected padding to be one integer or three, got (1, 2) (tuple)",
         ),
         (
             lambda: layers.Permute((1, 3), name="r"),

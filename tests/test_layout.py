@@ -158,7 +158,7 @@ def test_the_parser_sees_imports() -> None:
     assert "reference.common" in ours("reference.conv")  # a relative one
     assert "models.base" in ours("saving")
     assert "models" not in imports("saving", only_at_import=True)  # for the type checker only
-    assert "layers.geometry" in ours("layers.pooling")
+    assert "layers.spatial" in ours("layers.pooling")
 
 
 def test_every_part_has_its_place() -> None:

@@ -160,7 +160,7 @@ def test_error_texts() -> None:
     check(
         lambda: layers.MaxPooling3D((2, 2), name="p"),
         ValueError,
-        "MaxPooling3D 'p': expected pool_size to be one integer or 3, got (2, 2) (tuple)",
+        "MaxPooling3D 'p': expected pool_size to be one integer or three, got (2, 2) (tuple)",
     )
     check(
         lambda: layers.MaxPooling1D(0, name="p"),
