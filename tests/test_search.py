@@ -204,7 +204,9 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "fraction": (lambda: Integer(0.5, 1), TypeError, "Integer: expected low to be an integer"),
     "no values": (lambda: Choice([]), ValueError, "Choice: expected a list of at least one value"),
     "objective": (
-        lambda: random_search(classifier, SPACE, X, LABELS, 2), ValueError, "expected objective 'val_loss' in the logs, got"
+        lambda: random_search(classifier, SPACE, X, LABELS, 2),
+        ValueError,
+        "validation_data for the objective 'val_loss', got neither"
     ),
     "keep": (
         lambda: random_search(classifier, SPACE, X, LABELS, 1, "loss").narrow(0), ValueError, "narrow: expected keep"

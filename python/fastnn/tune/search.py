@@ -191,7 +191,7 @@ def random_search(
     verbose: int = 0,
     **fit: Any,
 ) -> SearchResult:
-    """Train models with random hyperparameters and rank them, the notes' steps 1 and 2; `narrow` of the result is step 3.
+    """Train models with random hyperparameters and rank them; `narrow` of the result gives the ranges of the next search.
 
     Trials run side by side where there are threads for them, with the same numbers as one after the other.
 
@@ -234,6 +234,9 @@ def random_search(
     if not callable(build) or hasattr(build, "fit"):
         checks.fail_type(WHO, "build to be a function that returns a compiled model", checks.describe(build))
     ranges = _ranges(space)
+    if objective.startswith("val_") and fit.get("validation_data") is None and not fit.get("validation_split"):
+        fix = "give validation_split=0.2, or another objective"
+        checks.fail(WHO, f"validation_split or validation_data for the objective {objective!r}", "neither", fix)
     count = checks.integer(WHO, "trials", trials, 1)
     sign = -1.0 if Monitor(objective, mode).rising else 1.0
     drawn = _draws(ranges, count, seed)
