@@ -131,6 +131,8 @@ def test_what_is_no_id_is_refused_before_it_is_used(label: str) -> None:
         lambda: net.predict(x, batch_size=8, verbose=0),
         lambda: net.train_on_batch(x[:8], y[:8]),
         lambda: net.predict_on_batch(x[:8]),
+        lambda: net.fit([(x[:8], y[:8])], verbose=0),
+        lambda: net.predict(iter([x[:8]]), verbose=0),
     ):
         with pytest.raises(ValueError, match=start):
             use()
@@ -152,6 +154,43 @@ def test_where_something_is() -> None:
     assert mask is not None
     assert mask.tolist() == [[True, False, True], [False, False, True]]
     assert Embedding(4, 2).compute_mask(x) is None
+
+
+def masked_model(mask_zero: bool = True, run_eagerly: bool = False) -> Any:
+    config.set_seed(5)
+    net = Sequential([Input((6,)), Embedding(11, 4, mask_zero=mask_zero), Dense(1)])
+    net.compile("sgd", "mse", run_eagerly=run_eagerly)
+    return net
+
+
+def test_zeros_do_not_count_in_the_loss() -> None:
+    x, y = ids(), normal(40, 6, 1, seed=3)
+    net = masked_model()
+    errors = (net.predict(x, verbose=0) - y)[..., 0] ** 2
+    assert net.evaluate(x, y, batch_size=40, verbose=0) == pytest.approx(errors[x != 0].mean(), rel=1e-5)
+    assert masked_model(False).evaluate(x, y, batch_size=40, verbose=0) == pytest.approx(errors.mean(), rel=1e-5)
+    slow = masked_model(run_eagerly=True)
+    for each in (net, slow):
+        each.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    for p, q in zip(net.weights, slow.weights):
+        assert_bits(p.value, q.value)
+    assert_bits(net.layers[0].embeddings.value[0], masked_model().layers[0].embeddings.value[0])
+    net.layers[0].mask_zero = False  # the next step is another one
+    errors = (net.predict(x, verbose=0) - y)[..., 0] ** 2
+    assert net.evaluate(x, y, batch_size=40, verbose=0) == pytest.approx(errors.mean(), rel=1e-5)
+
+
+def test_penalties_and_constraints_of_vectors() -> None:
+    x, y = ids(), np.zeros((40, 1))
+    layer = Embedding(11, 4, embeddings_regularizer="l2", embeddings_constraint="non_neg", name="words")
+    assert Embedding.from_config(layer.get_config()).get_config() == layer.get_config()
+    net = Sequential([Input((6,)), layer, GlobalAveragePooling1D(), Dense(1)])
+    net.compile("sgd", "mse")
+    table = layer.embeddings.numpy()
+    assert net.losses == [pytest.approx(0.01 * float((table**2).sum()), rel=1e-5)]
+    net.layers[-1].set_weights([np.zeros((4, 1)), [0.0]])
+    net.fit(x, y, epochs=1, batch_size=40, verbose=0)  # nothing but the penalty pulls
+    np.testing.assert_allclose(layer.embeddings.value, np.maximum(table * (1 - 0.01 * 2 * 0.01), 0), rtol=1e-5)
 
 
 def test_files_and_configurations(tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ class Embedding(Layer):
         input_dim: how many ids there are, 1 to 2^24.
         output_dim: length of a vector, >= 1.
         embeddings_initializer: initializer of the vectors.
+        embeddings_regularizer: what the vectors add to the loss, or None.
+        embeddings_constraint: what the vectors are brought to after every update, or None.
         mask_zero: whether id 0 stands for "nothing there": then the output has a mask, as that of `Masking`.
-        embeddings_regularizer, embeddings_constraint: of the vectors, or None.
         weights: None, or the initial vectors, (input_dim, output_dim), alone or in a list.
 
     Shape:
@@ -52,11 +53,15 @@ class Embedding(Layer):
         input_dim: int,
         output_dim: int,
         embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
         mask_zero: bool = False,
         weights: Any = None,
         **base: Any,
     ) -> None:
-        super().__init__(**base)
+        super().__init__(
+            embeddings_regularizer=embeddings_regularizer, embeddings_constraint=embeddings_constraint, **base
+        )
         self.input_dim = checks.integer(self.who, "input_dim", input_dim, 1, MOST_ROWS)
         self.output_dim = checks.integer(self.who, "output_dim", output_dim, 1)
         self.embeddings_initializer = initializer_of(embeddings_initializer)
