@@ -29,6 +29,7 @@ ORDER = (
     "initializers",
     "ops",
     "parameter",
+    "axes",
     "activations",
     "layers",
     "plan",
@@ -310,7 +311,7 @@ def test_ops_and_twin_have_the_names_of_the_kernels() -> None:
         if callable(function):
             assert hasattr(fastnn.ops, name), name
     composed = {
-        "dense_forward", "dense_backward", "sigmoid_cross_entropy",
+        "dense_forward", "dense_backward", "sigmoid_cross_entropy", "sigmoid_focal",
         "global_average_pool2d_forward", "global_average_pool2d_backward",
         "broadcast", "broadcast_backward", "batch_gemm",
     }  # fmt: skip

@@ -7,7 +7,9 @@
 #include "conv_filter.h"
 #include "conv_input.h"
 #include "data.h"
+#include "element_loss.h"
 #include "gemm.h"
+#include "log_softmax.h"
 #include "loss.h"
 #include "merge.h"
 #include "metrics.h"
@@ -18,8 +20,11 @@
 #include "pool_backward.h"
 #include "probe.h"
 #include "random.h"
+#include "rectifier.h"
+#include "row_loss.h"
 #include "softmax.h"
 #include "spatial_mean.h"
+#include "targets.h"
 
 namespace fastnn {
 
@@ -48,6 +53,15 @@ const Kernels FASTNN_TABLE = {
     .activation_backward_scratch = activation_backward_scratch,
     .softmax_forward = softmax_forward,
     .softmax_backward = softmax_backward,
+    .log_softmax_forward = log_softmax_forward,
+    .log_softmax_backward = log_softmax_backward,
+    .clipped_relu_forward = clipped_relu_forward,
+    .clipped_relu_backward = clipped_relu_backward,
+    .prelu_forward = prelu_forward,
+    .prelu_backward = prelu_backward,
+    .prelu_backward_scratch = prelu_backward_scratch,
+    .random_relu_forward = random_relu_forward,
+    .random_relu_backward = random_relu_backward,
     .batch_norm_forward = batch_norm_forward,
     .batch_norm_forward_scratch = batch_norm_forward_scratch,
     .batch_norm_inference = batch_norm_inference,
@@ -58,6 +72,11 @@ const Kernels FASTNN_TABLE = {
     .softmax_cross_entropy = softmax_cross_entropy,
     .cross_entropy = cross_entropy,
     .elementwise_loss = elementwise_loss,
+    .softmax_focal = softmax_focal,
+    .categorical_hinge = categorical_hinge,
+    .row_weights = row_weights,
+    .smooth_targets = smooth_targets,
+    .signed_labels = signed_labels,
     .mean_update = mean_update,
     .count_matches = count_matches,
     .sgd_step = sgd_step,

@@ -21,6 +21,7 @@ from fastnn.layers.merging import (
 )
 from fastnn.layers.normalization import BatchNormalization
 from fastnn.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D
+from fastnn.layers.rectifiers import Maxout, PReLU, RReLU
 from fastnn.layers.regularization import Dropout
 
 __all__ = [
@@ -43,8 +44,11 @@ __all__ = [
     "LeakyReLU",
     "MaxPooling2D",
     "Maximum",
+    "Maxout",
     "Minimum",
     "Multiply",
+    "PReLU",
+    "RReLU",
     "ReLU",
     "Reshape",
     "Softmax",

@@ -9,13 +9,21 @@ from fastnn.ops.base import NO_PADDING, Padding, Pair, as_float32, empty, zeros
 from fastnn.ops.conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward, conv_output_size
 from fastnn.ops.data import advance, fill, gather_cells, gather_rows, permute, store_cells, store_rows
 from fastnn.ops.dense import column_sums, dense_backward, dense_forward, gemm
+from fastnn.ops.element_losses import (
+    categorical_hinge,
+    elementwise_loss,
+    row_weights,
+    sigmoid_cross_entropy,
+    sigmoid_focal,
+    signed_labels,
+    smooth_targets,
+    softmax_focal,
+)
 from fastnn.ops.elementwise import activation_backward, activation_forward, softmax_backward, softmax_forward
 from fastnn.ops.losses import (
     count_matches,
     cross_entropy,
-    elementwise_loss,
     mean_update,
-    sigmoid_cross_entropy,
     softmax_cross_entropy,
 )
 from fastnn.ops.machine import bandwidth_roof, measure_bandwidth, measure_peak, peak_roof
@@ -50,6 +58,16 @@ from fastnn.ops.pool import (
     max_pool2d_forward,
 )
 from fastnn.ops.recording import Arena, Call, Replay, Tape, label, planning, recording, stop_recording
+from fastnn.ops.rectifiers import (
+    clipped_relu_backward,
+    clipped_relu_forward,
+    log_softmax_backward,
+    log_softmax_forward,
+    prelu_backward,
+    prelu_forward,
+    random_relu_backward,
+    random_relu_forward,
+)
 
 __all__ = [
     "NO_PADDING",
@@ -75,6 +93,9 @@ __all__ = [
     "batch_norm_inference",
     "broadcast",
     "broadcast_backward",
+    "categorical_hinge",
+    "clipped_relu_backward",
+    "clipped_relu_forward",
     "column_sums",
     "concatenate",
     "conv2d_backward_filter",
@@ -97,6 +118,8 @@ __all__ = [
     "global_average_pool2d_backward",
     "global_average_pool2d_forward",
     "label",
+    "log_softmax_backward",
+    "log_softmax_forward",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "maximum",
@@ -109,12 +132,21 @@ __all__ = [
     "peak_roof",
     "permute",
     "planning",
+    "prelu_backward",
+    "prelu_forward",
+    "random_relu_backward",
+    "random_relu_forward",
     "recording",
     "rmsprop_step",
+    "row_weights",
     "sgd_step",
     "sigmoid_cross_entropy",
+    "sigmoid_focal",
+    "signed_labels",
+    "smooth_targets",
     "softmax_backward",
     "softmax_cross_entropy",
+    "softmax_focal",
     "softmax_forward",
     "split",
     "stop_recording",

@@ -11,6 +11,17 @@ from __future__ import annotations
 from .conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward
 from .data import advance, fill, gather_rows, permute, store_rows
 from .dense import column_sums, dense_backward, dense_forward, gemm
+from .element_losses import (
+    ELEMENT_LOSSES,
+    categorical_hinge,
+    elementwise_loss,
+    row_weights,
+    sigmoid_cross_entropy,
+    sigmoid_focal,
+    signed_labels,
+    smooth_targets,
+    softmax_focal,
+)
 from .elementwise import (
     ACTIVATIONS,
     FROM_OUTPUT,
@@ -22,9 +33,7 @@ from .elementwise import (
 from .losses import (
     count_matches,
     cross_entropy,
-    elementwise_loss,
     mean_update,
-    sigmoid_cross_entropy,
     softmax_cross_entropy,
 )
 from .merge import (
@@ -52,9 +61,20 @@ from .pool import (
     max_pool2d_forward,
 )
 from .random import dropout_backward, dropout_forward
+from .rectifiers import (
+    clipped_relu_backward,
+    clipped_relu_forward,
+    log_softmax_backward,
+    log_softmax_forward,
+    prelu_backward,
+    prelu_forward,
+    random_relu_backward,
+    random_relu_forward,
+)
 
 __all__ = [
     "ACTIVATIONS",
+    "ELEMENT_LOSSES",
     "FROM_OUTPUT",
     "activation_backward",
     "activation_forward",
@@ -70,6 +90,9 @@ __all__ = [
     "batch_norm_inference",
     "broadcast",
     "broadcast_backward",
+    "categorical_hinge",
+    "clipped_relu_backward",
+    "clipped_relu_forward",
     "column_sums",
     "concatenate",
     "conv2d_backward_filter",
@@ -88,6 +111,8 @@ __all__ = [
     "gemm",
     "global_average_pool2d_backward",
     "global_average_pool2d_forward",
+    "log_softmax_backward",
+    "log_softmax_forward",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "maximum",
@@ -96,11 +121,20 @@ __all__ = [
     "momentum_step",
     "multiply",
     "permute",
+    "prelu_backward",
+    "prelu_forward",
+    "random_relu_backward",
+    "random_relu_forward",
     "rmsprop_step",
+    "row_weights",
     "sgd_step",
     "sigmoid_cross_entropy",
+    "sigmoid_focal",
+    "signed_labels",
+    "smooth_targets",
     "softmax_backward",
     "softmax_cross_entropy",
+    "softmax_focal",
     "softmax_forward",
     "split",
     "store_rows",

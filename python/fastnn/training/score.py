@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import checks, losses, metrics, ops
@@ -52,11 +51,11 @@ class Score(Settings):
 
         fused: the output is before the activation that the loss takes over.
         """
-        flat = out.reshape(-1, out.shape[-1])
-        y = y.reshape(-1) if y.dtype == np.int32 else y.reshape(flat.shape)
-        weights = None if weights is None else weights.reshape(-1)
-        scale = self.loss.scale(len(flat))
         ops.label("loss")
+        flat = self.loss.rows(out)
+        y = self.loss.truth_rows(y)
+        weights = None if weights is None else self.loss.weigh(len(flat), weights.reshape(-1))
+        scale = self.loss.scale(len(flat))
         if fused:
             y_pred, row_losses, dy = self.loss.evaluate_fused(y, flat, weights, scale * self.weight, training)
         else:
@@ -67,7 +66,7 @@ class Score(Settings):
         ops.label("metrics")
         for metric in self.metrics:
             metric.update_state(y, y_pred)
-        return None if dy is None else dy.reshape(out.shape)
+        return None if dy is None else self.loss.from_rows(dy, out.shape)
 
     def step_key(self) -> tuple[Any, ...]:
         """Return what a recorded step has captured."""
@@ -102,7 +101,7 @@ def _losses(structure: Structure, loss: Any) -> list[losses.Loss]:
     for one in result:
         if one.reduction == "none":
             checks.fail(
-                "compile", "a loss that is one number", "reduction='none'", "use 'sum_over_batch_size' or 'sum'"
+                "compile", "a loss that is one number", "reduction 'none'", "use 'sum_over_batch_size' or 'sum'"
             )
     return result
 
