@@ -10,7 +10,7 @@ import pytest
 from errors import check
 from tiny import line
 
-from fastnn import config, layers, losses, metrics, optimizers, utils
+from fastnn import config, layers, metrics, optimizers, utils
 from fastnn.layers import Conv2D, Dense, Dropout, MaxPooling2D
 
 NAMES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
@@ -114,7 +114,7 @@ NAMES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "axis": (
         lambda: layers.Softmax(axis=1)(np.zeros(3)),
         ValueError,
-        "Softmax '...': expected input with axis 1 besides that of the samples, got (3,)",
+        "Softmax '...': expected input with axis 1 besides that of the samples, got (N,)",
     ),
     "reshape": (
         lambda: layers.Reshape((-1, -1)),
