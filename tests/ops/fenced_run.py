@@ -22,6 +22,7 @@ from ops_calls import (
     Generator,
     convolution_calls,
     data_calls,
+    element_loss_calls,
     geometry,
     lanes,
     loss_calls,
@@ -31,6 +32,7 @@ from ops_calls import (
     optimizer_calls,
     pool,
     pool_calls,
+    rectifier_calls,
     row_calls,
 )
 from tolerances import assert_bits
@@ -118,7 +120,7 @@ def small_calls(n: int) -> Iterator[tuple[str, Call]]:
     for make in (product_calls, image_calls, optimizer_calls):
         yield from make(rng, n).items()
     for rows, cols in ((1, n), (3, n), (n, 1)):
-        for make in (row_calls, loss_calls, data_calls, merge_calls):
+        for make in (row_calls, rectifier_calls, loss_calls, element_loss_calls, data_calls, merge_calls):
             for label, call in make(rng, rows, cols).items():
                 yield f"{label} {rows} x {cols}", call
         for label, call in norm_calls(rng, (rows, cols)).items():

@@ -241,7 +241,7 @@ def row_calls(rng: Generator, rows: int = 331, cols: int = 151) -> dict[str, Cal
 def rectifier_calls(rng: Generator, rows: int = 331, cols: int = 151) -> dict[str, Call]:
     """Return log-softmax, and rectifiers with more than one number."""
     x, dy, alpha = normal(rng, rows, cols), normal(rng, rows, cols), normal(rng, cols)
-    narrow, slopes, counter = normal(rng, 7001, 3), normal(rng, 3), np.array([7], np.uint64)
+    narrow, slopes, counter = normal(rng, 21 * rows, 3), normal(rng, 3), np.array([7], np.uint64)
     clipping, random = (0.25, 1.5, 0.125), (0.125, 0.375, 2**40 + 1, 5)
     return {
         "log_softmax_forward": Call("log_softmax_forward", (x,)),
