@@ -230,6 +230,9 @@ def test_an_activation_of_ones_own_trains() -> None:
     assert history[-1] < 0.1 * history[0]
     with pytest.raises(ValueError, match="a class of yours cannot be saved by name"):
         activations.serialize(Square())
+    half = type("Half", (Activation,), {"forward": Square.forward})()
+    with pytest.raises(TypeError, match="half: expected an activation class with a backward method, got forward only"):
+        half.backward(x, x, half(x))
     with pytest.raises(TypeError, match="expected an activation class with a forward method"):
         type("Empty", (Activation,), {})()(X)
 

@@ -68,6 +68,11 @@ def test_hand_example_of_the_course() -> None:
     assert_close(loss.backward(), outputs - targets, 1e-6)
 
 
+def test_cosine_of_very_long_vectors(isa: str) -> None:
+    y_true, y_pred = np.array([[3e30, 4e30]]), np.array([[4e25, 3e25]])
+    assert float(losses.CosineSimilarity()(y_true, y_pred)) == pytest.approx(-0.96, rel=1e-6)
+
+
 def test_gradient_of_mse_shrinks_and_that_of_mae_does_not() -> None:
     for error in (1e-3, 1.0, 1e3):
         for cls, expected in (("mse", 2 * error), ("mae", 1.0), ("huber", min(error, 1.0))):
@@ -212,6 +217,17 @@ def test_classes_on_another_axis(cls: str, axis: int) -> None:
     assert_bits(moved.backward(), np.ascontiguousarray(np.moveaxis(plain.backward(), -1, axis)))
 
 
+def test_a_softmax_over_another_axis_than_that_of_the_classes_is_not_taken_over() -> None:
+    x, y = normal(6, 3, 4).astype(np.float32), np.abs(normal(6, 3, 5, seed=1)).astype(np.float32)
+    loss = losses.CategoricalCrossentropy(axis=1)
+    model = Sequential([Input((3, 4)), Dense(5, "softmax")])
+    model.compile("sgd", loss)
+    p = model.predict(x, verbose=0)
+    expected = -(y * np.log(p)).sum(1).mean()
+    assert float(loss(y, p)) == pytest.approx(expected, rel=1e-5)
+    assert model.train_on_batch(x, y) == pytest.approx(expected, rel=1e-5)
+
+
 def test_axes_in_training_and_errors() -> None:
     x, y = normal(6, 3, 5).astype(np.float32), normal(6, 3, 4, seed=1).astype(np.float32)
     found = []
@@ -313,6 +329,10 @@ def test_what_a_loss_of_ones_own_returns_is_checked() -> None:
         Wrong()(Y, Y)
     with pytest.raises(TypeError, match="Loss: expected a loss class with call or evaluate, got none"):
         losses.Loss()(Y, Y)
+    with pytest.raises(
+        TypeError, match="Tuned: expected call and gradient in a subclass of Loss itself, got them in one of M"
+    ):
+        type("Tuned", (losses.MeanSquaredError,), {"call": Fourth.call})
     no_gradient = type("Half", (losses.Loss,), {"call": Fourth.call})
     assert float(no_gradient()(Y, Y)) == 0
     with pytest.raises(TypeError, match="Half: expected a loss class with gradient or evaluate, got none"):

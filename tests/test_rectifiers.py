@@ -131,6 +131,12 @@ def test_rreelu_in_training_and_after(isa: str) -> None:
     assert_close(RReLU()(x), np.full(x.shape, -(1 / 8 + 1 / 3) / 2), 1e-7)
 
 
+def test_the_old_name_of_the_slope_works_with_a_warning() -> None:
+    with pytest.warns(UserWarning, match="LeakyReLU: alpha is now called negative_slope"):
+        layer = LeakyReLU(alpha=0.1)
+    assert layer.negative_slope == 0.1
+
+
 def test_wrong_arguments() -> None:
     for call, error, text in (
         (lambda: RReLU(0.5, 0.25), ValueError, r"RReLU '.*': expected upper to be a finite number >= 0.5, got 0.25"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -125,6 +126,9 @@ class LeakyReLU(Activation):
     recordable: ClassVar[bool] = True
 
     def __init__(self, negative_slope: float = 0.3, **base: Any) -> None:
+        if "alpha" in base:  # Keras 2
+            warnings.warn("LeakyReLU: alpha is now called negative_slope", stacklevel=2)
+            negative_slope = base.pop("alpha")
         self.negative_slope = checks.number(type(self).__name__, "negative_slope", negative_slope, 0.0)
         super().__init__(activations.Activation("leaky_relu", self.negative_slope), **base)
 

@@ -65,6 +65,18 @@ class Loss(Settings):
             checks.fail(who, "dtype None or 'float32'", repr(dtype), "fastnn computes in float32")
         self._gradient: Float32 | None = None
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if cls.evaluate is not Loss.evaluate and not {"call", "gradient"}.isdisjoint(vars(cls)):
+            raise TypeError(
+                checks.message(
+                    cls.__name__,
+                    "call and gradient in a subclass of Loss itself",
+                    f"them in one of {cls.__mro__[1].__name__}, which computes by evaluate",
+                    "write evaluate, or subclass fastnn.losses.Loss",
+                )
+            )
+
     # --- to override ---
 
     def call(self, y_true: Truth, y_pred: Float32) -> Float32:
