@@ -88,6 +88,29 @@ enum class Match : std::int32_t {
   binary,       // (p > threshold) == (t > threshold), element by element
 };
 
+// What a metric says of a row of predictions p and truth t: up to sigmoid_crossentropy a mean over the columns, then a sum or
+// another number of the row.
+enum class RowScore : std::int32_t {
+  equal,                     // p == t
+  squared_error,             // (p - t)^2
+  absolute_error,            // |p - t|
+  percentage_error,          // 100 |p - t| / max(|t|, 1e-7)
+  squared_log_error,         // (log(1 + max(p, 1e-7)) - log(1 + max(t, 1e-7)))^2
+  log_cosh,                  // log(cosh(p - t))
+  hinge,                     // max(1 - p t, 0), a target of 0 counts as -1
+  squared_hinge,             // its square
+  poisson,                   // p - t log(p + 1e-7)
+  binary_crossentropy,       // as ElementLoss
+  sigmoid_crossentropy,      // as ElementLoss
+  kl_divergence,             // sum of t log(t / p), both clipped to [1e-7, 1]
+  categorical_crossentropy,  // -sum of t log q, q = min(max(p, 1e-7), 1 - 1e-7)
+  softmax_crossentropy,      // the same of q = softmax(p), without clipping
+  categorical_hinge,         // max(max of (1 - t) p - sum of t p + 1, 0)
+  cosine_similarity,         // sum of p t / (|p| |t|), lengths at least 1e-7
+  top_k,                     // 1 if p at the label (or the first maximum of t) has fewer than k above it, else 0; NaN is above all
+  unlike_label,              // 1 if the label is not k, else 0
+};
+
 // c (m x n, row stride ldc) = f(a b + bias), or c + a b if accumulate (then no bias, no f).
 // Element (i, p) of a is a[i * a_row + p * a_col]; (p, j) of b is b[p * b_row + j * b_col]; of each pair one step is 1.
 // bias: n values, or null. k == 0 gives f(bias).
@@ -158,6 +181,45 @@ struct Conv2dBackwardFilter {
   float* dbias;
   float* scratch;
   int slots;
+};
+
+// y = f(z + bias), z (N, H, W, C) being the transpose of the convolution s applied to x (N, P, Q, K); bias: C values, or null.
+struct Conv2dTransposeForward {
+  Conv2dShape s;
+  const float* x;
+  const float* w;
+  const float* bias;
+  float* y;
+  Activation activation;
+  float alpha;
+  float* scratch;
+  int slots;
+};
+
+// The third axis of a 3-D convolution: slices d < D of `pixels` pixels of `groups` x `channels` values, taps t < taps, output
+// slices o < O. Tap t of slice o lies at d = o stride + t dilation - pad; what lies outside is 0.
+struct DepthShape {
+  index_t N, D, O, pixels, groups, channels, taps;
+  index_t stride, dilation, pad;
+};
+
+// y[n,o,i,g,t,c] = x[n, o stride + t dilation - pad, i,g,c]: a 3-D convolution of x is a 2-D one of y.
+struct UnfoldDepth {
+  DepthShape s;
+  const float* x;
+  float* y;
+};
+
+// The transpose: y[n,d,i,g,c] = f(sum over t of x[n,o,i,g,t,c] + bias[g,c]), o stride + t dilation - pad = d; times 1 where
+// relu_output, laid out like y, is > 0, times 0 elsewhere. bias, relu_output: or null, not both given.
+struct FoldDepth {
+  DepthShape s;
+  const float* x;
+  const float* bias;
+  const float* relu_output;
+  float* y;
+  Activation activation;
+  float alpha;
 };
 
 // Windows of R x S pixels, each channel by itself: input (N, H, W, C), output (N, P, Q, C). Padding never wins a maximum and
@@ -515,106 +577,279 @@ struct SignedLabels {
   index_t n;
 };
 
-// state[0] += scale * sum of values, state[1] += n.
+// state[0] += scale * sum of weight_i value_i, state[1] += sum of weights; weights: or null, all 1.
 struct MeanUpdate {
   const float* values;
+  const float* weights;
   double* state;
   index_t n;
   double scale;
 };
 
-// state[0] += number of matches, state[1] += number compared (rows, or rows x cols for Match::binary). A label outside of [0, cols)
-// never matches.
+// state[0] += number of matches, state[1] += number compared (rows, or rows x cols for Match::binary), each counted as often as
+// the weight of its row says; weights: or null. A label outside of [0, cols) never matches.
 struct CountMatches {
   Match kind;
   const float* pred;
   const std::int32_t* labels;
   const float* targets;
+  const float* weights;
   double* state;
   index_t rows, cols;
   float threshold;
 };
 
-// Where the gradient of an optimizer's step comes from if it is not stored: g = x^T dy, x (rows x inputs), dy (rows x units), the
-// same bits as `gemm` gives. x null: the step reads its g.
-struct GradientProduct {
+// values[i] = what `kind` says of row i. Truth: labels (t is 1 there, else 0) or targets; with smoothing s, t (1 - s) + s / n, n =
+// cols for categorical and softmax cross-entropy, else 2.
+struct ScoreRows {
+  RowScore kind;
+  const float* pred;
+  const std::int32_t* labels;
+  const float* targets;
+  float* values;
+  index_t rows, cols, k;
+  float smoothing;
+};
+
+// state[group][positive][bin] += weight_i column_weight_j for every prediction: bin is the number of the `count` rising thresholds
+// below it (0 of a NaN), so state has count + 1 of them; positive if the label is j, or the target above 0.5. One group, or one per
+// column (by_column). column: the only one to look at, or -1. weights, column_weights: or null.
+struct CountOutcomes {
+  const float* pred;
+  const std::int32_t* labels;
+  const float* targets;
+  const float* weights;
+  const float* column_weights;
+  const float* thresholds;
+  double* state;
+  index_t rows, cols, column, count;
+  bool by_column;
+};
+
+// y = x where it is one of the k largest of its row (of equal ones the first), else -infinity; NaN never is.
+struct KeepLargest {
+  const float* x;
+  float* y;
+  index_t rows, cols, k;
+};
+
+// state[truth * classes + guess] += weight_i, or state[classes^2] where one of them is no class. truth: a label, a number
+// (target_cols 1) or the first maximum of a row of targets; guess: p >= threshold if binary, else a number (cols 1) or the first
+// maximum. Rows whose truth is `ignored` are left out if has_ignored.
+struct CountPairs {
+  const float* pred;
+  const std::int32_t* labels;
+  const float* targets;
+  const float* weights;
+  double* state;
+  index_t rows, cols, target_cols, classes, ignored;
+  bool has_ignored, binary;
+  float threshold;
+};
+
+// state (4 x cols): of the targets of every column the weight, the mean and the sum of squared deviations from it, and the sum of
+// squared errors of the predictions; weights: or null.
+struct MomentsUpdate {
+  const float* pred;
+  const float* targets;
+  const float* weights;
+  double* state;
+  index_t rows, cols;
+};
+
+// Where the gradient of an optimizer's step comes from: its g, or with x not null the product x^T dy, x (rows x inputs), dy (rows x
+// units), n = inputs units, with the bits that `gemm` gives, which is never stored. It is then multiplied by factor[0] (null: 1)
+// and cut to [-limit, limit] (infinity: not at all).
+struct GradientSource {
   const float* x;
   const float* dy;
   index_t rows, inputs, units;
+  const float* factor;
+  float limit;
 };
 
-// Optimizer steps: n elements of w with gradient g, in place. lr: the learning rate of this step, one value. With a product
-// n = inputs units.
+// What all optimizer steps have: n elements of w with gradient g, in place. lr: the learning rate of this step, one value.
 // All first decay the weights: w -= w * weight_decay * lr (nothing where weight_decay is 0).
-struct SgdStep {  // w -= lr g
+struct Update {
   float* w;
   const float* g;
   index_t n;
   const float* lr;
   float weight_decay;
-  GradientProduct product;
+  GradientSource source;
   float* scratch;
   int slots;
 };
 
-struct MomentumStep {  // v = momentum v - lr g; w += v, or with nesterov w += momentum v - lr g
-  float* w;
-  const float* g;
+struct SgdStep : Update {};  // w -= lr g
+
+struct MomentumStep : Update {  // v = momentum v - lr g; w += v, or with nesterov w += momentum v - lr g
   float* v;
-  index_t n;
-  const float* lr;
-  float momentum, weight_decay;
+  float momentum;
   bool nesterov;
-  GradientProduct product;
-  float* scratch;
-  int slots;
 };
 
-struct AdagradStep {  // a += g^2; w -= lr g / sqrt(a + epsilon)
-  float* w;
-  const float* g;
+struct AdagradStep : Update {  // a += g^2; w -= lr g / sqrt(a + epsilon), or / (sqrt(a) + epsilon) if outside
   float* a;
-  index_t n;
-  const float* lr;
-  float epsilon, weight_decay;
-  GradientProduct product;
-  float* scratch;
-  int slots;
+  float epsilon;
+  bool outside;
 };
 
 // v = rho v + (1 - rho) g^2; centered (mean not null): mean = rho mean + (1 - rho) g, d = max(v - mean^2, 0) + epsilon (rounding
 // may take the difference below 0), else d = v + epsilon;
-// u = lr g / sqrt(d); with momentum (velocity not null) velocity = momentum velocity + u, u = velocity; w -= u.
-struct RmspropStep {
-  float* w;
-  const float* g;
+// u = lr g / sqrt(d) (if outside d is without epsilon, and the divisor sqrt(d) + epsilon); with momentum (velocity not null)
+// velocity = momentum velocity + u, u = velocity; w -= u.
+struct RmspropStep : Update {
   float* v;
   float* mean;
   float* velocity;
+  double rho;
+  float momentum, epsilon;
+  bool outside;
+};
+
+// a = rho a + (1 - rho) g^2; u = g sqrt(d + epsilon) / sqrt(a + epsilon); d = rho d + (1 - rho) u^2; w -= lr u.
+struct AdadeltaStep : Update {
+  float* a;
+  float* d;
+  double rho;
+  float epsilon;
+};
+
+// In the following t = iterations[0] + 1; what depends on t alone is computed in double.
+
+// m += (g - m) (1 - beta_1); v += (g^2 - v) (1 - beta_2); amsgrad (vhat not null): vhat = max(vhat, v), v = vhat;
+// w -= lr sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon).
+struct AdamStep : Update {
+  float* m;
+  float* v;
+  float* vhat;
+  const index_t* iterations;
+  double beta_1, beta_2;
+  float epsilon;
+};
+
+// m as above; u = max(beta_2 u, |g|); w -= lr / (1 - beta_1^t) m / (u + epsilon).
+struct AdamaxStep : Update {
+  float* m;
+  float* u;
+  const index_t* iterations;
+  double beta_1, beta_2;
+  float epsilon;
+};
+
+// m, v as above; b(s) = beta_1 (1 - 0.96^s / 2), B(s) = b(1) ... b(s);
+// w -= lr (b(t+1) / (1 - B(t+1)) m + (1 - b(t)) / (1 - B(t)) g) / (sqrt(v / (1 - beta_2^t)) + epsilon).
+struct NadamStep : Update {
+  float* m;
+  float* v;
+  const index_t* iterations;
+  double beta_1, beta_2;
+  float epsilon;
+};
+
+// m, v as above; u = m / (1 - beta_1^t) / (sqrt(v / (1 - beta_2^t)) + epsilon); w -= lr r u, r = |w| / |u| (norms of the whole
+// arrays, of w after its decay), 1 where one of them is 0.
+struct LambStep : Update {
+  float* m;
+  float* v;
+  const index_t* iterations;
+  double beta_1, beta_2;
+  float epsilon;
+};
+
+struct LionStep : Update {  // w -= lr sign(beta_1 m + (1 - beta_1) g); m = beta_2 m + (1 - beta_2) g
+  float* m;
+  double beta_1, beta_2;
+};
+
+// p = -power; b = a + g^2; z += g + 2 shrinkage w - (b^p - a^p) / lr w; a = b;
+// w = (min(max(z, -l1), l1) - z) / (b^p / lr + 2 l2 + beta / lr), w as it was where that divisor is 0. Nothing happens if lr is 0.
+struct FtrlStep : Update {
+  float* a;
+  float* z;
+  float power, l1, l2, shrinkage, beta;
+};
+
+// w is `blocks` matrices of rows x cols; h = t^beta_2_decay; s = g^2 + epsilon_1. Each matrix keeps the means of s over its rows
+// and columns: row = (1 - h) row + h mean over cols of s, column = (1 - h) column + h mean over rows of s, v = row column / mean of
+// row. With row null (a vector, blocks = rows = 1) v itself is kept in column: v = (1 - h) v + h s.
+// u = g / sqrt(v); w -= max(epsilon_2, rms(w)) min(lr, 1 / sqrt(t)) u / max(1, rms(u) / clip_threshold), rms over all of w.
+// The source is not looked at: the gradient is g.
+struct AdafactorStep : Update {
+  float* row;
+  float* column;
+  index_t blocks, rows, cols;
+  const index_t* iterations;
+  double beta_2_decay;
+  float epsilon_1, epsilon_2, clip_threshold;
+};
+
+// m = momentum m + g; u = m, or g + momentum m with nesterov.
+struct MuonMomentum {
+  const float* g;
+  float* m;
+  float* u;
   index_t n;
-  const float* lr;
-  float rho, momentum, epsilon, weight_decay;
-  GradientProduct product;
+  float momentum;
+  bool nesterov;
+  GradientSource source;
   float* scratch;
   int slots;
 };
 
-// t = iterations[0] + 1; m += (g - m) (1 - beta_1); v += (g^2 - v) (1 - beta_2); amsgrad (vhat not null): vhat = max(vhat, v), v =
-// vhat; w -= lr sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon). The factor is computed in double.
-struct AdamStep {
-  float* w;
+// y = the gradient that its source describes.
+struct PrepareGradient {
   const float* g;
-  float* m;
-  float* v;
-  float* vhat;
+  float* y;
   index_t n;
-  const float* lr;
-  const index_t* iterations;
-  double beta_1, beta_2;
-  float epsilon, weight_decay;
-  GradientProduct product;
+  GradientSource source;
   float* scratch;
   int slots;
+};
+
+// sum[0] = sum of x y in double: chunks of 4096, added up in order.
+struct Dot {
+  const float* x;
+  const float* y;
+  double* sum;
+  index_t n;
+  float* scratch;
+};
+
+// factors[i] = scale limit / max(scale r, limit), r = sqrt(squares[i]), for i < count; with joint factors[0] alone, of the root of
+// the sum of the squares, and NaN if that is infinite.
+struct ClipFactors {
+  const double* squares;
+  float* factors;
+  index_t count;
+  float scale, limit;
+  bool joint;
+};
+
+// factor[0] = 1 / (sqrt(square[0]) + epsilon).
+struct InverseNorm {
+  const double* square;
+  float* factor;
+  float epsilon;
+};
+
+// rate[0] = rates[counter[0] - first[0]], the nearest one there is if that lies outside of the `count` rates.
+struct TakeRate {
+  const float* rates;
+  const index_t* first;
+  const index_t* counter;
+  float* rate;
+  index_t count;
+};
+
+// average = w where iterations[0] is 0, else average += (w - average) (1 - momentum).
+struct MovingAverage {
+  const float* w;
+  float* average;
+  const index_t* iterations;
+  index_t n;
+  double momentum;
 };
 
 // out row i = source row order[position + i], for i < rows. source[0] is the address of the data, order[0] that of an index_t
@@ -721,6 +956,153 @@ struct UnitNormBackward {
   index_t rows, cols;
 };
 
+// Regularizers: state[0] += rows scale (l1 sum |x| + l2 sum x^2), state[1] += count (state: or null);
+// dx = dy + scale (l1 sign(x) + 2 l2 x), sign(0) = 0 (dx: or null; dy: or null for 0; dx may be dy).
+struct Penalty {
+  const float* x;
+  const float* dy;
+  float* dx;
+  index_t n;
+  float l1, l2, scale;
+  double* state;
+  double rows, count;
+  float* scratch;
+};
+
+// Each column of w (rows x cols) times (rate min(max(norm, low), high) + (1 - rate) norm) / (norm + 1e-7), in place; norm: the root
+// of the sum of its squares.
+struct ClipNorms {
+  float* w;
+  index_t rows, cols;
+  float low, high, rate;
+};
+
+// y = (x - mean) rstd gamma + beta, row by row, rstd = 1 / sqrt(variance + epsilon), the mean and the biased variance of each row
+// of cols >= 1 numbers by two passes; not centered: mean = 0, and the mean square is the variance. gamma, beta: cols values, or
+// null (1, 0).
+struct LayerNormForward {
+  const float* x;
+  const float* gamma;
+  const float* beta;
+  float* y;
+  float* mean;
+  float* rstd;
+  index_t rows, cols;
+  float epsilon;
+  bool centered;
+};
+
+// xhat = (x - mean) rstd; g = gamma dy; dx = rstd (g - mean of g - xhat mean of (g xhat)), means over the row, the first one 0
+// where not centered; dgamma = sum over the rows of dy xhat, dbeta = that of dy (each or null).
+struct LayerNormBackward {
+  const float* x;
+  const float* dy;
+  const float* gamma;
+  const float* mean;
+  const float* rstd;
+  float* dx;
+  float* dgamma;
+  float* dbeta;
+  index_t rows, cols;
+  bool centered;
+  float* scratch;
+};
+
+// x (samples x positions x channels), channels = groups width: mean and variance of each group of each sample over its positions
+// and channels; y = (x - mean) rstd gamma + beta with gamma, beta (or null: 1, 0) of each channel; mean, rstd (samples x groups).
+// positions, width >= 1.
+struct GroupNormForward {
+  const float* x;
+  const float* gamma;
+  const float* beta;
+  float* y;
+  float* mean;
+  float* rstd;
+  index_t samples, positions, groups, width;
+  float epsilon;
+  float* scratch;
+  int slots;
+};
+
+// As for LayerNormBackward, over the elements of a group; dgamma, dbeta: one value a channel, or null.
+struct GroupNormBackward {
+  const float* x;
+  const float* dy;
+  const float* gamma;
+  const float* mean;
+  const float* rstd;
+  float* dx;
+  float* dgamma;
+  float* dbeta;
+  index_t samples, positions, groups, width;
+  float* scratch;
+  int slots;
+};
+
+// keep[i] = 1 where dropout (see DropoutForward) would keep element i, 0 elsewhere; counter[0] is increased by one.
+struct RandomKeep {
+  float* keep;
+  index_t n;
+  float rate;
+  std::uint64_t seed;
+  std::uint32_t stream;
+  std::uint64_t* counter;
+};
+
+// y[o, r, i] = scale x[o, r, i] + shift where keep[o, i] is not 0, fill elsewhere; x, y (outer x repeat x inner); y may be x.
+struct ApplyKeep {
+  const float* x;
+  const float* keep;
+  float* y;
+  index_t outer, repeat, inner;
+  float scale, shift, fill;
+};
+
+// y = x + stddev z, or x (1 + stddev z) with multiply; z: normal numbers. Element i takes word i mod 4 of the Philox block of
+// counter (index / 4 low word, high word, stream, step), key = seed: its low 31 bits b give |z| as the number that a normal
+// variable exceeds with probability (b + 1/2) 2^-32, its highest bit the sign. step, counter, used as in DropoutForward. y may be
+// x.
+struct GaussianForward {
+  const float* x;
+  float* y;
+  index_t n;
+  float stddev;
+  bool multiply;
+  std::uint64_t seed;
+  std::uint32_t stream;
+  std::uint64_t* counter;
+  std::uint64_t* used;
+};
+
+// dx = dy (1 + stddev z) with the numbers of the forward pass with step = used[0], multiply; dx may be dy.
+struct GaussianBackward {
+  const float* dy;
+  float* dx;
+  index_t n;
+  float stddev;
+  std::uint64_t seed;
+  std::uint32_t stream;
+  const std::uint64_t* used;
+};
+
+// mask = 1 for rows with an element that is not `value` (a NaN is not), 0 for the others; y = x, 0 in rows whose mask is 0.
+struct MaskRows {
+  const float* x;
+  float* y;
+  float* mask;
+  index_t rows, cols;
+  float value;
+};
+
+// out = weights (or null: 1) where mask is not 0, else 0; with rescale times n / (how many are not 0).
+struct MaskWeights {
+  const float* mask;
+  const float* weights;
+  float* out;
+  index_t n;
+  bool rescale;
+};
+
 // y = value everywhere.
 struct Fill {
   float* y;
@@ -760,6 +1142,10 @@ struct Kernels {
   index_t (*conv2d_backward_input_scratch)(const Conv2dBackwardInput&);
   void (*conv2d_backward_filter)(const Conv2dBackwardFilter&);
   index_t (*conv2d_backward_filter_scratch)(const Conv2dBackwardFilter&);
+  void (*conv2d_transpose_forward)(const Conv2dTransposeForward&);
+  index_t (*conv2d_transpose_forward_scratch)(const Conv2dTransposeForward&);
+  void (*unfold_depth)(const UnfoldDepth&);
+  void (*fold_depth)(const FoldDepth&);
 
   void (*max_pool2d_forward)(const MaxPool2dForward&);
   void (*max_pool2d_backward)(const MaxPool2dBackward&);
@@ -802,6 +1188,11 @@ struct Kernels {
   void (*signed_labels)(const SignedLabels&);
   void (*mean_update)(const MeanUpdate&);
   void (*count_matches)(const CountMatches&);
+  void (*score_rows)(const ScoreRows&);
+  void (*count_outcomes)(const CountOutcomes&);
+  void (*keep_largest)(const KeepLargest&);
+  void (*count_pairs)(const CountPairs&);
+  void (*moments_update)(const MomentsUpdate&);
 
   void (*sgd_step)(const SgdStep&);
   index_t (*sgd_step_scratch)(const SgdStep&);
@@ -811,8 +1202,32 @@ struct Kernels {
   index_t (*adagrad_step_scratch)(const AdagradStep&);
   void (*rmsprop_step)(const RmspropStep&);
   index_t (*rmsprop_step_scratch)(const RmspropStep&);
+  void (*adadelta_step)(const AdadeltaStep&);
+  index_t (*adadelta_step_scratch)(const AdadeltaStep&);
   void (*adam_step)(const AdamStep&);
   index_t (*adam_step_scratch)(const AdamStep&);
+  void (*adamax_step)(const AdamaxStep&);
+  index_t (*adamax_step_scratch)(const AdamaxStep&);
+  void (*nadam_step)(const NadamStep&);
+  index_t (*nadam_step_scratch)(const NadamStep&);
+  void (*lamb_step)(const LambStep&);
+  index_t (*lamb_step_scratch)(const LambStep&);
+  void (*lion_step)(const LionStep&);
+  index_t (*lion_step_scratch)(const LionStep&);
+  void (*ftrl_step)(const FtrlStep&);
+  index_t (*ftrl_step_scratch)(const FtrlStep&);
+  void (*adafactor_step)(const AdafactorStep&);
+  index_t (*adafactor_step_scratch)(const AdafactorStep&);
+  void (*muon_momentum)(const MuonMomentum&);
+  index_t (*muon_momentum_scratch)(const MuonMomentum&);
+  void (*prepare_gradient)(const PrepareGradient&);
+  index_t (*prepare_gradient_scratch)(const PrepareGradient&);
+  void (*dot)(const Dot&);
+  index_t (*dot_scratch)(const Dot&);
+  void (*clip_factors)(const ClipFactors&);
+  void (*inverse_norm)(const InverseNorm&);
+  void (*take_rate)(const TakeRate&);
+  void (*moving_average)(const MovingAverage&);
 
   void (*gather_rows)(const GatherRows&);
   void (*store_rows)(const StoreRows&);
@@ -829,6 +1244,23 @@ struct Kernels {
   void (*split)(const Split&);
   void (*unit_norm_forward)(const UnitNormForward&);
   void (*unit_norm_backward)(const UnitNormBackward&);
+
+  void (*penalty)(const Penalty&);
+  index_t (*penalty_scratch)(const Penalty&);
+  void (*clip_norms)(const ClipNorms&);
+  void (*layer_norm_forward)(const LayerNormForward&);
+  void (*layer_norm_backward)(const LayerNormBackward&);
+  index_t (*layer_norm_backward_scratch)(const LayerNormBackward&);
+  void (*group_norm_forward)(const GroupNormForward&);
+  index_t (*group_norm_forward_scratch)(const GroupNormForward&);
+  void (*group_norm_backward)(const GroupNormBackward&);
+  index_t (*group_norm_backward_scratch)(const GroupNormBackward&);
+  void (*random_keep)(const RandomKeep&);
+  void (*apply_keep)(const ApplyKeep&);
+  void (*gaussian_forward)(const GaussianForward&);
+  void (*gaussian_backward)(const GaussianBackward&);
+  void (*mask_rows)(const MaskRows&);
+  void (*mask_weights)(const MaskWeights&);
 
   void (*multiply_add_probe)(const MultiplyAddProbe&);
   index_t (*multiply_add_probe_flops)();

@@ -109,6 +109,7 @@ void Tape::start() {
 void Tape::stop() {
   if (current_recorder != this) return;
   current_recorder = nullptr;
+  condition_ = {};
   shares_ = sharing_seen();
 }
 

@@ -75,13 +75,19 @@ class Tape {
     const std::size_t offset = (arguments_.size() + 15) / 16 * 16;
     arguments_.resize(offset + sizeof(Args));
     __builtin_memcpy(arguments_.data() + offset, &args, sizeof(Args));
-    records_.push_back({name, &call<Args>, reinterpret_cast<void (*)()>(kernel), offset});
+    records_.push_back({name, &call<Args>, reinterpret_cast<void (*)()>(kernel), offset, condition_});
     notes_.push_back({label_, work_of(args)});
   }
 
   // Says what the calls recorded from here on belong to.
   void label(std::string text) { label_ = std::move(text); }
   bool plans() const { return plans_; }
+
+  // The calls recorded from here on are made only in steps where (counter[0] + 1) % every == 0; null ends that.
+  void only_every(const index_t* counter, index_t every) { condition_ = {counter, every}; }
+
+  // Whether a call recorded now is also made.
+  bool makes() const { return !plans_ && condition_.holds(); }
 
   // Begins and ends the recording on this thread.
   void start();
@@ -123,11 +129,18 @@ class Tape {
   const std::shared_ptr<Arena>& arena() const { return arena_; }
 
  private:
+  struct Condition {
+    const index_t* counter = nullptr;
+    index_t every = 1;
+    bool holds() const { return !counter || (counter[0] + 1) % every == 0; }
+  };
+
   struct Record {
     const char* name;
     void (*call)(void (*kernel)(), const std::byte* args);
     void (*kernel)();
     std::size_t offset;
+    Condition condition;
   };
 
   template <class Args>
@@ -152,7 +165,9 @@ class Tape {
 
   void profile_into(std::vector<double>& seconds, index_t steps) const;
 
-  void play(const Record& record) const { record.call(record.kernel, arguments_.data() + record.offset); }
+  void play(const Record& record) const {
+    if (record.condition.holds()) record.call(record.kernel, arguments_.data() + record.offset);
+  }
 
   std::vector<Record> records_;
   std::vector<Note> notes_;
@@ -166,6 +181,7 @@ class Tape {
   std::shared_ptr<Arena> arena_;
   bool plans_;
   std::string label_;
+  Condition condition_;
 };
 
 // The tape that records on this thread, or null.

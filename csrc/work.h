@@ -42,6 +42,12 @@ inline Work conv(const Conv2dShape& s) {
   return {2 * outputs(s) * taps, kFloat * (inputs(s) + outputs(s) + w)};
 }
 
+// Both sides of an unfolding.
+inline Work depth(const DepthShape& s) {
+  const double pixel = product(s.N * s.pixels, s.groups * s.channels);
+  return {0, kFloat * pixel * static_cast<double>(s.D + s.O * s.taps)};
+}
+
 // x, y and the indices: one byte each, or an int32.
 inline Work max_pool(const Pool2dShape& s, bool wide) {
   const double y = product(s.N * s.P, s.Q * s.C);
@@ -84,6 +90,20 @@ inline Work work_of(const Conv2dBackwardInput& a) {
 inline Work work_of(const Conv2dBackwardFilter& a) {
   Work result = work::conv(a.s);
   if (a.dbias) result.bytes += work::kFloat * static_cast<double>(a.s.K);
+  return result;
+}
+
+inline Work work_of(const Conv2dTransposeForward& a) {
+  Work result = work::conv(a.s);
+  if (a.bias) result.bytes += work::kFloat * static_cast<double>(a.s.C);
+  return result;
+}
+
+inline Work work_of(const UnfoldDepth& a) { return work::depth(a.s); }
+
+inline Work work_of(const FoldDepth& a) {
+  Work result = work::depth(a.s);
+  if (a.relu_output) result.bytes += work::kFloat * work::product(a.s.N * a.s.D, a.s.pixels * a.s.groups * a.s.channels);
   return result;
 }
 
@@ -142,24 +162,44 @@ inline Work work_of(const RowWeights& a) {
 inline Work work_of(const SmoothTargets& a) { return work::arrays(a.n, 2); }
 inline Work work_of(const SignedLabels& a) { return work::arrays(a.n, 2); }
 
-inline Work work_of(const MeanUpdate& a) { return work::arrays(a.n, 1); }
+inline Work work_of(const MeanUpdate& a) { return work::arrays(a.n, 1 + work::has(a.weights)); }
 inline Work work_of(const CountMatches& a) { return work::arrays(a.rows * a.cols, 1 + work::has(a.targets)); }
+
+inline Work work_of(const ScoreRows& a) { return work::arrays(a.rows * a.cols, 1 + work::has(a.targets)); }
+inline Work work_of(const CountOutcomes& a) { return work::arrays(a.rows * (a.column < 0 ? a.cols : 1), 1 + work::has(a.targets)); }
+inline Work work_of(const KeepLargest& a) { return work::arrays(a.rows * a.cols, 2); }
+inline Work work_of(const CountPairs& a) { return work::arrays(a.rows * (a.cols + a.target_cols), 1); }
+inline Work work_of(const MomentsUpdate& a) { return work::arrays(a.rows * a.cols, 2); }
 
 // A step over `streams` arrays; a product takes the place of the gradient that is read.
 template <class Step>
 Work work_of_step(const Step& a, int streams) {
-  const GradientProduct& p = a.product;
-  if (!p.x) return work::arrays(a.n, streams);
-  const double rows = static_cast<double>(p.rows);
+  const GradientSource& s = a.source;
+  if (!s.x) return work::arrays(a.n, streams);
+  const double rows = static_cast<double>(s.rows);
   return {2 * rows * static_cast<double>(a.n),
-          work::arrays(a.n, streams - 1).bytes + 4 * rows * static_cast<double>(p.inputs + p.units)};
+          work::arrays(a.n, streams - 1).bytes + 4 * rows * static_cast<double>(s.inputs + s.units)};
 }
 
 inline Work work_of(const SgdStep& a) { return work_of_step(a, 3); }
 inline Work work_of(const MomentumStep& a) { return work_of_step(a, 5); }
 inline Work work_of(const AdagradStep& a) { return work_of_step(a, 5); }
 inline Work work_of(const RmspropStep& a) { return work_of_step(a, 5 + 2 * work::has(a.mean) + 2 * work::has(a.velocity)); }
+inline Work work_of(const AdadeltaStep& a) { return work_of_step(a, 7); }
 inline Work work_of(const AdamStep& a) { return work_of_step(a, 7 + 2 * work::has(a.vhat)); }
+inline Work work_of(const AdamaxStep& a) { return work_of_step(a, 7); }
+inline Work work_of(const NadamStep& a) { return work_of_step(a, 7); }
+inline Work work_of(const LambStep& a) { return work_of_step(a, 7); }
+inline Work work_of(const LionStep& a) { return work_of_step(a, 5); }
+inline Work work_of(const FtrlStep& a) { return work_of_step(a, 7); }
+inline Work work_of(const AdafactorStep& a) { return work::arrays(a.n, 3 + 2 * !a.row); }
+inline Work work_of(const MuonMomentum& a) { return work_of_step(a, 4); }
+inline Work work_of(const PrepareGradient& a) { return work_of_step(a, 2); }
+inline Work work_of(const Dot& a) { return work::arrays(a.n, a.x == a.y ? 1 : 2); }
+inline Work work_of(const ClipFactors& a) { return work::arrays(a.count, 3); }
+inline Work work_of(const InverseNorm&) { return work::arrays(1, 3); }
+inline Work work_of(const TakeRate&) { return work::arrays(1, 2); }
+inline Work work_of(const MovingAverage& a) { return work::arrays(a.n, 3); }
 
 inline Work work_of(const GatherRows& a) {
   const double source = a.kind == Source::uint8 ? 1 : 4;
@@ -186,6 +226,18 @@ inline Work work_of(const Concatenate& a) { return work::arrays(a.rows * work::t
 inline Work work_of(const Split& a) { return work::arrays(a.rows * work::total(a.width, a.count), 2); }
 inline Work work_of(const UnitNormForward& a) { return work::arrays(a.rows * a.cols, 2); }
 inline Work work_of(const UnitNormBackward& a) { return work::arrays(a.rows * a.cols, 3); }
+inline Work work_of(const Penalty& a) { return work::arrays(a.n, 1 + work::has(a.dy) + work::has(a.dx)); }
+inline Work work_of(const ClipNorms& a) { return work::arrays(a.rows * a.cols, 2); }
+inline Work work_of(const LayerNormForward& a) { return work::arrays(a.rows * a.cols, 2); }
+inline Work work_of(const LayerNormBackward& a) { return work::arrays(a.rows * a.cols, 3); }
+inline Work work_of(const GroupNormForward& a) { return work::arrays(a.samples * a.positions * a.groups * a.width, 2); }
+inline Work work_of(const GroupNormBackward& a) { return work::arrays(a.samples * a.positions * a.groups * a.width, 3); }
+inline Work work_of(const RandomKeep& a) { return work::arrays(a.n, 1); }
+inline Work work_of(const ApplyKeep& a) { return work::arrays(a.outer * (2 * a.repeat + 1) * a.inner, 1); }
+inline Work work_of(const GaussianForward& a) { return work::arrays(a.n, 2); }
+inline Work work_of(const GaussianBackward& a) { return work::arrays(a.n, 2); }
+inline Work work_of(const MaskRows& a) { return work::arrays(a.rows * a.cols, 2); }
+inline Work work_of(const MaskWeights& a) { return work::arrays(a.n, 2 + work::has(a.weights)); }
 inline Work work_of(const Fill& a) { return work::arrays(a.n, 1); }
 
 inline Work work_of(const MultiplyAddProbe& a) { return work::arrays(a.threads, 1); }

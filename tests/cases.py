@@ -15,6 +15,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from cases_norms import NORMS
 from gradcheck import normal
 from numpy.typing import NDArray
 
@@ -113,6 +114,117 @@ CONVOLUTIONS = [
     conv("channels first", (3, 6, 5), (2, 4, 6, 5), filters=4, kernel_size=(2, 3), strides=(1, 2), **FIRST),
 ]
 
+
+def windows(cls: str, label: str, shape: Shape, wrong: Shape, **arguments: Any) -> LayerCase:
+    return LayerCase(cls, arguments, shape, (wrong, (2, *wrong), (2, 9)), label)
+
+
+SEQUENCE, VOLUME = (2, 9, 4), (2, 4, 5, 6, 3)  # batches of other channels
+WINDOWS = [
+    windows("Conv1D", "plain", (9, 3), SEQUENCE, filters=5, kernel_size=4),
+    windows("Conv1D", "causal", (8, 2), SEQUENCE, filters=3, kernel_size=3, padding="causal", dilation_rate=2),
+    windows("Conv1D", "same", (7, 4), (2, 9, 3), filters=6, kernel_size=3, strides=2, padding="same", groups=2),
+    windows(
+        "Conv1D", "steps of padding", (5, 3), SEQUENCE, filters=2, kernel_size=2, padding=((1, 2),), use_bias=False
+    ),
+    windows("Conv1D", "first", (3, 8), (2, 4, 8), filters=4, kernel_size=3, activation="relu", padding=1, **FIRST),
+    windows(
+        "Conv2D", "groups of one", (6, 5, 3), (2, 6, 5, 2), filters=3, kernel_size=(3, 2), groups=3, strides=(2, 1)
+    ),
+    windows("Conv3D", "plain", (5, 4, 6, 2), VOLUME, filters=3, kernel_size=(3, 2, 4)),
+    windows(
+        "Conv3D", "same", (4, 5, 3, 2), VOLUME, filters=4, kernel_size=(2, 3, 2), strides=(2, 1, 3), padding="same"
+    ),
+    windows(
+        "Conv3D",
+        "everything",
+        (6, 5, 7, 4),
+        VOLUME,
+        filters=2,
+        kernel_size=(3, 2, 3),
+        padding=((2, 0), (1, 1), (0, 2)),
+        dilation_rate=(2, 1, 2),
+        groups=2,
+        activation="tanh",
+    ),
+    windows("Conv3D", "slices apart", (3, 4, 5, 2), VOLUME, filters=3, kernel_size=(1, 3, 2), activation="relu"),
+    windows("Conv3D", "first", (2, 3, 4, 5), (2, 3, 4, 4, 5), filters=3, kernel_size=2, use_bias=False, **FIRST),
+    windows("Conv1DTranspose", "plain", (5, 3), SEQUENCE, filters=2, kernel_size=4, strides=3, activation="relu"),
+    windows("Conv1DTranspose", "same", (4, 3), SEQUENCE, filters=3, kernel_size=3, strides=2, padding="same"),
+    windows("Conv2DTranspose", "plain", (4, 3, 5), (2, 4, 3, 2), filters=3, kernel_size=(3, 2), activation="elu"),
+    windows(
+        "Conv2DTranspose",
+        "output padding",
+        (3, 4, 2),
+        (2, 3, 4, 3),
+        filters=3,
+        kernel_size=(3, 4),
+        strides=(2, 3),
+        padding="same",
+        output_padding=(1, 0),
+    ),
+    windows(
+        "Conv2DTranspose",
+        "gaps",
+        (3, 2, 2),
+        (2, 3, 2, 3),
+        filters=3,
+        kernel_size=(2, 1),
+        strides=(3, 2),
+        padding="same",
+    ),
+    windows("Conv2DTranspose", "dilated", (4, 3, 2), (2, 4, 3, 5), filters=2, kernel_size=3, dilation_rate=(2, 1)),
+    windows(
+        "Conv2DTranspose", "cut", (4, 3, 2), (2, 4, 3, 5), filters=2, kernel_size=4, strides=2, padding=((1, 2), (0, 1))
+    ),
+    windows("Conv2DTranspose", "first", (3, 4, 2), (2, 4, 4, 2), filters=5, kernel_size=2, use_bias=False, **FIRST),
+    windows("Conv3DTranspose", "plain", (2, 3, 2, 3), (*VOLUME[:4], 2), filters=2, kernel_size=(2, 3, 2), strides=2),
+    windows(
+        "Conv3DTranspose",
+        "same",
+        (3, 2, 4, 2),
+        VOLUME,
+        filters=3,
+        kernel_size=3,
+        strides=(1, 3, 2),
+        padding="same",
+        activation="sigmoid",
+    ),
+    windows("DepthwiseConv1D", "plain", (7, 3), SEQUENCE, kernel_size=3, strides=2),
+    windows("DepthwiseConv1D", "multiplied", (7, 3), SEQUENCE, kernel_size=2, depth_multiplier=2, padding="same"),
+    windows("DepthwiseConv2D", "plain", (6, 7, 5), (2, 6, 7, 4), kernel_size=(3, 2), activation="relu"),
+    windows("DepthwiseConv2D", "one channel", (5, 4, 1), (2, 5, 4, 2), kernel_size=3, depth_multiplier=3),
+    windows(
+        "DepthwiseConv2D",
+        "multiplied",
+        (7, 6, 3),
+        (2, 7, 6, 2),
+        kernel_size=(2, 3),
+        strides=(2, 3),
+        depth_multiplier=2,
+        padding="same",
+        activation="gelu",
+    ),
+    windows("DepthwiseConv2D", "dilated", (8, 9, 4), (2, 8, 9, 3), kernel_size=3, dilation_rate=(1, 2), padding=(1, 2)),
+    windows("DepthwiseConv2D", "first", (3, 6, 5), (2, 4, 6, 5), kernel_size=2, use_bias=False, **FIRST),
+    windows("SeparableConv1D", "plain", (8, 3), SEQUENCE, filters=4, kernel_size=3, depth_multiplier=2),
+    windows("SeparableConv2D", "plain", (6, 7, 3), (2, 6, 7, 2), filters=5, kernel_size=(3, 2), activation="relu"),
+    windows(
+        "SeparableConv2D",
+        "everything",
+        (3, 7, 6),
+        (2, 2, 7, 6),
+        filters=4,
+        kernel_size=(2, 3),
+        strides=(2, 1),
+        depth_multiplier=3,
+        padding="same",
+        activation="softplus",
+        use_bias=False,
+        **FIRST,
+    ),
+]
+
 POOLING = [
     pool("MaxPooling2D", "default", (7, 9, 3)),
     pool("MaxPooling2D", "overlapping", (7, 8, 3), pool_size=(3, 2), strides=(1, 3)),
@@ -144,6 +256,13 @@ OTHERS = [
     LayerCase("PReLU", {"shared_axes": 2}, (4, 5, 3), ((2, 3, 5, 3), (2, 4, 5)), "shared in the middle"),
     LayerCase("PReLU", {"shared_axes": [1, 3]}, (4, 5, 3), ((2, 4, 4, 3),), "shared around"),
     LayerCase("PReLU", {"trainable": False}, (4,), ((2, 3),), "frozen"),
+    LayerCase(
+        "PReLU",
+        {"alpha_initializer": "he_uniform", "alpha_regularizer": "l2", "alpha_constraint": "non_neg"},
+        (5,),
+        ((2, 4),),
+        "regularized",
+    ),
     LayerCase("RReLU", {"lower": 0.1, "upper": 0.6, "seed": 3}, (6, 5)),
     LayerCase("Maxout", {"group_size": 3}, (2, 12), ((2, 2, 11), (2,))),
     LayerCase("Maxout", {}, (6,), ((2, 3),), "pairs"),
@@ -206,7 +325,7 @@ MERGES = [
 ]
 every_merge = pytest.mark.parametrize("case", MERGES, ids=str)
 
-LAYERS = [*DENSE, *CONVOLUTIONS, *POOLING, *OTHERS]
+LAYERS = [*DENSE, *CONVOLUTIONS, *WINDOWS, *POOLING, *OTHERS, *(LayerCase(*case) for case in NORMS)]
 every_layer = pytest.mark.parametrize("case", LAYERS, ids=str)
 
 
@@ -341,6 +460,19 @@ OPTIMIZERS = [
     optimizer("Adam", learning_rate=0.02, beta_1=0.8, beta_2=0.95, epsilon=1e-5),
     optimizer("Adam", "amsgrad", learning_rate=0.02, amsgrad=True),
     optimizer("AdamW", learning_rate=0.02, weight_decay=0.05),
+    optimizer("Adadelta", learning_rate=0.9, rho=0.8, epsilon=1e-3),
+    optimizer("Adafactor", learning_rate=0.1, beta_2_decay=-0.7, clip_threshold=0.8, weight_decay=0.1),
+    optimizer("Adamax", learning_rate=0.03, beta_1=0.8, beta_2=0.95, epsilon=1e-5),
+    optimizer("Ftrl", learning_rate=0.2, initial_accumulator_value=0.05, l1_regularization_strength=0.001, beta=0.1),
+    optimizer("Ftrl", "power", learning_rate=0.1, learning_rate_power=-0.7, l2_regularization_strength=0.01),
+    optimizer("Lamb", learning_rate=0.05, beta_1=0.8, weight_decay=0.02),
+    optimizer("Lion", learning_rate=0.01, beta_1=0.8, beta_2=0.95, weight_decay=0.05),
+    optimizer("Muon", learning_rate=0.05, momentum=0.8, weight_decay=0.1, exclude_layers=["b/"]),
+    optimizer("Muon", "without scale", learning_rate=0.02, rms_rate=None, nesterov=False, ns_steps=3),
+    optimizer("Nadam", learning_rate=0.02, beta_1=0.8, beta_2=0.95, epsilon=1e-5),
+    optimizer("SGD", "clipnorm", learning_rate=0.1, momentum=0.5, clipnorm=0.7),
+    optimizer("Adam", "global_clipnorm", learning_rate=0.02, global_clipnorm=0.7, loss_scale_factor=64.0),
+    optimizer("RMSprop", "clipvalue", learning_rate=0.01, clipvalue=0.3),
 ]
 every_optimizer = pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
 
@@ -352,17 +484,79 @@ def metric(cls: str, y_true: Any, y_pred: Any, value: float, label: str = "", **
     return ObjectCase(metrics, cls, arguments, label, (y_true, y_pred, value))
 
 
+_YES, _SAID = [[1], [0], [1], [0], [0]], [[0.9], [0.4], [0.3], [0.5], [0.6]]
+_T, _P = [[1.0, 0.5], [0.0, 2.0], [3.0, 1.0]], [[0.5, 0.5], [1.0, 4.0], [3.0, 0.0]]
+_SIGNS, _MARGINS = [[1], [-1], [1], [-1]], [[0.5], [0.25], [2.0], [-0.5]]  # hinges 0.5, 1.25, 0, 0.5
+_MAP, _SEEN = [0, 1, 1, 2, 2], [0, 1, 2, 2, 2]  # overlaps 1, 1/2, 2/3
+_LOG = np.log
+
 # What each is for these samples, counted by hand.
 METRICS = [
     metric("Mean", [1.0, 2.0, 4.0, -2.0, 0.0], None, 1.0, name="average"),
+    metric("Sum", [1.0, 2.0, 4.0, -2.5, 0.0], None, 4.5),
+    metric("Accuracy", [[1], [2], [3], [4], [5]], [[1], [2], [0], [4], [6]], 3 / 5),
     metric("SparseCategoricalAccuracy", [1, 0, 0, 1, 2], _ROWS, 3 / 5, name="hits"),
     metric("CategoricalAccuracy", _ONE_HOT, _ROWS, 3 / 5),
-    metric("BinaryAccuracy", [[1], [0], [1], [0], [0]], [[0.9], [0.4], [0.3], [0.5], [0.6]], 3 / 5),
-    metric(
-        "BinaryAccuracy", [[1], [0], [1], [0], [0]], [[0.9], [0.4], [0.3], [0.5], [0.6]], 2 / 5, "0.2", threshold=0.2
-    ),
+    metric("BinaryAccuracy", _YES, _SAID, 3 / 5),
+    metric("BinaryAccuracy", _YES, _SAID, 2 / 5, "0.2", threshold=0.2),
+    metric("TopKCategoricalAccuracy", _ONE_HOT, _ROWS, 1.0, k=2),
+    metric("TopKCategoricalAccuracy", [1, 0, 0, 1, 2], _ROWS, 1.0, "of labels"),
+    metric("SparseTopKCategoricalAccuracy", [1, 0, 0, 1, 2], _ROWS, 3 / 5, k=1),
     metric("MeanSquaredError", _ONE_HOT, _ONE_HOT + 0.5, 0.25),
+    metric("RootMeanSquaredError", _ONE_HOT, _ONE_HOT + 0.5, 0.5),
     metric("MeanAbsoluteError", _ONE_HOT, _ONE_HOT - 0.75, 0.75),
+    metric("MeanAbsolutePercentageError", [[1.0, 2.0], [4.0, -2.0]], [[0.5, 2.0], [5.0, -4.0]], 175 / 4),
+    metric("MeanSquaredLogarithmicError", [[0.0], [1.0]], [[1.0], [1.0]], _LOG(2) ** 2 / 2),
+    metric("LogCoshError", _T, _T + np.array([[1.0, -1.0]] * 3), _LOG(np.cosh(1.0)), name="error"),
+    metric("CosineSimilarity", [[3.0, 4.0], [1.0, 0.0]], [[3.0, 4.0], [1.0, 1.0]], (1 + 0.5**0.5) / 2),
+    metric("R2Score", [[1], [4], [3]], [[2], [4], [4]], 1 - 2 / (14 / 3)),
+    metric("R2Score", [[1], [4], [3]], [[2], [4], [4]], 1 - 3 / 7 * 2, "adjusted", num_regressors=1),
+    metric("Hinge", _SIGNS, _MARGINS, 2.25 / 4),
+    metric("Hinge", [[1], [0], [1], [0]], _MARGINS, 2.25 / 4, "of 0 and 1"),
+    metric("SquaredHinge", _SIGNS, _MARGINS, (0.25 + 1.5625 + 0.25) / 4),
+    metric("CategoricalHinge", _ONE_HOT, _ROWS, (0.5 + 0.7 + 1.4 + 0.9 + 1.25) / 5),
+    metric("Poisson", [[0.0], [1.0]], [[2.0], [1.0]], 1.5),
+    metric("KLDivergence", [[0.5, 0.5]], [[0.25, 0.75]], 0.5 * _LOG(2) + 0.5 * _LOG(2 / 3)),
+    metric("BinaryCrossentropy", [[1], [0]], [[0.75], [0.5]], -(_LOG(0.75) + _LOG(0.5)) / 2),
+    metric("BinaryCrossentropy", [[1], [0]], [[0.0], [0.0]], _LOG(2), "logits", from_logits=True),
+    metric("BinaryCrossentropy", [[1]], [[0.75]], -0.9 * _LOG(0.75) - 0.1 * _LOG(0.25), "smooth", label_smoothing=0.2),
+    metric("CategoricalCrossentropy", _ONE_HOT, _ROWS, -_LOG([0.7, 0.6, 0.2, 0.4, 0.25]).mean()),
+    metric("CategoricalCrossentropy", [[0, 1]], [[0.0, _LOG(3)]], _LOG(4 / 3), "logits", from_logits=True),
+    metric(
+        "CategoricalCrossentropy", [[0, 1]], [[0.5, 0.25]], 0.1 * _LOG(2) + 0.9 * _LOG(4), "smooth", label_smoothing=0.2
+    ),
+    metric("SparseCategoricalCrossentropy", [1, 0, 0, 1, 2], _ROWS, -_LOG([0.7, 0.6, 0.2, 0.4, 0.25]).mean()),
+    metric(
+        "SparseCategoricalCrossentropy", [1, 0, 0, 1, 2], _ROWS, -_LOG([0.7, 0.4, 0.25]).mean(), "0", ignore_class=0
+    ),
+    metric("Perplexity", [0, 1, 1], [[0.25, 0.75], [0.75, 0.25], [0.5, 0.5]], 2.0 ** (5 / 3)),
+    metric("Perplexity", [0, 1, 0], [[0.25, 0.75], [0.9, 0.1], [0.25, 0.75]], 4.0, "masked", mask_token_id=1),
+    metric("TruePositives", _YES, _SAID, 1),
+    metric("FalsePositives", _YES, _SAID, 2, thresholds=0.45),
+    metric("TrueNegatives", _YES, _SAID, 2),
+    metric("FalseNegatives", _YES, _SAID, 1),
+    metric("Precision", _YES, _SAID, 1 / 2),
+    metric("Precision", _ONE_HOT, _ROWS, 4 / 10, "top 2", top_k=2),
+    metric("Precision", [1, 0, 0, 1, 2], _ROWS, 2 / 2, "class 1", class_id=1, thresholds=0.35),
+    metric("Recall", _YES, _SAID, 1 / 2),
+    metric("Recall", _ONE_HOT, _ROWS, 1 / 2, "class 0", top_k=1, class_id=0),
+    metric("F1Score", _ONE_HOT, _ROWS, 3 / 5, average="micro"),
+    metric(
+        "FBetaScore", [[1], [1], [1], [0], [0]], _SAID, 5 / (5 + 4 * 2 + 2), average="macro", beta=2.0, threshold=0.45
+    ),
+    metric("AUC", [0, 0, 1, 1], [0.0, 0.5, 0.3, 0.9], 0.75, num_thresholds=3),
+    metric("AUC", _YES, _SAID, 0.5, "all", num_thresholds=1001),
+    metric("AUC", _ONE_HOT, _ROWS, (4 / 6 + 1 + 1 / 2) / 3, "labels", multi_label=True, num_labels=3),
+    metric("SensitivityAtSpecificity", _YES, _SAID, 1 / 2, specificity=0.6),
+    metric("SpecificityAtSensitivity", _YES, _SAID, 1.0, sensitivity=0.5),
+    metric("PrecisionAtRecall", _YES, _SAID, 1.0, recall=0.5),
+    metric("RecallAtPrecision", _YES, _SAID, 1 / 2, precision=0.5),
+    metric("IoU", _MAP, _SEEN, 5 / 6, num_classes=3, target_class_ids=[0, 2]),
+    metric("BinaryIoU", _YES, _SAID, 1 / 4, threshold=0.45),
+    metric("MeanIoU", _MAP, _SEEN, (1 + 1 / 2 + 2 / 3) / 3, num_classes=3),
+    metric("MeanIoU", _MAP, _SEEN, 1.0, "without class 1", num_classes=3, ignore_class=1),
+    metric("OneHotIoU", _ONE_HOT, _ROWS, 1 / 3, num_classes=3, target_class_ids=[0]),
+    metric("OneHotMeanIoU", _ONE_HOT, _ROWS, (1 / 3 + 1 / 1) / 3, num_classes=3),
 ]
 every_metric = pytest.mark.parametrize("case", METRICS, ids=str)
 
@@ -383,7 +577,16 @@ INITIALIZERS = [
     initializer("Orthogonal", gain=2.0, seed=5),
     *(
         initializer(name, seed=6)
-        for name in ("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal")
+        for name in (
+            "GlorotUniform",
+            "GlorotNormal",
+            "HeUniform",
+            "HeNormal",
+            "LecunUniform",
+            "LecunNormal",
+            "Xavier",
+            "He",
+        )
     ),
 ]
 every_initializer = pytest.mark.parametrize("case", INITIALIZERS, ids=str)

@@ -264,6 +264,10 @@ SMALL = [
     "gemm_nt 1x784x500",
     "conv2d_backward_input 64x14x14x6 5x5 to 16",
     "conv2d_backward_filter 64x14x14x6 5x5 to 16",
+    "conv2d_backward_input depthwise 64x28x28x6 5x5 to 6 by 1",
+    "conv2d_backward_filter depthwise 16x14x14x256 3x3 to 512 by 1",
+    "conv2d_transpose_forward 32x14x14x64 3x3 to 32 by 2",
+    "conv3d_forward 8x16x28x28x16 3x3x3 to 32",
     "max_pool2d_backward 64x28x28x6",
     "max_pool2d_backward_relu 128x26x26x32",
     "batch_norm_backward 21632x64",
@@ -415,7 +419,7 @@ def test_ctrl_c_ends_the_benchmark_though_fit_only_returns(monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastnn.models.Sequential._epoch", interrupted)
+    monkeypatch.setattr("fastnn.models.Sequential._train_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(1)
 
@@ -523,7 +527,7 @@ def test_run_prints_each_case_as_it_is_done_and_a_heading_per_group():
 def test_every_kernel_case_counts_its_work():
     for case in kernels.kernel_cases():
         assert case.nbytes > 0, case.name
-        products = case.name.startswith(("gemm", "conv2d"))
+        products = case.name.startswith(("gemm", "conv2d", "conv3d"))
         assert (case.flops > 0) == products, case.name
     (case,) = bench.select("gemm_tn 784x500x10")
     assert case.flops == 2 * 784 * 500 * 10

@@ -65,6 +65,17 @@ def test_programs_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         exec(compile(fragment, str(README), "exec"), names)  # noqa: S102 - our own file
 
 
+@pytest.mark.skipif(not (ROOT / "docs").exists(), reason="the tests run without a checkout around them")
+@pytest.mark.parametrize("name", [path.name for path in sorted((ROOT / "docs").glob("*.md")) if python_blocks(path)])
+def test_programs_of_the_documentation(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The programs of a file run one after the other, each with the names of those before."""
+    monkeypatch.chdir(tmp_path)
+    path = ROOT / "docs" / name
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for program in python_blocks(path):
+        exec(compile(program, str(path), "exec"), names)  # noqa: S102 - our own file
+
+
 @pytest.mark.skipif(not (ROOT / "examples").exists(), reason="the tests run without a checkout around them")
 def test_example_with_the_loop_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
     path = ROOT / "examples" / "explicit_loop.py"
@@ -72,3 +83,10 @@ def test_example_with_the_loop_by_hand(capsys: pytest.CaptureFixture[str]) -> No
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 10
     assert float(lines[-1].rsplit(" ", 1)[1]) > 0.93
+
+
+@pytest.mark.skipif(not (ROOT / "examples").exists(), reason="the tests run without a checkout around them")
+def test_example_of_an_optimizer(capsys: pytest.CaptureFixture[str]) -> None:
+    path = ROOT / "examples" / "custom_optimizer.py"
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), {"__name__": "__main__"})  # noqa: S102 - our own file
+    assert float(capsys.readouterr().out.rsplit(" ", 1)[1]) > 0.93

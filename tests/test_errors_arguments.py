@@ -17,7 +17,7 @@ NAMES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "optimizer": (
         lambda: line("adm"),
         ValueError,
-        "optimizer: expected name to be one of 'adagrad', ..., got 'adm'; did you mean 'adam'...",
+        "optimizer: expected name to be one of 'adadelta', ..., got 'adm'; did you mean 'adam'...",
     ),
     "optimizer class": (
         lambda: line(optimizers.Adam),

@@ -16,10 +16,11 @@ from graphs import GRAPHS, nested, parts_of, shared, siamese, training_graph
 from tiny import images
 from tolerances import assert_bits
 
-from fastnn import Model, Sequential, config, saving
+from fastnn import Model, Sequential, config, files
 from fastnn.layers import Concatenate, Dense
 from fastnn.layers.base import weight_budget
 from fastnn.models import load_model
+from fastnn.summary import Style
 
 every_graph = pytest.mark.parametrize("make", GRAPHS.values(), ids=GRAPHS)
 
@@ -42,7 +43,7 @@ def test_configuration_round_trip(make: Callable[[], Model]) -> None:
     again = Model.from_config(json.loads(json.dumps(model.get_config())))
     again.set_weights(model.get_weights())
     assert_same(model, again)
-    rows = [list(m.summary_rows()) for m in (model, again)]
+    rows = [Style(expand_nested=True).table(m.summary_entries()) for m in (model, again)]
     assert rows[0] == rows[1]
 
 
@@ -176,18 +177,18 @@ def test_damaged_descriptions_are_refused_or_read(make: Callable[[], Model]) -> 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     model = siamese()
     model.save(tmp_path / "m.fastnn")
-    tensors, description = saving._read(tmp_path / "m.fastnn")
+    tensors, description = files.read(tmp_path / "m.fastnn")
     arrays: dict[str, Array] = dict(tensors)
     for key in ("calls", "inputs", "outputs", "layers", "name"):
         broken = copy.deepcopy(description)
         del broken["model"][key], broken["crc32"]
-        saving._write(tmp_path / "broken.fastnn", arrays, broken, True)
+        files.write(tmp_path / "broken.fastnn", arrays, broken, True)
         with pytest.raises(ValueError, match=r"load '.*broken\.fastnn': expected a description written by fastnn"):
             load_model(tmp_path / "broken.fastnn")
     for cls in ("Modell", "Sequential", 3, None):
         broken = {**copy.deepcopy(description), "class": cls}
         del broken["crc32"]
-        saving._write(tmp_path / "broken.fastnn", arrays, broken, True)
+        files.write(tmp_path / "broken.fastnn", arrays, broken, True)
         with pytest.raises(ValueError, match="expected"):
             load_model(tmp_path / "broken.fastnn")
     content = (tmp_path / "m.fastnn").read_bytes()

@@ -203,7 +203,7 @@ def test_shapes_are_checked_before_anything_is_computed() -> None:
     x = Input((28, 28, 3))
     for use, text in (
         (
-            lambda: Dense(3, name="d")(Input((2,))) and Conv2D(3, 3, name="c")(Input((4, 4))),
+            lambda: (Dense(3, name="d")(Input((2,))), Conv2D(3, 3, name="c")(Input((4, 4)))),
             "Conv2D 'c': ...(N, 4, 4)...",
         ),
         (

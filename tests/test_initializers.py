@@ -14,7 +14,7 @@ from fastnn import config, initializers
 from fastnn.initializers import Initializer
 
 CONSTANT = ("Constant", "Zeros", "Ones", "Identity")
-SCALED = ("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal")
+SCALED = ("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal", "Xavier", "He")
 RANDOM = ("RandomUniform", "RandomNormal", "TruncatedNormal", "VarianceScaling", "Orthogonal", *SCALED)
 
 

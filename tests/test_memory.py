@@ -43,7 +43,7 @@ ways = {
     "by hand": lambda steps: repeat(steps, lambda i: eager.backward(eager.forward(x, training=True))),
 }
 for name, run in ways.items():
-    run(400)
+    run(2000)
     before = resident()
     run(2000)
     print(name, resident() - before, sep=":")
@@ -119,7 +119,9 @@ def test_the_steps_of_a_model_share_their_buffers() -> None:
     model.fit(pixels, corners, 64, validation_data=(pixels, corners), verbose=0)
     model.predict(pixels, 50, verbose=0)
     assert len(model._steps._steps) >= 5
-    assert all(step.tape is not None and step.tape.arena is model._steps._arena for step in model._steps._steps.values())
+    assert all(
+        step.tape is not None and step.tape.arena is model._steps._arena for step in model._steps._steps.values()
+    )
     assert model._steps.bytes() <= 1.25 * alone._steps.bytes()
 
 

@@ -103,7 +103,7 @@ def test_prelu_learns_its_slope() -> None:
 
 def test_prelu_shapes_and_errors() -> None:
     for axes, shape in ((None, (4, 5, 3)), ([1, 2], (1, 1, 3)), (2, (4, 1, 3)), ([1, 2, 3], (1, 1, 1))):
-        layer = PReLU(initializers.Constant(0.5), axes)
+        layer = PReLU(initializers.Constant(0.5), shared_axes=axes)
         assert_close(layer(np.full((2, 4, 5, 3), -2.0)), np.full((2, 4, 5, 3), -1.0), 0)
         assert layer.alpha.shape == shape
     free = PReLU(shared_axes=[1])

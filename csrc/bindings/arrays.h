@@ -125,7 +125,7 @@ void launch(const char* name, void (*Kernels::*entry)(const Args&), const Args& 
   const auto kernel = kernels().*entry;
   if (Tape* tape = recorder()) {
     tape->add(name, kernel, args);
-    if (tape->plans()) return;
+    if (!tape->makes()) return;
   }
   const WithoutGil release;
   const FlushDenormals flush;
@@ -148,9 +148,12 @@ py::array empty(const std::vector<index_t>& shape, const py::dtype& dtype);
 void bind_losses(py::module_& m);
 void bind_products(py::module_& m);
 void bind_rectifiers(py::module_& m);
+void bind_regular(py::module_& m);
 void bind_rows(py::module_& m);
 void bind_pool(py::module_& m);
 void bind_merge(py::module_& m);
+void bind_optim(py::module_& m);
+void bind_scores(py::module_& m);
 void bind_training(py::module_& m);
 void bind_tape(py::module_& m);
 void bind_replay(py::module_& m);

@@ -16,9 +16,12 @@ PYBIND11_MODULE(_core, m) {
   bind_losses(m);
   bind_products(m);
   bind_rectifiers(m);
+  bind_regular(m);
   bind_rows(m);
   bind_pool(m);
   bind_merge(m);
+  bind_optim(m);
+  bind_scores(m);
   bind_training(m);
   bind_tape(m);
   bind_replay(m);

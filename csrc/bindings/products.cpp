@@ -104,6 +104,59 @@ void conv2d_backward_filter(const py::array& x, const py::array& dy, const py::a
                               .slots = num_threads()});
 }
 
+void conv2d_transpose_forward(const py::array& x, const py::array& w, const MaybeArray& bias, const py::array& y, Pair strides,
+                              Pair pads, Pair dilation, index_t groups, const std::string& activation, float alpha) {
+  const Conv2dShape s = conv_shape(shape_of(y), shape_of(w), shape_of(x), strides, pads, dilation, groups);
+  launch("conv2d_transpose_forward", &Kernels::conv2d_transpose_forward, &Kernels::conv2d_transpose_forward_scratch,
+         Conv2dTransposeForward{.s = s,
+                                .x = in<float>(x, -1, "x"),
+                                .w = in<float>(w, -1, "w"),
+                                .bias = in<float>(bias, s.C, "bias"),
+                                .y = out<float>(y, -1, "y"),
+                                .activation = activation_from(activation),
+                                .alpha = alpha,
+                                .scratch = nullptr,
+                                .slots = num_threads()});
+}
+
+// Shapes from the slices (N, D, H, W, C) and the unfolded ones (N, O, H, W, taps C).
+DepthShape depth_shape(const py::array& slices, const py::array& unfolded, index_t taps, index_t stride, index_t pad,
+                       index_t dilation, index_t groups) {
+  require(slices.ndim() == 5 && unfolded.ndim() == 5, "arrays of rank 5");
+  require(taps >= 1 && stride >= 1 && dilation >= 1 && groups >= 1, "taps, stride, dilation and groups >= 1");
+  require(slices.shape(4) % groups == 0 && unfolded.shape(4) == taps * slices.shape(4), "channels that groups and taps divide");
+  for (const int axis : {0, 2, 3}) require(slices.shape(axis) == unfolded.shape(axis), "slices of the same size");
+  return {.N = slices.shape(0),
+          .D = slices.shape(1),
+          .O = unfolded.shape(1),
+          .pixels = slices.shape(2) * slices.shape(3),
+          .groups = groups,
+          .channels = slices.shape(4) / groups,
+          .taps = taps,
+          .stride = stride,
+          .dilation = dilation,
+          .pad = pad};
+}
+
+void unfold_depth(const py::array& x, const py::array& y, index_t taps, index_t stride, index_t pad, index_t dilation,
+                  index_t groups) {
+  launch("unfold_depth", &Kernels::unfold_depth,
+         UnfoldDepth{depth_shape(x, y, taps, stride, pad, dilation, groups), in<float>(x, -1, "x"), out<float>(y, -1, "y")});
+}
+
+void fold_depth(const py::array& x, const MaybeArray& bias, const MaybeArray& relu_output, const py::array& y, index_t taps,
+                index_t stride, index_t pad, index_t dilation, index_t groups, const std::string& activation, float alpha) {
+  const DepthShape s = depth_shape(y, x, taps, stride, pad, dilation, groups);
+  launch("fold_depth", &Kernels::fold_depth,
+         FoldDepth{.s = s,
+                   .x = in<float>(x, -1, "x"),
+                   .bias = in<float>(bias, s.groups * s.channels, "bias"),
+                   .relu_output = in<float>(relu_output, y.size(), "relu_output"),
+                   .y = out<float>(y, -1, "y"),
+                   .activation = activation_from(activation),
+                   .alpha = alpha});
+}
+
 }  // namespace
 
 void bind_products(py::module_& m) {
@@ -112,6 +165,9 @@ void bind_products(py::module_& m) {
   m.def("conv2d_forward", &conv2d_forward);
   m.def("conv2d_backward_input", &conv2d_backward_input);
   m.def("conv2d_backward_filter", &conv2d_backward_filter);
+  m.def("conv2d_transpose_forward", &conv2d_transpose_forward);
+  m.def("unfold_depth", &unfold_depth);
+  m.def("fold_depth", &fold_depth);
 }
 
 }  // namespace fastnn

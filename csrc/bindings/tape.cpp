@@ -162,6 +162,11 @@ void bind_tape(py::module_& m) {
   m.def("recording", [] { return recorder() != nullptr; });
   // Whether the calls made now are only written down.
   m.def("planning", [] { return recorder() != nullptr && recorder()->plans(); });
+  // The calls recorded from here on are made only in some steps: see Tape::only_every. None: in all of them.
+  m.def("only_every", [](const MaybeArray& counter, index_t every) {
+    require(every >= 1, "every >= 1");
+    if (Tape* tape = recorder()) tape->only_every(in<index_t>(counter, 1, "counter"), every);
+  });
   // What the calls recorded from here on belong to; nothing where no tape records.
   m.def("label", [](const std::string& text) {
     if (Tape* tape = recorder()) tape->label(text);

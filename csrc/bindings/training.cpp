@@ -1,4 +1,4 @@
-// training.cpp - bindings of losses, metrics, optimizer steps and data movement.
+// training.cpp - bindings of losses, metrics and data movement.
 #include "arrays.h"
 
 namespace fastnn {
@@ -34,73 +34,21 @@ void cross_entropy(const py::array& probs, const py::array& y_true, const MaybeA
                       out<float>(losses, rows, "losses"), out<float>(dprobs, size, "dprobs"), rows, cols, scale});
 }
 
-void mean_update(const py::array& values, const py::array& state, double scale) {
+void mean_update(const py::array& values, const MaybeArray& weights, const py::array& state, double scale) {
+  const index_t n = values.size();
   launch("mean_update", &Kernels::mean_update,
-         MeanUpdate{in<float>(values, -1, "values"), out<double>(state, 2, "state"), values.size(), scale});
+         MeanUpdate{in<float>(values, -1, "values"), in<float>(weights, n, "weights"), out<double>(state, 2, "state"), n, scale});
 }
 
-void count_matches(const std::string& kind, const py::array& y_pred, const py::array& y_true, const py::array& state,
-                   float threshold) {
+void count_matches(const std::string& kind, const py::array& y_pred, const py::array& y_true, const MaybeArray& weights,
+                   const py::array& state, float threshold) {
   const index_t rows = dim(y_pred, 0, "y_pred"), cols = dim(y_pred, 1, "y_pred");
   const Match match = kind == "sparse" ? Match::sparse : kind == "categorical" ? Match::categorical : Match::binary;
   const Truth truth = truth_from(y_true, rows, cols);
   require((match == Match::sparse) == (truth.labels != nullptr), "int32 labels for sparse, float32 targets for the other kinds");
   launch("count_matches", &Kernels::count_matches,
-         CountMatches{match, in<float>(y_pred, rows * cols, "y_pred"), truth.labels, truth.targets, out<double>(state, 2, "state"),
-                      rows, cols, threshold});
-}
-
-// x (rows, inputs) and dy (rows, units) of a step that makes its gradient itself, or None.
-using Product = std::optional<std::pair<py::array, py::array>>;
-
-GradientProduct product_of(const Product& product, index_t n) {
-  if (!product) return {};
-  const auto& [x, dy] = *product;
-  const index_t rows = dim(x, 0, "x"), inputs = dim(x, 1, "x"), units = dim(dy, 1, "dy");
-  require(inputs * units == n && units > 0, "a product of the gradient's size");
-  return {in<float>(x, rows * inputs, "x"), in<float>(dy, rows * units, "dy"), rows, inputs, units};
-}
-
-void sgd_step(const py::array& w, const py::array& g, const py::array& lr, float weight_decay, const Product& product) {
-  const index_t n = w.size();
-  launch("sgd_step", &Kernels::sgd_step, &Kernels::sgd_step_scratch,
-         SgdStep{out<float>(w, n, "w"), in<float>(g, n, "g"), n, in<float>(lr, 1, "lr"), weight_decay, product_of(product, n),
-                 nullptr, num_threads()});
-}
-
-void momentum_step(const py::array& w, const py::array& g, const py::array& v, const py::array& lr, float momentum, bool nesterov,
-                   float weight_decay, const Product& product) {
-  const index_t n = w.size();
-  launch("momentum_step", &Kernels::momentum_step, &Kernels::momentum_step_scratch,
-         MomentumStep{out<float>(w, n, "w"), in<float>(g, n, "g"), out<float>(v, n, "v"), n, in<float>(lr, 1, "lr"), momentum,
-                      weight_decay, nesterov, product_of(product, n), nullptr, num_threads()});
-}
-
-void adagrad_step(const py::array& w, const py::array& g, const py::array& a, const py::array& lr, float epsilon,
-                  float weight_decay, const Product& product) {
-  const index_t n = w.size();
-  launch("adagrad_step", &Kernels::adagrad_step, &Kernels::adagrad_step_scratch,
-         AdagradStep{out<float>(w, n, "w"), in<float>(g, n, "g"), out<float>(a, n, "a"), n, in<float>(lr, 1, "lr"), epsilon,
-                     weight_decay, product_of(product, n), nullptr, num_threads()});
-}
-
-void rmsprop_step(const py::array& w, const py::array& g, const py::array& v, const MaybeArray& mean, const MaybeArray& velocity,
-                  const py::array& lr, float rho, float momentum, float epsilon, float weight_decay, const Product& product) {
-  const index_t n = w.size();
-  launch("rmsprop_step", &Kernels::rmsprop_step, &Kernels::rmsprop_step_scratch,
-         RmspropStep{out<float>(w, n, "w"), in<float>(g, n, "g"), out<float>(v, n, "v"), out<float>(mean, n, "mean"),
-                     out<float>(velocity, n, "velocity"), n, in<float>(lr, 1, "lr"), rho, momentum, epsilon, weight_decay,
-                     product_of(product, n), nullptr, num_threads()});
-}
-
-void adam_step(const py::array& w, const py::array& g, const py::array& m, const py::array& v, const MaybeArray& vhat,
-               const py::array& lr, const py::array& iterations, double beta_1, double beta_2, float epsilon, float weight_decay,
-               const Product& product) {
-  const index_t n = w.size();
-  launch("adam_step", &Kernels::adam_step, &Kernels::adam_step_scratch,
-         AdamStep{out<float>(w, n, "w"), in<float>(g, n, "g"), out<float>(m, n, "m"), out<float>(v, n, "v"),
-                  out<float>(vhat, n, "vhat"), n, in<float>(lr, 1, "lr"), in<index_t>(iterations, 1, "iterations"), beta_1, beta_2,
-                  epsilon, weight_decay, product_of(product, n), nullptr, num_threads()});
+         CountMatches{match, in<float>(y_pred, rows * cols, "y_pred"), truth.labels, truth.targets,
+                      in<float>(weights, rows, "weights"), out<double>(state, 2, "state"), rows, cols, threshold});
 }
 
 // source, order: uint64 cells holding addresses (see GatherRows); whoever fills them answers for the bounds.
@@ -167,11 +115,6 @@ void bind_training(py::module_& m) {
   m.def("cross_entropy", &cross_entropy);
   m.def("mean_update", &mean_update);
   m.def("count_matches", &count_matches);
-  m.def("sgd_step", &sgd_step);
-  m.def("momentum_step", &momentum_step);
-  m.def("adagrad_step", &adagrad_step);
-  m.def("rmsprop_step", &rmsprop_step);
-  m.def("adam_step", &adam_step);
   m.def("gather_rows", &gather_rows);
   m.def("store_rows", &store_rows);
   m.def("advance", &advance);

@@ -8,10 +8,9 @@
 
 #include "conv_shape.h"
 #include "conv_tile.h"
+#include "depthwise.h"
 
 namespace {
-
-using fastnn::Conv2dForward;
 
 constexpr index_t kGatherFloats = 6144;  // scratch block per thread: 24 kB
 
@@ -176,8 +175,14 @@ inline Convolution forward_convolution(const Conv2dForward& a) {
   return {s, a.x, a.bias, a.activation, a.alpha, nullptr, a.y, s.P * s.Q * s.K, s.Q * s.K, s.K};
 }
 
-index_t conv2d_forward_scratch(const Conv2dForward& a) { return convolution_scratch(forward_convolution(a), a.slots); }
+index_t conv2d_forward_scratch(const Conv2dForward& a) {
+  if (is_depthwise(a.s)) return depthwise_forward_scratch(a);
+  return convolution_scratch(forward_convolution(a), a.slots);
+}
 
-void conv2d_forward(const Conv2dForward& a) { convolve(forward_convolution(a), a.w, a.scratch, a.slots); }
+void conv2d_forward(const Conv2dForward& a) {
+  if (is_depthwise(a.s)) return depthwise_forward(a);
+  convolve(forward_convolution(a), a.w, a.scratch, a.slots);
+}
 
 }  // namespace

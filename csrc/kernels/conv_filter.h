@@ -7,38 +7,17 @@
 
 #include "conv_shape.h"
 #include "conv_tile.h"
+#include "depthwise_filter.h"
+#include "filter_chunks.h"
 
 namespace {
-
-using fastnn::Conv2dBackwardFilter;
-
-constexpr index_t kFilterChunks = 16;
-
-// Output rows (counted over N P) per chunk.
-inline index_t filter_chunk_rows(const Conv2dShape& s) { return max_of(1, ceil_div(s.N * s.P, kFilterChunks)); }
-inline index_t filter_chunk_count(const Conv2dShape& s) { return max_of(1, ceil_div(s.N * s.P, filter_chunk_rows(s))); }
 
 // Each chunk's sums: the filter's gradient, and behind it the bias's.
 inline index_t filter_sums(const Conv2dBackwardFilter& a) { return (taps(a.s) + (a.dbias ? 1 : 0)) * a.s.K; }
 
 index_t conv2d_backward_filter_scratch(const Conv2dBackwardFilter& a) {
+  if (is_depthwise(a.s)) return depthwise_backward_filter_scratch(a);
   return filter_chunk_count(a.s) * filter_sums(a) + a.slots * window_size(a.s);
-}
-
-// sum[k] += sum over pixels of dy[pixel, k].
-inline void add_pixels(const float* dy, index_t pixels, index_t K, float* sum) {
-  constexpr int kChains = 4;  // additions under way at a time
-  for (index_t k = 0; k < K; k += kLanes) {
-    const int count = static_cast<int>(min_of(kLanes, K - k));
-    vfloat total[kChains] = {};
-    for (index_t i = 0; i < pixels; i += kChains) {
-      FASTNN_UNROLL
-      for (int j = 0; j < kChains; ++j) {
-        if (i + j < pixels) total[j] += load_partial(dy + (i + j) * K + k, count);
-      }
-    }
-    store_partial(sum + k, load_partial(sum + k, count) + ((total[0] + total[1]) + (total[2] + total[3])), count);
-  }
 }
 
 // sum += what output rows [p0, p1) of one image contribute, group by group.
@@ -76,6 +55,7 @@ inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, inde
 }
 
 void conv2d_backward_filter(const Conv2dBackwardFilter& a) {
+  if (is_depthwise(a.s)) return depthwise_backward_filter(a);
   const Conv2dShape& s = a.s;
   const index_t filter = taps(s) * s.K, size = filter_sums(a), chunks = filter_chunk_count(s), chunk_rows = filter_chunk_rows(s),
                 rows = block_rows(s);

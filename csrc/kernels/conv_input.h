@@ -1,4 +1,4 @@
-// conv_input.h - input gradient of a 2-D convolution.
+// conv_input.h - input gradient of a 2-D convolution, and the transposed convolution, which is the same.
 //
 // Row h of dx is made from the rows of dy that some filter row r joins to it: the product of their pixels with w[r]^T, summed over
 // r in a register tile, gives for every pixel q of dy the S C values that it adds to dx around its own place; then every pixel of
@@ -8,10 +8,11 @@
 
 #include "conv_shape.h"
 #include "conv_tile.h"
+#include "depthwise.h"
 
 namespace {
 
-using fastnn::Conv2dBackwardInput;
+using fastnn::Conv2dTransposeForward;
 
 constexpr index_t kShortGradientRow = 6;
 
@@ -55,9 +56,21 @@ struct JoinedRows {
   }
 };
 
+// The input gradient dx, and what is done to it: f(dx + bias), or a relu's slope.
+struct Spreading {
+  Conv2dShape s;
+  const float* dy;
+  const float* w;
+  const float* relu_output;  // laid out like dx, or null
+  const float* bias;         // C values, or null
+  Activation activation;
+  float alpha;
+  float* dx;
+};
+
 // values[(q images + n), :] = what pixel q of image n0 + n adds to row h, for one group.
-inline void spread_row(const Conv2dBackwardInput& a, const float* packed, const JoinedRows& rows, index_t n0, index_t images,
-                       index_t group, float* values) {
+inline void spread_row(const Spreading& a, const float* packed, const JoinedRows& rows, index_t n0, index_t images, index_t group,
+                       float* values) {
   const Conv2dShape& s = a.s;
   const index_t outputs = s.K / s.groups, width = spread(s), image = s.P * s.Q * s.K;
   const bool pixels = images == 1;  // rows of the tile
@@ -120,18 +133,23 @@ inline void collect_row(const Conv2dShape& s, const float* values, index_t dista
   }
 }
 
-index_t conv2d_backward_input_scratch(const Conv2dBackwardInput& a) {
-  const Conv2dShape& s = a.s;
-  return s.groups * packed_rows_size(s) + a.slots * image_block(s) * s.Q * spread(s);
+inline index_t spreading_scratch(const Conv2dShape& s, int slots) {
+  return s.groups * packed_rows_size(s) + slots * image_block(s) * s.Q * spread(s);
 }
 
-void conv2d_backward_input(const Conv2dBackwardInput& a) {
+// Bias and activation of a row of dx.
+inline void activate_pixels(const Spreading& a, float* row) {
+  if (a.bias == nullptr && a.activation == Activation::linear) return;
+  for (index_t w = 0; w < a.s.W; ++w) activate_row(row + w * a.s.C, a.s.C, a.bias, a.activation, a.alpha);
+}
+
+inline void spread_and_collect(const Spreading& a, float* scratch, int slots) {
   const Conv2dShape& s = a.s;
   const index_t block = image_block(s), channels = s.C / s.groups, size = block * s.Q * spread(s);
-  float* blocks = a.scratch + s.groups * packed_rows_size(s);
-  pack_rows_of_filter(a.scratch, a.w, s);
+  float* blocks = scratch + s.groups * packed_rows_size(s);
+  pack_rows_of_filter(scratch, a.w, s);
   const double cycles = block * s.P * s.Q * flops_per_pixel(s) / s.H / kFlopsPerCycle;
-  parallel_for(ceil_div(s.N, block) * s.H, cycles, a.slots, [&](index_t begin, index_t end, int slot) {
+  parallel_for(ceil_div(s.N, block) * s.H, cycles, slots, [&](index_t begin, index_t end, int slot) {
     float* values = blocks + slot * size;
     for (index_t item = begin; item < end; ++item) {
       const index_t n0 = item / s.H * block, h = item % s.H, images = min_of(block, s.N - n0);
@@ -139,14 +157,30 @@ void conv2d_backward_input(const Conv2dBackwardInput& a) {
       for (index_t n = 0; n < images && rows.count == 0; ++n)
         copy_or_zero(a.dx + ((n0 + n) * s.H + h) * s.W * s.C, nullptr, s.W * s.C);
       for (index_t group = 0; group < s.groups && rows.count > 0; ++group) {
-        spread_row(a, a.scratch + group * packed_rows_size(s), rows, n0, images, group, values);
+        spread_row(a, scratch + group * packed_rows_size(s), rows, n0, images, group, values);
         for (index_t n = 0; n < images; ++n) {
           const index_t at = ((n0 + n) * s.H + h) * s.W * s.C + group * channels;
           collect_row(s, values + n * spread(s), images * spread(s), a.relu_output ? a.relu_output + at : nullptr, a.dx + at);
         }
       }
+      for (index_t n = 0; n < images; ++n) activate_pixels(a, a.dx + ((n0 + n) * s.H + h) * s.W * s.C);
     }
   });
+}
+
+index_t conv2d_backward_input_scratch(const Conv2dBackwardInput& a) {
+  return is_depthwise(a.s) ? depthwise_backward_input_scratch(a) : spreading_scratch(a.s, a.slots);
+}
+
+void conv2d_backward_input(const Conv2dBackwardInput& a) {
+  if (is_depthwise(a.s)) return depthwise_backward_input(a);
+  spread_and_collect({a.s, a.dy, a.w, a.relu_output, nullptr, Activation::linear, 0.0f, a.dx}, a.scratch, a.slots);
+}
+
+index_t conv2d_transpose_forward_scratch(const Conv2dTransposeForward& a) { return spreading_scratch(a.s, a.slots); }
+
+void conv2d_transpose_forward(const Conv2dTransposeForward& a) {
+  spread_and_collect({a.s, a.x, a.w, nullptr, a.bias, a.activation, a.alpha, a.y}, a.scratch, a.slots);
 }
 
 }  // namespace

@@ -46,14 +46,14 @@ inline index_t window_row(const Conv2dShape& s) {
   return reaches_out(s) ? span(s.Q, s.stride_w, s.S, s.dilation_w) * s.C : s.W * s.C;
 }
 
-// Output rows that are computed together.
-inline index_t block_rows(const Conv2dShape& s) {
-  const index_t rows = kWindowFloats / max_of(1, window_row(s)) - (s.R - 1) * s.dilation_h;
+// Output rows that are computed together, reading about `floats` values.
+inline index_t block_rows(const Conv2dShape& s, index_t floats = kWindowFloats) {
+  const index_t rows = floats / max_of(1, window_row(s)) - (s.R - 1) * s.dilation_h;
   return max_of(1, min_of(s.P, 1 + (rows - 1) / s.stride_h));
 }
 
-inline index_t window_size(const Conv2dShape& s) {
-  return reaches_out(s) ? span(block_rows(s), s.stride_h, s.R, s.dilation_h) * window_row(s) : 0;
+inline index_t window_size(const Conv2dShape& s, index_t floats = kWindowFloats) {
+  return reaches_out(s) ? span(block_rows(s, floats), s.stride_h, s.R, s.dilation_h) * window_row(s) : 0;
 }
 
 // What output rows [p0, p1) of one image read: at(h) is the row of input row h, beginning with column -pad_left.

@@ -7,21 +7,31 @@
 #include "conv_filter.h"
 #include "conv_input.h"
 #include "data.h"
+#include "depth.h"
 #include "element_loss.h"
 #include "gemm.h"
+#include "group_norm.h"
+#include "layer_norm.h"
 #include "log_softmax.h"
 #include "loss.h"
+#include "mask.h"
 #include "merge.h"
 #include "metrics.h"
+#include "noise.h"
 #include "norm.h"
 #include "norm_backward.h"
 #include "optim.h"
+#include "optim_adaptive.h"
+#include "optim_parts.h"
+#include "optim_whole.h"
+#include "penalty.h"
 #include "pool.h"
 #include "pool_backward.h"
 #include "probe.h"
 #include "random.h"
 #include "rectifier.h"
 #include "row_loss.h"
+#include "scores.h"
 #include "softmax.h"
 #include "spatial_mean.h"
 #include "targets.h"
@@ -42,6 +52,10 @@ const Kernels FASTNN_TABLE = {
     .conv2d_backward_input_scratch = conv2d_backward_input_scratch,
     .conv2d_backward_filter = conv2d_backward_filter,
     .conv2d_backward_filter_scratch = conv2d_backward_filter_scratch,
+    .conv2d_transpose_forward = conv2d_transpose_forward,
+    .conv2d_transpose_forward_scratch = conv2d_transpose_forward_scratch,
+    .unfold_depth = unfold_depth,
+    .fold_depth = fold_depth,
     .max_pool2d_forward = max_pool2d_forward,
     .max_pool2d_backward = max_pool2d_backward,
     .avg_pool2d_forward = avg_pool2d_forward,
@@ -79,6 +93,11 @@ const Kernels FASTNN_TABLE = {
     .signed_labels = signed_labels,
     .mean_update = mean_update,
     .count_matches = count_matches,
+    .score_rows = score_rows,
+    .count_outcomes = count_outcomes,
+    .keep_largest = keep_largest,
+    .count_pairs = count_pairs,
+    .moments_update = moments_update,
     .sgd_step = sgd_step,
     .sgd_step_scratch = step_scratch,
     .momentum_step = momentum_step,
@@ -87,8 +106,32 @@ const Kernels FASTNN_TABLE = {
     .adagrad_step_scratch = step_scratch,
     .rmsprop_step = rmsprop_step,
     .rmsprop_step_scratch = step_scratch,
+    .adadelta_step = adadelta_step,
+    .adadelta_step_scratch = step_scratch,
     .adam_step = adam_step,
     .adam_step_scratch = step_scratch,
+    .adamax_step = adamax_step,
+    .adamax_step_scratch = step_scratch,
+    .nadam_step = nadam_step,
+    .nadam_step_scratch = step_scratch,
+    .lamb_step = lamb_step,
+    .lamb_step_scratch = lamb_step_scratch,
+    .lion_step = lion_step,
+    .lion_step_scratch = step_scratch,
+    .ftrl_step = ftrl_step,
+    .ftrl_step_scratch = step_scratch,
+    .adafactor_step = adafactor_step,
+    .adafactor_step_scratch = adafactor_step_scratch,
+    .muon_momentum = muon_momentum,
+    .muon_momentum_scratch = step_scratch,
+    .prepare_gradient = prepare_gradient,
+    .prepare_gradient_scratch = step_scratch,
+    .dot = dot,
+    .dot_scratch = dot_scratch,
+    .clip_factors = clip_factors,
+    .inverse_norm = inverse_norm,
+    .take_rate = take_rate,
+    .moving_average = moving_average,
     .gather_rows = gather_rows,
     .store_rows = store_rows,
     .advance = advance,
@@ -103,6 +146,22 @@ const Kernels FASTNN_TABLE = {
     .split = split,
     .unit_norm_forward = unit_norm_forward,
     .unit_norm_backward = unit_norm_backward,
+    .penalty = penalty,
+    .penalty_scratch = penalty_scratch,
+    .clip_norms = clip_norms,
+    .layer_norm_forward = layer_norm_forward,
+    .layer_norm_backward = layer_norm_backward,
+    .layer_norm_backward_scratch = layer_norm_backward_scratch,
+    .group_norm_forward = group_norm_forward,
+    .group_norm_forward_scratch = group_norm_forward_scratch,
+    .group_norm_backward = group_norm_backward,
+    .group_norm_backward_scratch = group_norm_backward_scratch,
+    .random_keep = random_keep,
+    .apply_keep = apply_keep,
+    .gaussian_forward = gaussian_forward,
+    .gaussian_backward = gaussian_backward,
+    .mask_rows = mask_rows,
+    .mask_weights = mask_weights,
     .multiply_add_probe = multiply_add_probe,
     .multiply_add_probe_flops = multiply_add_probe_flops,
     .triad_probe = triad_probe,

@@ -11,19 +11,32 @@ namespace {
 using fastnn::Match;
 
 // In double, because a running sum of floats stops growing; eight partial sums, added in order.
-void mean_update(const fastnn::MeanUpdate& a) {
+template <class Term>
+double sum_in_double(index_t n, const Term& term) {
   constexpr int kPartial = 8;
   double partial[kPartial] = {};
   index_t i = 0;
-  for (; i + kPartial <= a.n; i += kPartial) {
+  for (; i + kPartial <= n; i += kPartial) {
     FASTNN_SIMD
-    for (int k = 0; k < kPartial; ++k) partial[k] += static_cast<double>(a.values[i + k]);
+    for (int k = 0; k < kPartial; ++k) partial[k] += term(i + k);
   }
-  for (int k = 0; i < a.n; ++i, ++k) partial[k] += static_cast<double>(a.values[i]);
+  for (int k = 0; i < n; ++i, ++k) partial[k] += term(i);
   double sum = 0.0;
   for (int k = 0; k < kPartial; ++k) sum += partial[k];
-  a.state[0] += a.scale * sum;
-  a.state[1] += static_cast<double>(a.n);
+  return sum;
+}
+
+// The product of two floats is exact in double, so that it makes no difference whether it is fused with the sum.
+void mean_update(const fastnn::MeanUpdate& a) {
+  const float *values = a.values, *weights = a.weights;
+  if (!weights) {
+    a.state[0] += a.scale * sum_in_double(a.n, [values](index_t i) { return static_cast<double>(values[i]); });
+    a.state[1] += static_cast<double>(a.n);
+    return;
+  }
+  const auto weighted = [values, weights](index_t i) { return static_cast<double>(values[i]) * static_cast<double>(weights[i]); };
+  a.state[0] += a.scale * sum_in_double(a.n, weighted);
+  a.state[1] += sum_in_double(a.n, [weights](index_t i) { return static_cast<double>(weights[i]); });
 }
 
 // Is `at` the first of the largest values? A row with a NaN has none.
@@ -126,8 +139,23 @@ inline index_t count_binary(const fastnn::CountMatches& a, index_t begin, index_
   return end - begin - different;
 }
 
+// Row by row, in order: sums of weights are no whole numbers.
+inline void count_weighted(const fastnn::CountMatches& a) {
+  const bool binary = a.kind == Match::binary;
+  double count = 0.0, total = 0.0;
+  for (index_t i = 0; i < a.rows; ++i) {
+    const double weight = static_cast<double>(a.weights[i]);
+    const index_t right = binary ? count_binary(a, i * a.cols, (i + 1) * a.cols) : count_argmax(a, i, i + 1);
+    count += weight * static_cast<double>(right);
+    total += weight * (binary ? static_cast<double>(a.cols) : 1.0);
+  }
+  a.state[0] += count;
+  a.state[1] += total;
+}
+
 // Counts are whole numbers: their sum is the same however the rows are shared out.
 void count_matches(const fastnn::CountMatches& a) {
+  if (a.weights) return count_weighted(a);
   constexpr int kSlots = 64;
   index_t counts[kSlots] = {};
   parallel_for(a.rows, row_cycles(a.cols, 1.0), kSlots, [&a, &counts](index_t begin, index_t end, int slot) {

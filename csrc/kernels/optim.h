@@ -46,12 +46,13 @@ void adagrad_step(const AdagradStep& a) {
   update(a, 2.0, [&a](const float* __restrict g, index_t begin, index_t end) {
     float* __restrict w = a.w + begin;
     float* __restrict sum = a.a + begin;
-    const float lr = a.lr[0], decay = a.weight_decay * lr, epsilon = a.epsilon;
+    const float lr = a.lr[0], decay = a.weight_decay * lr;
+    const float inside = a.outside ? 0 : a.epsilon, outside = a.outside ? a.epsilon : 0;
     FASTNN_SIMD
     for (index_t i = 0; i < end - begin; ++i) {
       const float s = sum[i] + g[i] * g[i];
       sum[i] = s;
-      w[i] = decayed(w[i], decay) - lr * g[i] / __builtin_sqrtf(s + epsilon);
+      w[i] = decayed(w[i], decay) - lr * g[i] / (__builtin_sqrtf(s + inside) + outside);
     }
   });
 }
@@ -62,8 +63,9 @@ void rmsprop_range(const RmspropStep& a, const float* __restrict gradient, index
   float* __restrict square = a.v + begin;
   float* __restrict mean = a.mean ? a.mean + begin : nullptr;
   float* __restrict velocity = a.velocity ? a.velocity + begin : nullptr;
-  const float lr = a.lr[0], decay = a.weight_decay * lr, momentum = a.momentum, epsilon = a.epsilon;
-  const float rho = a.rho, rest = static_cast<float>(1.0 - a.rho);
+  const float lr = a.lr[0], decay = a.weight_decay * lr, momentum = a.momentum;
+  const float inside = a.outside ? 0 : a.epsilon, outside = a.outside ? a.epsilon : 0;
+  const float rho = static_cast<float>(a.rho), rest = static_cast<float>(1.0 - a.rho);
   FASTNN_SIMD
   for (index_t i = 0; i < end - begin; ++i) {
     const float g = gradient[i];
@@ -76,7 +78,7 @@ void rmsprop_range(const RmspropStep& a, const float* __restrict gradient, index
       d = v - m * m;
       d = d < 0 ? 0 : d;  // a variance: only rounding makes it negative, by more than epsilon if gradients are large
     }
-    float u = lr * g / __builtin_sqrtf(d + epsilon);
+    float u = lr * g / (__builtin_sqrtf(d + inside) + outside);
     if constexpr (Momentum) {
       u = momentum * velocity[i] + u;
       velocity[i] = u;

@@ -23,6 +23,13 @@ struct Panels {
 
 constexpr index_t packed_size(index_t k, index_t n) { return k * round_up(n, kPanel); }
 
+// The same pointer, of which the compiler knows nothing: it would keep one for every row of a matrix, more than there are
+// registers.
+FASTNN_INLINE const float* opaque(const float* pointer) {
+  asm("" : "+r"(pointer));
+  return pointer;
+}
+
 // A square of a transposed copy: as many rows and columns as the registers take at a time.
 #if defined(__AVX__)
 constexpr int kSquare = 8;
@@ -31,14 +38,14 @@ typedef float vsquare_unaligned __attribute__((vector_size(32), aligned(4), may_
 
 // column[i][j] = x[j x_step + i]. The rows j and j + 4 share a register from the start, so that the rest happens within its halves.
 FASTNN_INLINE void load_transposed(const float* x, index_t x_step, vsquare (&column)[kSquare]) {
+  const float* const upper = opaque(x + 4 * x_step);
   FASTNN_UNROLL
   for (int half = 0; half < 8; half += 4) {
     vsquare row[4];
     FASTNN_UNROLL
     for (int j = 0; j < 4; ++j) {
-      const vquad low = *reinterpret_cast<const vquad_unaligned*>(x + j * x_step + half);
-      const vquad high = *reinterpret_cast<const vquad_unaligned*>(x + (j + 4) * x_step + half);
-      row[j] = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+      const __m256 low = _mm256_castps128_ps256(_mm_loadu_ps(x + j * x_step + half));
+      row[j] = _mm256_insertf128_ps(low, _mm_loadu_ps(upper + j * x_step + half), 1);
     }
     const vsquare a = __builtin_shufflevector(row[0], row[1], 0, 8, 1, 9, 4, 12, 5, 13);
     const vsquare b = __builtin_shufflevector(row[2], row[3], 0, 8, 1, 9, 4, 12, 5, 13);

@@ -42,10 +42,11 @@ void compute_transposed(const TransposedTile& t) {
   const index_t whole = t.k / kSquare * kSquare;
   const float *a = t.a, *b = t.b;
   for (index_t p = 0; p < whole; p += kSquare) {
+    const float* rows = b;
     FASTNN_UNROLL
-    for (int s = 0; s < Squares; ++s) {
+    for (int s = 0; s < Squares; ++s, rows = opaque(rows + kSquare * b_col)) {
       vsquare column[kSquare];
-      load_transposed(b + s * kSquare * b_col, b_col, column);
+      load_transposed(rows, b_col, column);
       FASTNN_UNROLL
       for (int q = 0; q < kSquare; ++q) add_column<Rows>(acc[s], a + q * Rows, column[q]);
     }
@@ -79,10 +80,11 @@ struct TransposedTable {
   }
 };
 
-// One square is too few chains for so few rows.
-constexpr int kPairRows = 3;
+// One square, or two, are too few chains for so few rows.
+constexpr int kPairRows = 3, kQuadRows = 2;
 constexpr TransposedTable<1, kMaxRows> kTransposedTiles;
 constexpr TransposedTable<2, kPairRows> kTransposedPairs;
+constexpr TransposedTable<4, kQuadRows> kTransposedQuads;
 
 // Fewer columns than a square, at the end of b: a square that ends there, of which these are kept.
 inline void multiply_last_columns(TransposedTile tile, int height, index_t columns) {
@@ -104,12 +106,16 @@ inline void multiply_last_columns(TransposedTile tile, int height, index_t colum
 inline void multiply_transposed(const TransposedTile& all, int height, index_t n) {
   TransposedTile tile = all;
   index_t j = 0;
-  // Rows of b whose distance is a multiple of four kilobytes evict each other from the cache if there are more than eight.
-  if (height <= kPairRows && all.b_col % 1024 != 0) {
-    for (; j + 2 * kSquare <= n; j += 2 * kSquare) {
+  const auto columns_by = [&](int width, TransposedFunction function) {
+    for (; j + width <= n; j += width) {
       tile.b = all.b + j * all.b_col, tile.c = all.c + j;
-      kTransposedPairs.function[height](tile);
+      function(tile);
     }
+  };
+  // Rows of b whose distance is a multiple of four kilobytes evict each other from the cache if there are more than eight.
+  if (all.b_col % 1024 != 0) {
+    if (height <= kQuadRows) columns_by(4 * kSquare, kTransposedQuads.function[height]);
+    if (height <= kPairRows) columns_by(2 * kSquare, kTransposedPairs.function[height]);
   }
   for (; j < n; j += kSquare) {
     tile.b = all.b + j * all.b_col, tile.c = all.c + j;

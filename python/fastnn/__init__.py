@@ -4,6 +4,7 @@ from fastnn import (
     activations,
     callbacks,
     config,
+    constraints,
     datasets,
     initializers,
     layers,
@@ -11,6 +12,8 @@ from fastnn import (
     metrics,
     models,
     optimizers,
+    regularizers,
+    tune,
     utils,
 )
 from fastnn._core import __version__
@@ -25,6 +28,7 @@ __all__ = [
     "activations",
     "callbacks",
     "config",
+    "constraints",
     "datasets",
     "initializers",
     "layers",
@@ -32,5 +36,7 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "regularizers",
+    "tune",
     "utils",
 ]

@@ -1,5 +1,7 @@
 """Callbacks: what happens between the steps and epochs of `fit`."""
 
+from fastnn.training.averages import SwapEMAWeights
+from fastnn.training.backup import BackupAndRestore
 from fastnn.training.callback import Callback
 from fastnn.training.callback_list import CallbackList
 from fastnn.training.callbacks import (
@@ -8,15 +10,26 @@ from fastnn.training.callbacks import (
     ModelCheckpoint,
     TerminateOnNaN,
 )
+from fastnn.training.events import TensorBoard
 from fastnn.training.history import CSVLogger, History
+from fastnn.training.learning_rate import LearningRateScheduler, ReduceLROnPlateau
+from fastnn.training.progress import ProgbarLogger
+from fastnn.training.rates import ScheduledLearningRate
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",
     "EarlyStopping",
     "History",
     "LambdaCallback",
+    "LearningRateScheduler",
     "ModelCheckpoint",
+    "ProgbarLogger",
+    "ReduceLROnPlateau",
+    "ScheduledLearningRate",
+    "SwapEMAWeights",
+    "TensorBoard",
     "TerminateOnNaN",
 ]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn, Protocol
 
 from fastnn import checks
 from fastnn.names import Shape, shape_text
@@ -23,6 +23,7 @@ class Callee(Protocol):
 
 
 _serials = itertools.count()
+OPERATORS: dict[str, Callable[[list[Any]], Any]] = {}  # what +, - and * of tensors call, filled by fastnn.layers
 
 
 class Node:
@@ -80,6 +81,31 @@ class SymbolicTensor:
     def name(self) -> str:
         """The name of the layer that makes it, with a number behind if it made others before."""
         return f"{self.node.layer.name}_{self.index}" if self.index else self.node.layer.name
+
+    def __add__(self, other: Any) -> Any:
+        return self._combined("add", self, other)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._combined("subtract", self, other)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._combined("multiply", self, other)
+
+    @staticmethod
+    def _combined(operator: str, left: Any, right: Any) -> Any:
+        return OPERATORS[operator]([left, right]) if isinstance(right, SymbolicTensor) else NotImplemented
+
+    def __bool__(self) -> bool:
+        self._has_no_values()
+
+    def __array__(self, *args: Any, **options: Any) -> Any:
+        self._has_no_values()
+
+    def _has_no_values(self) -> NoReturn:
+        fix = "let layers compute with it, and decide by its shape only"
+        checks.fail_type(f"tensor '{self.name}'", "an array of numbers", "a symbolic tensor, which has none yet", fix)
+
+    __array_ufunc__ = None  # so that an array does not take the tensor for a number
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SymbolicTensor) and self.node is other.node and self.index == other.index

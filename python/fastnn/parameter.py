@@ -13,6 +13,8 @@ import numpy as np
 
 from fastnn import checks, ops
 from fastnn.checks import Float32
+from fastnn.constraints import Constraint
+from fastnn.regularizers import Regularizer
 from fastnn.settings import Settings
 
 ALIGN = 16  # floats: every parameter starts on a cache line, so no two threads or parameters share one
@@ -26,15 +28,27 @@ class Parameter(Settings):
         value: initial value; kept as float32.
         trainable: False for what is not learned (moving statistics); it then has no gradient. The attribute of that name may be
             set to False later to freeze a parameter.
+        regularizer: what it adds to the loss, or None.
+        constraint: what it is brought to after every update, or None.
     """
 
-    def __init__(self, name: str, value: Any, *, trainable: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        value: Any,
+        *,
+        trainable: bool = True,
+        regularizer: Regularizer | None = None,
+        constraint: Constraint | None = None,
+    ) -> None:
         self.name = name
         # Plain arrays: they last until a store takes over, and their memory then goes back to the system at once.
         self.value: Float32 = np.array(value, np.float32, order="C")
         self.trainable = trainable
         self.grad: Float32 | None = np.zeros(self.value.shape, np.float32) if trainable else None
         self.store: ParameterStore | None = None
+        self.regularizer = regularizer
+        self.constraint = constraint
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,6 +71,10 @@ class Parameter(Settings):
         if self.grad is None:
             checks.fail(f"Parameter '{self.name}'", "a trainable parameter", "one without a gradient")
         return self.grad
+
+    def step_key(self) -> tuple[Any, ...]:
+        """Return what a recorded step has captured."""
+        return (self.trainable, *(part and part.step_key() for part in (self.regularizer, self.constraint)))
 
     def assign(self, value: Any) -> None:
         """Copy new values in; the shape must be the same."""

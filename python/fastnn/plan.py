@@ -7,18 +7,20 @@ for backward per call, and its gradients add up; so do those of a tensor that se
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fastnn import ops
+from fastnn import chains, ops
+from fastnn.chains import Chain
 from fastnn.checks import Float32
 from fastnn.graph import Node, SymbolicTensor
 from fastnn.layers.base import Layer
 from fastnn.layers.core import ActivatedLayer
 from fastnn.names import Shape
 from fastnn.recordable import is_recordable
+from fastnn.regularizers import Total
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,11 @@ class Plan:
         layers = [id(call.layer) for call in calls]
         self._shared = {layer for layer, count in Counter(layers).items() if count > 1}
         self._kept: dict[int, dict[str, Any]] = {}  # what shared layers left for backward, by call
+        self._chains = chains.find(self.calls, outputs)
+        self._chained: dict[int, Chain] = {}  # those that the last forward pass in training made, by their last call
+        self.total: Total | None = None  # where penalties are added up while a step is scored
+        self._active: dict[int, Float32] = {}  # outputs that are penalized, for backward, by call
+        self.activity_losses: dict[int, float] = {}  # their penalties in the last pass that was called by hand, by call
 
     @classmethod
     def of(cls, inputs: Sequence[SymbolicTensor], outputs: Sequence[SymbolicTensor], nodes: Sequence[Node]) -> Plan:
@@ -126,19 +133,34 @@ class Plan:
         for value, x in zip(self.inputs, inputs):
             values[value] = x
         recording = ops.recording()
+        starts = {chain.calls[0]: chain for chain in self._chains if chains.holds(chain, self.calls)}
+        chained: dict[int, Chain] = {}
+        made = set[int]()  # the other calls of chains
         for i, call in enumerate(self.calls):
             layer = call.layer
             if recording:
                 ops.label(layer.name, "forward")
-            values[call.output] = layer.forward(call.given(values), training)
+            chain = starts.get(i)
+            if chain is not None and chain.fits(values):
+                values[chain.output] = chain.forward(layer, values, training)
+                chained[chain.calls[-1]] = chain
+                made.update(chain.calls)
+            elif i not in made:
+                values[call.output] = layer.forward(call.given(values), training)
+            if layer.activity_regularizer is not None and i not in made:
+                self._penalize_output(i, values[call.output], training)
             if training and id(layer) in self._shared:
                 self._kept[i] = layer.keep()
             for value in call.last:
                 values[value] = None  # while a step is recorded, later calls get its memory
+        if training:
+            self._chained = chained
         return [values[value] for value in self.outputs]
 
     def backward(self, gradients: Sequence[Float32], input_gradients: bool) -> list[Float32 | None]:
         """Write the gradients of all parameters, given those of the outputs; return those of the inputs, or None for each.
+
+        Those of the penalties are part of them: of `Model.losses`.
 
         Nothing is done where no parameter that learns, and no input whose gradient is wanted, lies before.
         """
@@ -152,22 +174,62 @@ class Plan:
             dy, found[call.output] = found[call.output], None
             if dy is None or not wanted[call.output]:
                 continue
-            need_dx = any(wanted[v] for v in call.inputs)
-            take_slope = need_dx and self._leaves_slope(i)
+            chain = self._chained.get(i)
+            layer = call.layer if chain is None else self.calls[chain.calls[0]].layer
+            inputs = call.inputs if chain is None else chain.inputs
+            need_dx = any(wanted[v] for v in inputs)
+            take_slope = chain is None and need_dx and self._leaves_slope(i)
             if recording:
-                ops.label(call.layer.name, "backward")
+                ops.label(layer.name, "backward")
             if take_slope:
                 slopes_taken.add(self._below[i])
-            with _asked(call.layer, need_dx, take_slope, i in slopes_taken):
-                dx = self._call_backward(i, dy, id(call.layer) in called)
-            called.add(id(call.layer))
-            for value, part in zip(call.inputs, dx):
+            if i in self._active:
+                dy = self._penalized(i, dy)
+            with _asked(layer, need_dx, take_slope, i in slopes_taken):
+                if chain is None:
+                    dx = self._call_backward(i, dy, id(layer) in called)
+                else:
+                    dx = chain.backward(layer, dy, wanted)
+            called.add(id(layer))
+            for value, part in zip(inputs, dx):
                 if wanted[value] and part is not None:
                     found[value] = _sum(found[value], part)
             del dy, dx
             if recording:
-                call.layer.forget()  # so that later calls of the recording may use its buffers
+                layer.forget()  # so that later calls of the recording may use its buffers
+        self.penalize_weights(lambda layer: id(layer) in called)
         return [found[value] for value in self.inputs]
+
+    def penalize_weights(self, reached: Callable[[Layer], bool] | None = None) -> None:
+        """Add the penalties of parameters to the total, and their gradients to those of the layers that were reached, if given."""
+        for layer in {id(call.layer): call.layer for call in self.calls}.values():
+            for p in layer.trainable_weights:
+                if p.regularizer is None:
+                    continue
+                ops.label(layer.name, "backward" if reached else "forward")
+                learns = reached is not None and reached(layer)
+                p.regularizer.add_to(p.value, total=self.total, dy=p.grad, out=p.grad, need_gradient=learns)
+
+    def _penalize_output(self, i: int, y: Float32, training: bool) -> None:
+        """Add the penalty of call i's output to the total, and keep the output for backward."""
+        regularizer, scale = self.calls[i].layer.activity_regularizer, 1 / max(len(y), 1)
+        assert regularizer is not None  # the caller has looked
+        if self.total is not None:
+            regularizer.add_to(y, scale=scale, total=self.total)
+        elif not ops.recording():
+            self.activity_losses[i] = scale * regularizer(y)
+        if training:
+            self._active[i] = y
+
+    def _penalized(self, i: int, dy: Float32) -> Float32:
+        """Return the gradient of call i's output with that of its penalty."""
+        y, regularizer = self._active.pop(i), self.calls[i].layer.activity_regularizer
+        if regularizer is None:
+            return dy
+        dy = ops.as_float32(self.calls[i].layer.who, "dy", dy)
+        both = regularizer.add_to(y, scale=1 / max(len(y), 1), dy=dy.reshape(y.shape), need_gradient=True)
+        assert both is not None  # it was asked for
+        return both
 
     def wanted(self, input_gradients: bool) -> list[bool]:
         """Return for every value whether its gradient is needed."""
@@ -182,6 +244,8 @@ class Plan:
         """Return whether call i may take the derivative of the relu that its input comes from, in its own backward pass."""
         above, below = self.calls[i].layer, self.calls[self._below[i]].layer if i in self._below else None
         if not (above.takes_relu and isinstance(below, ActivatedLayer) and below.effective().kind == "relu"):
+            return False
+        if below.activity_regularizer is not None:  # its gradient comes between the two
             return False
         return all(is_recordable(part) for part in (below, below.effective(), above))
 
@@ -209,9 +273,21 @@ class Plan:
                     p.grad = total
             return dx
 
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        """Put back what forward left for backward, in the layers and here."""
+        kept, left = dict(self._kept), [(layer, layer.keep()) for layer in {call.layer for call in self.calls}]
+        try:
+            yield
+        finally:
+            self._kept = kept
+            for layer, attributes in left:
+                vars(layer).update(attributes)
+
     def forget(self) -> None:
-        """Let go of what shared layers left for backward."""
+        """Let go of what was kept for backward."""
         self._kept.clear()
+        self._active.clear()
 
 
 @contextmanager

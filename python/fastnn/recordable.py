@@ -7,7 +7,19 @@ A tape replays kernels only; work that an object does in Python or NumPy would b
 from __future__ import annotations
 
 STEP_METHODS = frozenset(
-    {"__call__", "backward", "evaluate", "evaluate_fused", "forward", "step", "update", "update_state"}
+    {
+        "__call__",
+        "add_to",
+        "backward",
+        "evaluate",
+        "evaluate_fused",
+        "forward",
+        "gradient",
+        "project",
+        "step",
+        "update",
+        "update_state",
+    }
 )
 
 

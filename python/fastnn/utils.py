@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn import checks, config
 from fastnn.checks import Float32
+from fastnn.custom import custom_object_scope, get_custom_objects, register_keras_serializable
+from fastnn.training.splits import train_test_split
+
+if TYPE_CHECKING:
+    from fastnn.diagram import plot_model
+
+__all__ = [
+    "conv_output_size",
+    "custom_object_scope",
+    "get_custom_objects",
+    "plot_model",
+    "receptive_field",
+    "register_keras_serializable",
+    "set_random_seed",
+    "to_categorical",
+    "train_test_split",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Bring along what draws pictures when it is first asked for."""
+    if name == "plot_model":
+        from fastnn.diagram import plot_model
+
+        return plot_model
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> Float32:
@@ -39,3 +66,71 @@ def to_categorical(x: Any, num_classes: int | None = None) -> Float32:
 def set_random_seed(seed: int) -> None:
     """Make everything random that follows a function of `seed`; the same as `fastnn.config.set_seed`."""
     config.set_seed(seed)
+
+
+def conv_output_size(size: int, window: int, padding: int = 0, stride: int = 1, dilation: int = 1) -> int:
+    """Return (size + 2 padding - dilation (window - 1) - 1) // stride + 1, the places that a window has along an axis.
+
+    Args:
+        size: of the input, >= 1.
+        window: taps, >= 1.
+        padding: added before and behind, >= 0.
+        stride: distance between places, >= 1; what is left over at the end is not used.
+        dilation: distance between taps, >= 1.
+
+    Raises:
+        ValueError: if the window is larger than the padded input.
+
+    Example:
+        >>> fastnn.utils.conv_output_size(4, 3), fastnn.utils.conv_output_size(4, 3, padding=1)
+        (2, 4)
+    """
+    who, given = "conv_output_size", (size, window, stride, dilation)
+    for name, value in zip(("size", "window", "stride", "dilation"), given):
+        checks.integer(who, name, value, 1)
+    room = size + 2 * checks.integer(who, "padding", padding, 0)
+    if dilation * (window - 1) + 1 > room:
+        got = f"{window} taps, {dilation} apart, and {room} places with padding"
+        checks.fail(who, "a window that fits into the padded input", got, "use more padding or a smaller window")
+    return (room - dilation * (window - 1) - 1) // stride + 1
+
+
+def receptive_field(model: Any) -> dict[str, tuple[int, ...]]:
+    """Return for every layer how many inputs along each axis one of its outputs can depend on.
+
+    A window of `span` = dilation (taps - 1) + 1 adds (span - 1) jump to the field, and a stride multiplies the jump, the distance
+    between neighboring outputs in inputs; a transposed convolution adds (ceil(span / stride) - 1) jump and divides it. Padding is
+    not taken off. Layers behind one that sees all places, such as Flatten, are left out.
+
+    Args:
+        model: a built Sequential or Model of convolution, pooling and elementwise layers.
+
+    Example:
+        >>> from fastnn.layers import Conv2D, MaxPooling2D
+        >>> model = fastnn.Sequential([fastnn.Input((32, 32, 3)), Conv2D(8, 3, name="c"), MaxPooling2D(2, name="p")])
+        >>> fastnn.utils.receptive_field(model)
+        {'c': (3, 3), 'p': (4, 4)}
+    """
+    plan = model.plan
+    shapes = plan.shapes([tensor.shape for tensor in model.inputs])
+    fields: dict[int, list[tuple[int, Fraction]]] = {v: [(1, Fraction(1))] * (len(shapes[v]) - 2) for v in plan.inputs}
+    found: dict[str, tuple[int, ...]] = {}
+    for call in plan.calls:
+        seen = [fields[v] for v in call.inputs if v in fields]
+        before, after = shapes[call.inputs[0]], shapes[call.output]
+        window = getattr(call.layer, "kernel_size", getattr(call.layer, "pool_size", None))
+        elementwise = len(before) == len(after) and (before[1:-1] == after[1:-1] or before[2:] == after[2:])
+        if len(seen) < len(call.inputs) or not (window or elementwise) or len(after) < 3:
+            continue
+        widest = [max(axes) for axes in zip(*seen)]
+        if window:
+            dilation = getattr(call.layer, "dilation_rate", (1,) * len(window))
+            for i, (size, jump) in enumerate(widest):
+                span, stride = dilation[i] * (window[i] - 1) + 1, call.layer.strides[i]
+                if hasattr(call.layer, "output_padding"):
+                    widest[i] = size + int((-(-span // stride) - 1) * jump), jump / stride
+                else:
+                    widest[i] = size + int((span - 1) * jump), jump * stride
+        fields[call.output] = widest
+        found[call.layer.name] = tuple(size for size, _ in widest)
+    return found

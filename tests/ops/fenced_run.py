@@ -20,6 +20,8 @@ from ops_calls import (
     Call,
     Convolution,
     Generator,
+    adaptive_calls,
+    around_optimizer_calls,
     convolution_calls,
     data_calls,
     element_loss_calls,
@@ -35,7 +37,9 @@ from ops_calls import (
     rectifier_calls,
     row_calls,
 )
+from regular_calls import regular_calls
 from tolerances import assert_bits
+from window_calls import Volume, transposed_calls, volume_calls, volume_geometry
 
 from fastnn import _core, config, ops
 
@@ -96,6 +100,12 @@ def image_calls(rng: Generator, n: int) -> dict[str, Call]:
         ((1, 3, 2, n), (1, 1, n, n), geometry()),
         ((1, 4, 3, n), (2, 2, 1, n), geometry((1, 2), groups=n)),
         ((1, 2, n, 1), (1, 2, 1, 2), geometry(padding=((0, 0), (1, 1)), dilation=(1, 2))),
+        ((2, 3, 5, n), (2, 3, 1, 2 * n), geometry(padding=((0, 1), (1, 1)), groups=n)),
+        ((1, 3, n + 3, 3), (2, 4, 1, 3), geometry(groups=3)),
+    ]
+    volumes: list[Volume] = [
+        ((1, 3, 2, 3, n), (2, 1, 2, n, 3), volume_geometry((2, 1, 1), ((1, 0), (0, 0), (0, 1)))),
+        ((1, 2, 3, n, 2), (2, 2, 1, 1, 2), volume_geometry(groups=2)),
     ]
     windows = [
         pool((2, 2), (2, 2)),
@@ -108,6 +118,8 @@ def image_calls(rng: Generator, n: int) -> dict[str, Call]:
     image, dy = normal(rng, 2, 3, 2, n), normal(rng, 2, n)
     return {
         **convolution_calls(rng, {str(case): case for case in convolutions}),
+        **transposed_calls(rng, {str(case): case for case in convolutions}),
+        **volume_calls(rng, {str(case): case for case in volumes}),
         **pool_calls(rng, poolings),
         "global_average_pool2d_forward": Call("global_average_pool2d_forward", (image,)),
         "global_average_pool2d_backward": Call("global_average_pool2d_backward", (dy, image.shape)),
@@ -117,10 +129,18 @@ def image_calls(rng: Generator, n: int) -> dict[str, Call]:
 def small_calls(n: int) -> Iterator[tuple[str, Call]]:
     """Yield calls of every op with arrays of about n numbers in each direction."""
     rng = np.random.default_rng(n)
-    for make in (product_calls, image_calls, optimizer_calls):
+    for make in (product_calls, image_calls, optimizer_calls, adaptive_calls, around_optimizer_calls):
         yield from make(rng, n).items()
     for rows, cols in ((1, n), (3, n), (n, 1)):
-        for make in (row_calls, rectifier_calls, loss_calls, element_loss_calls, data_calls, merge_calls):
+        for make in (
+            row_calls,
+            rectifier_calls,
+            loss_calls,
+            element_loss_calls,
+            data_calls,
+            merge_calls,
+            regular_calls,
+        ):
             for label, call in make(rng, rows, cols).items():
                 yield f"{label} {rows} x {cols}", call
         for label, call in norm_calls(rng, (rows, cols)).items():

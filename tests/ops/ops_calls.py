@@ -338,6 +338,22 @@ def element_loss_calls(rng: Generator, rows: int = 523, cols: int = 37) -> dict[
     }
 
 
+def score_calls(rng: Generator, rows: int = 1523, cols: int = 37) -> dict[str, Call]:
+    """Return what metrics are made of: every number per row, counts, the largest of rows."""
+    pred, truth = uniform(rng, 0.0625, 0.9375, rows, cols), uniform(rng, 0.0625, 0.9375, rows, cols)
+    labels, weights = rng.integers(0, cols, rows).astype(np.int32), uniform(rng, 0.0, 2.0, rows)
+    levels, counts = np.array([0.25, 0.5], np.float32), np.zeros((1, 2, 3))
+    kinds = [kind for kind in reference.ROW_SCORES if kind != "unlike_label"]
+    return {
+        **{f"score {kind}": Call("score_rows", (kind, pred, truth), {"k": 3, "smoothing": 0.0625}) for kind in kinds},
+        **{f"score {kind} labels": Call("score_rows", (kind, pred, labels), {"k": 3}) for kind in reference.ROW_SCORES},
+        "count_outcomes": Call("count_outcomes", (pred, labels, levels, counts, weights), written=(3,)),
+        "keep_largest": Call("keep_largest", (pred, 3)),
+        "count_pairs": Call("count_pairs", (pred, labels, np.zeros(cols**2 + 1)), {"classes": cols}, (2,)),
+        "moments_update": Call("moments_update", (pred, truth, np.zeros((4, cols)), weights), written=(2,)),
+    }
+
+
 def optimizer_calls(rng: Generator, n: int = 30011) -> dict[str, Call]:
     """Return one step of every optimizer in every variant."""
     w, g, a, b = (normal(rng, n) for _ in range(4))
@@ -355,6 +371,55 @@ def optimizer_calls(rng: Generator, n: int = 30011) -> dict[str, Call]:
         "rmsprop centered": Call("rmsprop_step", (w, g, v, a / 4, b, lr), rmsprop, (0, 2, 3, 4)),
         "adam_step": Call("adam_step", (w, g, a, c, None, lr, t), {**adam, **decay}, (0, 2, 3)),
         "amsgrad": Call("adam_step", (w, g, a, c, v, lr, t), adam, (0, 2, 3, 4)),
+    }
+
+
+def adaptive_calls(rng: Generator, n: int = 30011) -> dict[str, Call]:
+    """Return one step of the optimizers that come in one variant or two, with gradients that are scaled and cut for some."""
+    w, g, a, b = (normal(rng, n) for _ in range(4))
+    c, d, lr, t = a * a + 0.5, b * b, np.array([0.0625], np.float32), np.array([4])
+    decay, factor = {"weight_decay": 0.125}, np.array([0.5], np.float32)
+    moments = {"beta_1": 0.875, "beta_2": 0.96875, "epsilon": 0.0625}
+    ftrl = {"l1": 0.5, "l2": 0.25, "shrinkage": 0.125, "beta": 0.5}
+    adafactor = {"beta_2_decay": -0.5, "epsilon_1": 0.0625, "epsilon_2": 0.0625, "clip_threshold": 0.5, **decay}
+    wide, wide_g, row, column = normal(rng, 3 * n), normal(rng, 3 * n), d + 1, normal(rng, 3) ** 2
+    return {
+        "adadelta_step": Call("adadelta_step", (w, g, c, d, lr), {"rho": 0.875, "epsilon": 0.0625, **decay}, (0, 2, 3)),
+        "adamax_step": Call("adamax_step", (w, g, a, c, lr, t), {**moments, **decay}, (0, 2, 3)),
+        "nadam_step": Call("nadam_step", (w, g, a, c, lr, t), {**moments, **decay}, (0, 2, 3)),
+        "lamb_step": Call("lamb_step", (w, g, a, c, lr, t), {**moments, **decay, "limit": 0.5}, (0, 2, 3)),
+        "lion_step": Call("lion_step", (w, g, a, lr), {"beta_1": 0.75, "beta_2": 0.875, "factor": factor}, (0, 2)),
+        "ftrl_step": Call("ftrl_step", (w, g, c, a, lr), {"power": -0.5, **ftrl, **decay}, (0, 2, 3)),
+        "ftrl of any power": Call("ftrl_step", (w, g, c, a, lr), {"power": -0.75, **ftrl}, (0, 2, 3)),
+        "adafactor_step": Call("adafactor_step", (w, g, None, c, lr, t), {"shape": (n,), **adafactor}, (0, 3)),
+        "adafactor of a matrix": Call(
+            "adafactor_step", (wide, wide_g, row, column, lr, t), {"shape": (n, 3), **adafactor}, (0, 2, 3)
+        ),
+        "adafactor of matrices": Call(
+            "adafactor_step",
+            (wide, wide_g, np.ones(3, np.float32), row, lr, t),
+            {"shape": (1, 3, n), **adafactor},
+            (0, 2, 3),
+        ),
+        "sgd scaled and cut": Call("sgd_step", (w, g, lr), {"factor": factor, "limit": 0.25, **decay}, (0,)),
+    }
+
+
+def around_optimizer_calls(rng: Generator, n: int = 70011) -> dict[str, Call]:
+    """Return what optimizers do around their steps."""
+    g, m, u = (normal(rng, n) for _ in range(3))
+    total, factor, squares = np.zeros(1), np.array([0.5], np.float32), np.array([4.0, 0.25, 9.0])
+    none, t = np.zeros(1, np.float32), np.array([4])
+    return {
+        "muon_momentum": Call("muon_momentum", (g, m, u), {"momentum": 0.75, "factor": factor}, (1, 2)),
+        "muon without nesterov": Call("muon_momentum", (g, m, u), {"momentum": 0.75, "nesterov": False}, (1, 2)),
+        "prepare_gradient": Call("prepare_gradient", (g,), {"factor": factor, "limit": 0.5}),
+        "dot": Call("dot", (g, m, total), written=(2,)),
+        "clip_factors": Call("clip_factors", (squares, np.zeros(3, np.float32)), {"limit": 1.5, "scale": 0.5}, (1,)),
+        "clip_factors joint": Call("clip_factors", (squares, none), {"limit": 1.5, "joint": True}, (1,)),
+        "inverse_norm": Call("inverse_norm", (squares[:1], none), {"epsilon": 0.5}, (1,)),
+        "take_rate": Call("take_rate", (np.arange(4, dtype=np.float32), np.array([2]), t, none), written=(3,)),
+        "moving_average": Call("moving_average", (g, m, t), {"momentum": 0.75}, (1,)),
     }
 
 
@@ -405,13 +470,39 @@ def merge_calls(rng: Generator, rows: int = 211, cols: int = 279) -> dict[str, C
 
 def all_calls() -> dict[str, Call]:
     """Return label -> call; every op is there at least once, with the same numbers every time."""
+    from regular_calls import regular_calls  # here, because it is made of what this module has
+    from window_calls import DEPTHWISE, transposed_calls, volume_calls
+
     rng = np.random.default_rng(7)
     calls: dict[str, Call] = {}
     for make in (product_calls, convolution_calls, pool_calls, row_calls, rectifier_calls):
         calls |= make(rng)
-    for make in (norm_calls, loss_calls, element_loss_calls, optimizer_calls, data_calls, merge_calls):
+    for make in (
+        norm_calls,
+        loss_calls,
+        element_loss_calls,
+        score_calls,
+        optimizer_calls,
+        adaptive_calls,
+        around_optimizer_calls,
+        data_calls,
+        merge_calls,
+        regular_calls,
+    ):
         calls |= make(rng)
-    return calls
+    calls |= convolution_calls(rng, {f"depthwise, {label}": case for label, case in DEPTHWISE.items()})
+    return calls | transposed_calls(rng, CONVOLUTIONS) | volume_calls(rng)
 
 
-SERIAL = ("mean_update", "advance", "row_weights")  # the ops that never use a second thread
+SERIAL = (
+    "mask_weights",
+    "mean_update",
+    "row_weights",
+    "advance",
+    "count_outcomes",
+    "count_pairs",
+    "moments_update",
+    "clip_factors",
+    "inverse_norm",
+    "take_rate",
+)  # the ops that never use a second thread

@@ -12,7 +12,9 @@ from ops_calls import (
     SERIAL,
     Call,
     Generator,
+    adaptive_calls,
     all_calls,
+    around_optimizer_calls,
     convolution_calls,
     data_calls,
     double,
@@ -25,7 +27,9 @@ from ops_calls import (
     random_pooling,
     row_calls,
 )
+from regular_calls import regular_calls
 from tolerances import assert_bits
+from window_calls import random_depthwise, random_volume, transposed_calls, volume_calls
 
 from fastnn import config, ops, reference
 
@@ -64,15 +68,21 @@ def test_bits_of_random_shapes_do_not_depend_on_the_number_of_threads(isa: str, 
 
     poolings = {f"pooling {i}": random_pooling(rng, 60) for i in range(15)}
     convolutions = {f"convolution {i}": random_convolution(rng, 40) for i in range(15)}
+    depthwise = {f"depthwise {i}": random_depthwise(rng, 40) for i in range(10)}
     calls = {
-        **convolution_calls(rng, convolutions),
+        **convolution_calls(rng, convolutions | depthwise),
+        **transposed_calls(rng, convolutions),
+        **volume_calls(rng, {f"volume {i}": random_volume(rng, 15) for i in range(5)}),
         **pool_calls(rng, poolings),
         **row_calls(rng, size(200, 500), size(20, 200)),
         **norm_calls(rng, (size(500, 2000), size(3, 100))),
         **loss_calls(rng, size(300, 900), size(3, 60)),
         **optimizer_calls(rng, size(20_000, 40_000)),
+        **adaptive_calls(rng, size(20_000, 40_000)),
+        **around_optimizer_calls(rng, size(20_000, 40_000)),
         **data_calls(rng, size(100, 300), size(100, 300)),
         **merge_calls(rng, size(100, 300), size(100, 300)),
+        **regular_calls(rng, size(100, 300), size(100, 300)),
     }
     for label, call in calls.items():
         config.set_num_threads(1)

@@ -10,6 +10,7 @@ import numpy as np
 from fastnn import reference
 from fastnn.bench import plain_numpy
 from fastnn.bench.cases import KernelCase, Made, Plain
+from fastnn.bench.windows import windows
 
 
 def _normal(dtype: Any, *shapes: tuple[int, ...]) -> list[Any]:
@@ -379,5 +380,5 @@ def kernel_cases() -> list[KernelCase]:
         >>> [case.name for case in kernel_cases()][:2]
         ['gemm_nn 64x64x64', 'gemm_tn 64x64x64']
     """
-    families = (_products, _convolutions, _regularization, _fused, _elementwise, _training)
+    families = (_products, _convolutions, windows, _regularization, _fused, _elementwise, _training)
     return [case for family in families for case in family()]

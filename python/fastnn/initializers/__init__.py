@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from fastnn import checks
 from fastnn.checks import Float32
+from fastnn.custom import get_custom_objects, name_of
 from fastnn.initializers.base import Initializer, Shape, compute_fans
 from fastnn.initializers.constant import Constant, Identity, Ones, Zeros
 from fastnn.initializers.random import (
     GlorotNormal,
     GlorotUniform,
+    He,
     HeNormal,
     HeUniform,
     LecunNormal,
@@ -30,6 +32,7 @@ from fastnn.initializers.random import (
     RandomUniform,
     TruncatedNormal,
     VarianceScaling,
+    Xavier,
 )
 from fastnn.names import snake_case
 
@@ -37,6 +40,7 @@ __all__ = [
     "Constant",
     "GlorotNormal",
     "GlorotUniform",
+    "He",
     "HeNormal",
     "HeUniform",
     "Identity",
@@ -49,6 +53,7 @@ __all__ = [
     "RandomUniform",
     "TruncatedNormal",
     "VarianceScaling",
+    "Xavier",
     "Zeros",
     "compute_fans",
     "deserialize",
@@ -59,6 +64,7 @@ __all__ = [
 _CLASSES: tuple[type[Initializer], ...] = (
     Constant, Zeros, Ones, Identity, RandomUniform, RandomNormal, TruncatedNormal, VarianceScaling, Orthogonal,
     GlorotUniform, GlorotNormal, HeUniform, HeNormal, LecunUniform, LecunNormal,
+    Xavier, He,
 )  # fmt: skip
 _NAMES: dict[str, type[Initializer]] = {
     **{cls.__name__: cls for cls in _CLASSES},
@@ -77,7 +83,7 @@ def serialize(initializer: Initializer) -> dict[str, Any]:
     if not isinstance(initializer, Initializer):
         fix = "a function cannot be written to a file: write a subclass of Initializer"
         checks.fail_type("initializers.serialize", "an Initializer", checks.describe(initializer), fix)
-    return {"class_name": type(initializer).__name__, "config": initializer.get_config()}
+    return {"class_name": name_of(type(initializer)), "config": initializer.get_config()}
 
 
 def deserialize(
@@ -104,11 +110,12 @@ def deserialize(
     arguments = config.get("config") or {}
     if not isinstance(arguments, Mapping):
         checks.fail_type(who, "'config' to be a dict", checks.describe(arguments))
-    names = {**_NAMES, **(custom_objects or {})}
+    names = {**_NAMES, **get_custom_objects(), **(custom_objects or {})}
     name = config["class_name"]
     if name not in names:
         checks.fail(who, "the name of an initializer", repr(name), checks.nearest(name, names))
-    return names[name].from_config(arguments)
+    made: Initializer = names[name].from_config(arguments)
+    return made
 
 
 def get(identifier: Any) -> Callable[..., Float32] | None:
@@ -116,7 +123,8 @@ def get(identifier: Any) -> Callable[..., Float32] | None:
 
     Args:
         identifier: a name ("he_normal", "HeNormal"), a dict as from ``serialize``, an Initializer or a class of them,
-            any function of (shape, dtype=None), an array with the values themselves, or None, which is returned.
+            any function of (shape, dtype=None), an array with the values themselves, a float, which is the deviation of
+            normal values with mean 0 (textbooks write std = 0.01), or None, which is returned.
 
     Raises:
         TypeError, ValueError: none of these; says which names are near.
@@ -129,6 +137,8 @@ def get(identifier: Any) -> Callable[..., Float32] | None:
         return None
     if isinstance(identifier, (str, Mapping)):
         return deserialize(identifier)
+    if isinstance(identifier, (float, np.floating)):
+        return RandomNormal(stddev=float(identifier))
     if isinstance(identifier, np.ndarray):
         return _given(identifier)
     if isinstance(identifier, type) and issubclass(identifier, Initializer):

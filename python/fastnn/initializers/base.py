@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,3 +87,26 @@ class Initializer:
     def _number(self, name: str, value: Any, minimum: float = -LARGEST, maximum: float = LARGEST) -> float:
         """Return a checked number."""
         return checks.number(type(self).__name__, name, value, minimum, maximum)
+
+
+class FromFunction(Initializer):
+    """What a layer makes of a function of (shape, dtype=None) that it is given as an initializer; it cannot be saved.
+
+    Args:
+        function: returns the values.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, shape: Shape, dtype: Any = None) -> Float32:
+        sizes, name = self._shape(shape, dtype), getattr(self.function, "__name__", "the initializer")
+        values = checks.float32(name, "the result", self.function(sizes, dtype=dtype)).copy()
+        if values.shape != sizes:
+            checks.fail(name, f"a result of shape {sizes}", values.shape)
+        return values
+
+    def get_config(self) -> dict[str, Any]:
+        """Raise: a function cannot be written to a file."""
+        fix = "a function cannot be written to a file: write a subclass of Initializer"
+        checks.fail_type("initializers.serialize", "an Initializer", checks.describe(self.function), fix)

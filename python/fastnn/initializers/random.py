@@ -251,6 +251,32 @@ class LecunNormal(_Scaled):
     arguments = (1.0, "fan_in", "truncated_normal")
 
 
+class Xavier(_Scaled):
+    """Normal of deviation sqrt(1 / fan_in), not truncated, as textbooks have it; for sigmoid and tanh (Glorot and Bengio, 2010).
+
+    Args: seed, an integer >= 0, or None (default) for new values at each call.
+
+    >>> from fastnn import initializers
+    >>> print(f"{initializers.Xavier(seed=1)((100, 300)).std():.2f}")
+    0.10
+    """
+
+    arguments = (1.0, "fan_in", "untruncated_normal")
+
+
+class He(_Scaled):
+    """Normal of deviation sqrt(2 / fan_in), not truncated, as textbooks have it; for ReLU (He et al., 2015).
+
+    Args: seed, an integer >= 0, or None (default) for new values at each call.
+
+    >>> from fastnn import initializers
+    >>> print(f"{initializers.He(seed=1)((200, 300)).std():.2f}")
+    0.10
+    """
+
+    arguments = (2.0, "fan_in", "untruncated_normal")
+
+
 class Orthogonal(_Random):
     """``gain`` times a random matrix with orthonormal rows or columns (whichever are fewer); for recurrent weights.
 

@@ -10,14 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from fastnn import checks, graph, initializers, ops
+from fastnn import checks, constraints, graph, initializers, ops, regularizers
 from fastnn.checks import Float32
 from fastnn.graph import Node, SymbolicTensor
+from fastnn.initializers.base import FromFunction
 from fastnn.names import Shape, shape_text, snake_case, unique_name
 from fastnn.parameter import Parameter
 from fastnn.settings import Settings
 
-BASE_ARGUMENTS = ("name", "trainable", "dtype", "input_shape")
+BASE_ARGUMENTS = ("name", "trainable", "dtype", "input_shape", "activity_regularizer")
 
 _budget: list[int] = []  # values that may still be made, innermost last
 
@@ -62,6 +63,8 @@ class Layer(Settings):
         trainable: False freezes the parameters: their bits do not change in training.
         dtype: None or "float32", the only one there is.
         input_shape: shape of one sample, for the first layer of a model.
+        activity_regularizer: regularizer of the output (its penalty divided by the batch size), or None.
+        unknown: `<weight>_regularizer` and `<weight>_constraint` of the parameters that a class names in `weight_names`.
 
     Example:
         >>> import numpy as np
@@ -86,6 +89,7 @@ class Layer(Settings):
     takes_relu: ClassVar[bool] = False  # whether backward heeds `relu_input`
     leaves_product: ClassVar[bool] = False  # whether backward heeds `keep_product`
     takes_list: ClassVar[bool] = False  # whether x is a list of arrays, and so what backward returns
+    weight_names: ClassVar[tuple[str, ...]] = ()  # parameters whose regularizer and constraint are arguments
 
     def __init__(
         self,
@@ -94,9 +98,14 @@ class Layer(Settings):
         trainable: bool = True,
         dtype: str | None = None,
         input_shape: Sequence[int] | None = None,
+        activity_regularizer: Any = None,
         **unknown: Any,
     ) -> None:
         cls = type(self).__name__
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        for weight in self.weight_names:
+            setattr(self, f"{weight}_regularizer", regularizers.get(unknown.pop(f"{weight}_regularizer", None)))
+            setattr(self, f"{weight}_constraint", constraints.get(unknown.pop(f"{weight}_constraint", None)))
         if unknown:
             checks.unknown_arguments(cls, unknown, [*BASE_ARGUMENTS, *inspect.signature(type(self)).parameters])
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
@@ -143,7 +152,14 @@ class Layer(Settings):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this layer again, as plain data."""
-        return {"name": self.name, "trainable": self.trainable}
+        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
+        for name in [f"{weight}_regularizer" for weight in self.weight_names] + ["activity_regularizer"]:
+            if getattr(self, name) is not None:
+                config[name] = regularizers.serialize(getattr(self, name))
+        for name in [f"{weight}_constraint" for weight in self.weight_names]:
+            if getattr(self, name) is not None:
+                config[name] = constraints.serialize(getattr(self, name))
+        return config
 
     # --- for use ---
 
@@ -238,11 +254,25 @@ class Layer(Settings):
         initializer: Any = "glorot_uniform",
         *,
         trainable: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        argument: str | None = None,
     ) -> Parameter:
-        """Make a parameter of this layer, named "<layer>/<name>"."""
+        """Make a parameter of this layer, named "<layer>/<name>".
+
+        Without a regularizer or constraint of its own it has the layer's for that name, or for the name that it has in the layer's
+        arguments, if `weight_names` has it.
+        """
+        argument = argument or name
         spend_weights(self.who, math.prod(shape))
         value = initializer_of(initializer)(tuple(shape))
-        parameter = Parameter(f"{self.name}/{name}", value, trainable=trainable)
+        parameter = Parameter(
+            f"{self.name}/{name}",
+            value,
+            trainable=trainable,
+            regularizer=regularizers.get(regularizer) or getattr(self, f"{argument}_regularizer", None),
+            constraint=constraints.get(constraint) or getattr(self, f"{argument}_constraint", None),
+        )
         self.parameters.append(parameter)
         return parameter
 
@@ -272,7 +302,19 @@ class Layer(Settings):
 
     def step_key(self) -> tuple[Any, ...]:
         """Return what a recorded step has captured of this layer's settings: if it changes, the step is recorded anew."""
-        return (self.trainable, *(p.trainable for p in self.parameters))
+        activity = self.activity_regularizer and self.activity_regularizer.step_key()
+        return (self.trainable, activity, *(p.step_key() for p in self.parameters))
+
+    @property
+    def attached(self) -> list[Any]:
+        """The regularizers and constraints that take part in its steps."""
+        parts = [self.activity_regularizer, *(part for p in self.parameters for part in (p.regularizer, p.constraint))]
+        return [part for part in parts if part is not None]
+
+    @property
+    def losses(self) -> list[float]:
+        """The penalties of its parameters now."""
+        return [p.regularizer(p.value) for p in self.trainable_weights if p.regularizer is not None]
 
     @property
     def counters(self) -> dict[str, Any]:
@@ -311,13 +353,11 @@ class Layer(Settings):
 
 
 def initializer_of(identifier: Any) -> initializers.Initializer:
-    """Return the initializer with that name, or the object itself."""
+    """Return the initializer that an argument means: a name, an object, a class, a function, an array, a deviation."""
     found = initializers.get(identifier)
-    if not isinstance(found, initializers.Initializer):
-        checks.fail_type(
-            "initializer", "a name or an Initializer", checks.describe(identifier), "such as 'glorot_uniform'"
-        )
-    return found
+    if found is None:
+        checks.fail_type("initializer", "a name or an Initializer", "None", "such as 'glorot_uniform'")
+    return found if isinstance(found, initializers.Initializer) else FromFunction(found)
 
 
 def assign_all(who: str, parameters: Sequence[Parameter], values: Sequence[Any]) -> None:

@@ -121,6 +121,8 @@ class Dense(ActivatedLayer):
         use_bias: whether bias is added.
         kernel_initializer: initializer of kernel.
         bias_initializer: initializer of bias.
+        kernel_regularizer, bias_regularizer, activity_regularizer: what kernel, bias and output add to the loss, or None.
+        kernel_constraint, bias_constraint: what kernel and bias are brought to after every update, or None.
 
     Shape:
         x: (N, ..., D) float32 -> y: (N, ..., units).
@@ -140,6 +142,7 @@ class Dense(ActivatedLayer):
     recordable: ClassVar[bool] = True
     takes_relu: ClassVar[bool] = True
     leaves_product: ClassVar[bool] = True
+    weight_names: ClassVar[tuple[str, ...]] = ("kernel", "bias")
 
     def __init__(
         self,
@@ -148,9 +151,22 @@ class Dense(ActivatedLayer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **base: Any,
     ) -> None:
-        super().__init__(activation, **base)
+        super().__init__(
+            activation,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **base,
+        )
         self.units = checks.integer(self.who, "units", units, 1)
         self.use_bias = checks.boolean(self.who, "use_bias", use_bias)
         self.kernel_initializer = initializer_of(kernel_initializer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from fastnn import checks, ops
+from fastnn import checks, graph, ops
 from fastnn.checks import Float32
 from fastnn.layers.base import Layer
 from fastnn.names import Shape
@@ -303,3 +303,6 @@ def maximum(inputs: Sequence[Any], **base: Any) -> Any:
 def minimum(inputs: Sequence[Any], **base: Any) -> Any:
     """Return Minimum(**base)(inputs)."""
     return Minimum(**base)(inputs)
+
+
+graph.OPERATORS.update(add=add, subtract=subtract, multiply=multiply)

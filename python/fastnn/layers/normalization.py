@@ -25,6 +25,9 @@ class BatchNormalization(Layer):
         scale: whether gamma multiplies.
         beta_initializer, gamma_initializer: initializers of beta and gamma.
         moving_mean_initializer, moving_variance_initializer: initializers of the moving statistics.
+        beta_regularizer, gamma_regularizer: what beta and gamma add to the loss, or None.
+        beta_constraint, gamma_constraint: what beta and gamma are brought to after every update, or None.
+        synchronized: accepted, and without effect: a batch is never spread over several machines.
 
     Shape:
         any of rank >= 2, unchanged; statistics over all axes but `axis`. Variances are biased (divided by the count).
@@ -45,6 +48,7 @@ class BatchNormalization(Layer):
     """
 
     recordable: ClassVar[bool] = True
+    weight_names: ClassVar[tuple[str, ...]] = ("beta", "gamma")
 
     def __init__(
         self,
@@ -57,9 +61,21 @@ class BatchNormalization(Layer):
         gamma_initializer: Any = "ones",
         moving_mean_initializer: Any = "zeros",
         moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        synchronized: bool = False,
         **base: Any,
     ) -> None:
-        super().__init__(**base)
+        super().__init__(
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+            **base,
+        )
+        checks.boolean(self.who, "synchronized", synchronized)
         self.axis = checks.integer(self.who, "axis", axis)
         self.momentum = checks.number(self.who, "momentum", momentum, 0.0, 1.0)
         self.epsilon = checks.number(self.who, "epsilon", epsilon, above=0.0)
@@ -112,28 +128,68 @@ class BatchNormalization(Layer):
 
     def forward(self, x: Any, training: bool = False) -> Float32:
         x = self._to_last(self.check_input(x))
+        y, kept = self._normalized(x, training)
+        if training:
+            self._saved = *kept, False, None
+        return self._from_last(y)
+
+    def forward_relu(self, x: Float32, residual: Float32 | None, training: bool) -> Float32:
+        """Return relu(forward(x) + residual), made in one pass; `backward_relu` is then the way back.
+
+        Args:
+            x: of channels last.
+            residual: of the same shape; None adds nothing.
+            training: as in `forward`.
+        """
+        y, kept = self._normalized(self.check_input(x), training, residual, relu=True)
+        if training:
+            self._saved = *kept, True, None if residual is None else y
+        return y
+
+    def _normalized(
+        self, x: Float32, training: bool, residual: Float32 | None = None, relu: bool = False
+    ) -> tuple[Float32, tuple[Float32, Float32, Float32, bool]]:
+        """Return the output, and what backward needs: x, mean and 1 / standard deviation, whether these depend on x."""
         gamma, beta = (None if p is None else p.value for p in (self.gamma, self.beta))
         moving = self.moving_mean.value, self.moving_variance.value
         learns = training and self.trainable
+        after: dict[str, Any] = {"epsilon": self.epsilon, "residual": residual, "relu": relu}
         if learns:
             if x.size == 0:
                 checks.fail(self.who, "at least one sample in training", f"input of shape {x.shape}")
-            y, mean, rstd = ops.batch_norm_forward(
-                x, gamma, beta, *moving, momentum=self.momentum, epsilon=self.epsilon
-            )
+            y, mean, rstd = ops.batch_norm_forward(x, gamma, beta, *moving, momentum=self.momentum, **after)
         else:
-            y, mean, rstd = ops.batch_norm_inference(x, gamma, beta, *moving, epsilon=self.epsilon)
-        if training:
-            self._saved = x, mean, rstd, learns
-        return self._from_last(y)
+            y, mean, rstd = ops.batch_norm_inference(x, gamma, beta, *moving, **after)
+        return y, (x, mean, rstd, learns)
 
     def backward(self, dy: Float32) -> Float32:
-        x, mean, rstd, learns = self.saved()
-        gamma = None if self.gamma is None else self.gamma.value
+        return self._from_last(self._gradient(self._to_last(dy)))
+
+    def backward_relu(self, dy: Float32, need_residual: bool) -> tuple[Float32, Float32 | None]:
+        """Return the gradients of x and of the residual of `forward_relu`, the latter where wanted."""
+        if self.skip_slope:  # the relu's derivative is in dy already
+            return self._gradient(dy), dy if need_residual else None
+        dresidual = ops.empty(dy.shape) if need_residual else None
+        return self._gradient(dy, dresidual), dresidual
+
+    def _gradient(self, dy: Float32, dresidual: Float32 | None = None) -> Float32:
+        x, mean, rstd, learns, relu, y = self.saved()
+        gamma, beta = (None if p is None else p.value for p in (self.gamma, self.beta))
         dgamma, dbeta = (p.grad if p is not None and self.trainable else None for p in (self.gamma, self.beta))
-        dy = self._to_last(dy)
-        dx = ops.batch_norm_backward(x, dy, gamma, mean, rstd, dgamma, dbeta, fixed_statistics=not learns)
-        return self._from_last(dx)
+        return ops.batch_norm_backward(
+            x,
+            dy,
+            gamma,
+            mean,
+            rstd,
+            dgamma,
+            dbeta,
+            dresidual,
+            fixed_statistics=not learns,
+            relu=relu and not self.skip_slope,
+            relu_y=y,
+            beta=beta,
+        )
 
     def step_key(self) -> tuple[Any, ...]:
         return (*super().step_key(), self.momentum, self.epsilon)

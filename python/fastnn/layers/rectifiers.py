@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
-
-from fastnn import checks, config, initializers, ops
+from fastnn import checks, initializers, ops
 from fastnn.checks import Float32
 from fastnn.layers.base import Layer, initializer_of
+from fastnn.layers.noise import RandomLayer
 from fastnn.names import Shape, shape_text
 from fastnn.parameter import Parameter
 
@@ -22,6 +21,8 @@ class PReLU(Layer):
 
     Args:
         alpha_initializer: initializer of alpha.
+        alpha_regularizer: what alpha adds to the loss, or None.
+        alpha_constraint: what alpha is brought to after every update, or None.
         shared_axes: axes along which one alpha is used, an integer or several from 1 on; [1, 2] gives an image's channels one each.
 
     Shape:
@@ -43,11 +44,17 @@ class PReLU(Layer):
     """
 
     recordable: ClassVar[bool] = True
+    weight_names: ClassVar[tuple[str, ...]] = ("alpha",)
 
     def __init__(
-        self, alpha_initializer: Any = "zeros", shared_axes: int | Sequence[int] | None = None, **base: Any
+        self,
+        alpha_initializer: Any = "zeros",
+        alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
+        shared_axes: int | Sequence[int] | None = None,
+        **base: Any,
     ) -> None:
-        super().__init__(**base)
+        super().__init__(alpha_regularizer=alpha_regularizer, alpha_constraint=alpha_constraint, **base)
         self.alpha_initializer = initializer_of(alpha_initializer)
         axes = [] if shared_axes is None else shared_axes if isinstance(shared_axes, (list, tuple)) else [shared_axes]
         self.shared_axes = [checks.integer(self.who, "shared_axes", axis, 1) for axis in axes]
@@ -106,7 +113,7 @@ class PReLU(Layer):
         }
 
 
-class RReLU(Layer):
+class RReLU(RandomLayer):
     """Scale negative values by random factors in training, by their mean otherwise.
 
     training: y = x for x > 0, a x below, with a drawn from [lower, upper] for every value; otherwise a = (lower + upper) / 2
@@ -139,15 +146,9 @@ class RReLU(Layer):
     def __init__(
         self, lower: float = 1.0 / 8.0, upper: float = 1.0 / 3.0, seed: int | None = None, **base: Any
     ) -> None:
-        super().__init__(**base)
+        super().__init__(seed, **base)
         self.lower = checks.number(self.who, "lower", lower, 0.0)
         self.upper = checks.number(self.who, "upper", upper, self.lower)
-        self.given_seed = None if seed is None else checks.integer(self.who, "seed", seed, 0, 2**63 - 1)
-        self.seed = config.next_seed() if self.given_seed is None else self.given_seed
-        self.counter = np.zeros(1, np.uint64)
-
-    def expected_shape(self) -> Shape | None:
-        return None
 
     def forward(self, x: Any, training: bool = False) -> Float32:
         x = self.check_input(x)
@@ -162,14 +163,10 @@ class RReLU(Layer):
         return ops.random_relu_backward(dy, x, self.lower, self.upper, self.seed, 0, used)
 
     def step_key(self) -> tuple[Any, ...]:
-        return (*super().step_key(), self.lower, self.upper, self.seed)
-
-    @property
-    def counters(self) -> dict[str, Any]:
-        return {"counter": self.counter}
+        return (*super().step_key(), self.lower, self.upper)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "lower": self.lower, "upper": self.upper, "seed": self.given_seed}
+        return {**super().get_config(), "lower": self.lower, "upper": self.upper}
 
 
 class Maxout(Layer):

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from fastnn import saving
-from fastnn.layers.base import Layer
 from fastnn.models.model import Model
 from fastnn.models.sequential import Sequential
+from fastnn.pytorch import load_pytorch_weights
 
-__all__ = ["Model", "Sequential", "load_model"]
+__all__ = ["Model", "Sequential", "clone_model", "load_model", "load_pytorch_weights", "model_from_json"]
 
 
 def load_model(
-    filepath: str | os.PathLike[str], custom_objects: Mapping[str, type[Layer]] | None = None, compile: bool = True
+    filepath: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None, compile: bool = True
 ) -> Model:
     """Read a model that `save` wrote, ready to predict and to go on training.
 
     Args:
         filepath: the file.
-        custom_objects: your own layer classes by name; no other code is ever run.
+        custom_objects: your own classes of layers, losses, metrics, optimizers, ... by name; no other code is ever run.
         compile: False leaves optimizer, loss and metrics out.
 
     Raises:
@@ -36,6 +37,45 @@ def load_model(
     """
     model: Model = saving.load_model(filepath, custom_objects, compile)
     return model
+
+
+def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Model:
+    """Return a new model from what `to_json` returned: its architecture, new weights.
+
+    Args:
+        json_string: the text.
+        custom_objects: your own classes by name.
+
+    Raises:
+        ValueError: for text that describes no model.
+
+    Example:
+        >>> text = fastnn.Sequential([fastnn.Input((3,)), fastnn.layers.Dense(2)]).to_json()
+        >>> fastnn.models.model_from_json(text).count_params()
+        8
+    """
+    model: Model = saving.model_from_json(json_string, custom_objects)
+    return model
+
+
+def clone_model(model: Model, clone_function: Callable[[Any], Any] | None = None) -> Model:
+    """Return a model of the same architecture with new weights.
+
+    Layers that the model calls several times, or that models inside of it share, are shared in the copy as well.
+
+    Args:
+        model: to copy.
+        clone_function: makes the copy of a layer from the layer; None is a new layer of the same class and arguments. It is not
+            asked about inputs and models.
+
+    Example:
+        >>> model = fastnn.Sequential([fastnn.Input((3,)), fastnn.layers.Dense(2)])
+        >>> copy = fastnn.models.clone_model(model)
+        >>> copy.count_params(), copy.layers[0] is model.layers[0]
+        (8, False)
+    """
+    result: Model = saving.clone_model(model, clone_function)
+    return result
 
 
 saving.MODEL_CLASSES.update({"Model": Model, "Sequential": Sequential})

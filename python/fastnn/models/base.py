@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from fastnn import checks, graph, ops, saving
+from fastnn import backup, checks, graph, ops
 from fastnn.checks import Float32
+from fastnn.files import FileName
 from fastnn.graph import Node, SymbolicTensor
 from fastnn.layers.base import Layer, assign_all
 from fastnn.layers.core import InputLayer
+from fastnn.models.stored import Stored
 from fastnn.names import Shape
 from fastnn.parameter import Parameter, ParameterStore
 from fastnn.plan import Plan
 from fastnn.structure import Structure
-from fastnn.summary import bytes_text, summary_text
+from fastnn.summary import Entry, Style, bytes_text, summary_text
 from fastnn.training.batches import BatchTrainer
 from fastnn.training.profiler import Profiled
 
 
-class BaseModel(BatchTrainer, Profiled):
+class BaseModel(BatchTrainer, Profiled, Stored):
     """A model over a plan: `Sequential` and `Model` say how the plan comes about."""
 
     recordable: ClassVar[bool] = True
@@ -107,6 +108,10 @@ class BaseModel(BatchTrainer, Profiled):
                 "one without an input shape",
                 "call build((None, ...)), put Input(shape) first, or fit it",
             )
+
+    def build_for_shapes(self, shapes: Sequence[Sequence[int | None]]) -> None:
+        """Make the parameters for inputs of these shapes, one per input."""
+        self.build(shapes[0] if len(shapes) == 1 else list(shapes))  # type: ignore[arg-type]
 
     @property
     def store(self) -> ParameterStore:
@@ -258,6 +263,16 @@ class BaseModel(BatchTrainer, Profiled):
         return self._every("non_trainable_weights")
 
     @property
+    def losses(self) -> list[float]:
+        """What regularizers add to the loss: penalties of parameters now, then those of outputs in the last call.
+
+        `backward` adds their gradients to those of the parameters.
+        """
+        self._require_built()
+        of_weights = [value for layer in self.leaf_layers for value in layer.losses]
+        return of_weights + [value for _, value in sorted(self.plan.activity_losses.items())]
+
+    @property
     def trainable(self) -> bool:
         """Whether any layer is trainable; setting it sets all layers."""
         return any(layer.trainable for layer in self.leaf_layers)
@@ -284,7 +299,12 @@ class BaseModel(BatchTrainer, Profiled):
     def summary(
         self,
         line_length: int | None = None,
+        positions: Sequence[float] | None = None,
         print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+        *,
         batch_size: int = 32,
         profile: bool = False,
         x: Any = None,
@@ -296,19 +316,25 @@ class BaseModel(BatchTrainer, Profiled):
 
         Args:
             line_length: columns of the table; None fits the contents.
+            positions: where each column ends: shares of line_length up to 1, or numbers of characters.
             print_fn: called with the text instead of print.
+            expand_nested: list the layers of models inside of the model, too.
+            show_trainable: add a column that says which layers learn.
+            layer_range: names of the first and of the last layer to list, or regular expressions for them.
             batch_size: samples of the step whose memory is stated, and of those that are profiled.
             profile: add the table of `profile`: where the time of a step goes.
             x, y: samples and targets to profile with; None makes some that fit.
+
+        Raises:
+            ValueError: for a model that is not built, and for arguments that do not fit.
         """
         self._require_built()
-        if line_length is not None:
-            checks.integer("summary", "line_length", line_length, 1)
+        style = Style(line_length, positions, expand_nested, show_trainable, layer_range)
         checks.integer("summary", "batch_size", batch_size, 1)
         checks.boolean("summary", "profile", profile)
         if not profile and (x is not None or y is not None):
             checks.fail("summary", "profile=True with x or y", "profile=False")
-        lines = [summary_text(self.name, self.summary_rows(), self.leaf_layers, line_length), *self._memory(batch_size)]
+        lines = [summary_text(self.name, self.summary_entries(), self.leaf_layers, style), *self._memory(batch_size)]
         if profile:
             lines += ["", str(self.profile(x, y, batch_size))]
         (print_fn or print)("\n".join(lines))
@@ -318,53 +344,23 @@ class BaseModel(BatchTrainer, Profiled):
         if self.optimizer is not None:
             count = len(self.optimizer.slots) * sum(p.size for p in self.store.parameters)
             yield f"Optimizer params: {count:,} ({bytes_text(4 * count)})"
-        buffers = self.buffer_bytes(batch_size)
+        kind = "training step" if self.optimizer is not None and self.scores else "prediction"
+        try:
+            buffers = self.buffer_bytes(batch_size)
+        except RuntimeError:
+            yield f"Buffers of a {kind}: not known while another thread trains the model"
+            return
         if buffers is not None:
-            kind = "training step" if self.optimizer is not None and self.scores else "prediction"
             yield f"Buffers of a {kind}, batch size {batch_size}: {buffers:,} bytes ({bytes_text(buffers)})"
 
-    def summary_rows(self) -> Iterable[Sequence[str]]:
-        """Return the cells of the summary's table, its head first."""
-        raise TypeError(checks.message(self.who, "a model class with summary_rows", type(self).__name__))
+    def summary_entries(self) -> list[Entry]:
+        """Return the lines of the summary's table."""
+        raise TypeError(checks.message(self.who, "a model class with summary_entries", type(self).__name__))
 
-    def save(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
-        """Write architecture, weights, optimizer and training state to one file, atomically.
+    def save_backup(self, filepath: FileName, progress: Mapping[str, Any]) -> None:
+        """Write the state of the training, of which `progress` has the epoch and the batch; see `BackupAndRestore`."""
+        backup.save_backup(self, filepath, progress)
 
-        Args:
-            filepath: by custom ending in .fastnn; a safetensors file that carries no code.
-            overwrite: False raises if the file is there.
-        """
-        saving.save_model(self, filepath, overwrite)
-
-    def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
-        """Write all parameters by name to one safetensors file, atomically."""
-        saving.save_weights(self, filepath, overwrite)
-
-    def load_weights(self, filepath: str | os.PathLike[str]) -> None:
-        """Set all parameters from a file of `save_weights` or `save`, by name; nothing changes if one does not fit."""
-        saving.load_weights(self, filepath)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the model's architecture as plain data."""
-        raise TypeError(checks.message(self.who, "a model class with get_config", type(self).__name__))
-
-    @classmethod
-    def from_config(
-        cls, config: Mapping[str, Any], custom_objects: Mapping[str, type[Layer]] | None = None
-    ) -> BaseModel:
-        """Return a new model from what `get_config` returned.
-
-        Args:
-            config: the plain data.
-            custom_objects: your own layer classes by name.
-
-        Raises:
-            ValueError: for data that describe no such model.
-        """
-        with saving.described("from_config"):
-            return cls.read(config, saving.Reader(custom_objects))
-
-    @classmethod
-    def read(cls, config: Mapping[str, Any], reader: saving.Reader) -> BaseModel:
-        """Return a new model whose layers the reader reads."""
-        raise TypeError(checks.message(cls.__name__, "a model class with a read method", cls.__name__))
+    def load_backup(self, filepath: FileName) -> None:
+        """Take up the state of a training that `save_backup` wrote; nothing changes if it is of another model."""
+        backup.load_backup(self, filepath)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastnn import checks, graph, saving
 from fastnn.graph import Node, SymbolicTensor
 from fastnn.layers.core import Input, InputLayer
 from fastnn.models.base import BaseModel
-from fastnn.names import unique_name
+from fastnn.names import snake_case, unique_name
 from fastnn.structure import KINDS, Structure
+from fastnn.summary import Entry
 
 Reference = tuple[int, int]  # which call of a description, which of its outputs
 
 
 class Model(BaseModel):
     """All that lies between inputs and outputs: layers called on symbolic tensors.
+
+    A subclass may write `call(self, inputs)` instead: what it computes when it is called on symbolic tensors is the graph.
 
     Args:
         inputs: what `Input` returned, or a list or dict of such; or another symbolic tensor, to start there.
@@ -37,17 +40,33 @@ class Model(BaseModel):
         >>> import numpy as np
         >>> model.predict(np.ones((3, 4)), verbose=0).shape
         (3, 2)
+        >>> class Net(fastnn.Model):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.hidden, self.out = fastnn.layers.Dense(4, activation="relu"), fastnn.layers.Dense(2)
+        ...     def call(self, x):
+        ...         return self.out(x + self.hidden(x))
+        >>> Net().predict(np.ones((3, 4)), verbose=0).shape
+        (3, 2)
     """
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None) -> None:
-        super().__init__(name or unique_name("functional"))
+        kind = snake_case(type(self).__name__) if self._is_called() else "functional"
+        super().__init__(name or unique_name(kind))
+        self._places: dict[SymbolicTensor, Reference] = {}
+        if inputs is None and outputs is None and self._is_called():
+            return  # the graph waits for the inputs' shapes
         if inputs is None or outputs is None:
             checks.fail_type(
                 self.who,
                 "inputs and outputs",
                 "none",
-                "write Model(inputs, outputs); for a list of layers Sequential([...])",
+                "write Model(inputs, outputs); for a list of layers Sequential([...]); a subclass may write call(inputs)",
             )
+        self._define(inputs, outputs)
+
+    def _define(self, inputs: Any, outputs: Any) -> None:
+        """Become what lies between inputs and outputs."""
         given = self._tensors("inputs", inputs)
         self._outputs = self._tensors("outputs", outputs)
         if len(set(given)) < len(given):
@@ -63,6 +82,54 @@ class Model(BaseModel):
         layers = {id(t.node.layer): t.node.layer for t in self._inputs} | {id(n.layer): n.layer for n in self._calls}
         self.layers = list(layers.values())  # type: ignore[arg-type]
         self._set_graph(given, self._calls)
+
+    # --- subclasses with a call ---
+
+    def call(self, inputs: Any) -> Any:
+        """Return the outputs for the inputs, symbolic tensors both: what a subclass writes instead of giving inputs and outputs.
+
+        It is called once, when the shapes of the inputs are known; the layers it calls are the model, and from then on steps run as
+        those of any other graph. So Python that looks at values, or is to run in every step, has no place in it: write a layer.
+        """
+        raise TypeError(checks.message(self.who, "a model class with a call method", type(self).__name__))
+
+    @classmethod
+    def _is_called(cls) -> bool:
+        return cls.call is not Model.call
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the parameters of a model that has a `call`: its graph for inputs of a shape.
+
+        Args:
+            input_shape: of a batch, the first entry None: (None, 28, 28); a list of shapes, or a dict by name, for several inputs.
+        """
+        if not self._is_called() or self.built:
+            return
+        several = isinstance(input_shape, (list, Mapping)) and not isinstance(input_shape, tuple)
+        if isinstance(input_shape, Mapping):
+            inputs: Any = {str(name): Input(self._sample(shape), name=str(name)) for name, shape in input_shape.items()}
+        elif several and input_shape and isinstance(input_shape[0], (list, tuple)):
+            inputs = [Input(self._sample(shape)) for shape in input_shape]
+        else:
+            inputs = Input(self._sample(input_shape))
+        self._define(inputs, self.call(inputs))
+        if self._scores and len(self._scores) != len(self.output_structure):
+            fix = "give build the inputs' shapes before compile"
+            checks.fail(self.who, f"losses of {len(self.output_structure)} outputs", len(self._scores), fix)
+
+    def _sample(self, shape: Any) -> tuple[Any, ...]:
+        """Return the shape of a sample of that of a batch."""
+        if not isinstance(shape, (tuple, list)) or not shape:
+            checks.fail_type(
+                self.who, "input_shape of a batch as a tuple", checks.describe(shape), "such as (None, 28, 28)"
+            )
+        return tuple(shape[1:])
+
+    def _build_for_call(self, tensors: Sequence[SymbolicTensor]) -> None:
+        if not self.built:
+            self.build_for_shapes([tensor.shape for tensor in tensors])
+
+    # --- inputs and outputs ---
 
     def _tensors(self, argument: str, value: Any) -> list[SymbolicTensor]:
         several = isinstance(value, (list, tuple, Mapping))
@@ -88,24 +155,26 @@ class Model(BaseModel):
 
     # --- summary ---
 
-    def summary_rows(self) -> Iterable[Sequence[str]]:
-        """Return the cells of the summary's table, its head first."""
+    def wiring(self) -> tuple[list[tuple[Node, list[Reference]]], list[Reference]]:
+        """Return the calls with what each was called on, and the outputs: numbers of a call, inputs first, and of its output."""
+        calls = [(node, [self._places[tensor] for tensor in node.inputs]) for node in self._calls]
+        return calls, [self._places[tensor] for tensor in self._outputs]
+
+    def summary_entries(self) -> list[Entry]:
         nodes = [*(tensor.node for tensor in self._inputs), *self._calls]
         sources = [[self._places[tensor] for tensor in node.inputs] for node in nodes]
         chain = len(self._inputs) == 1 and all(given == [(i - 1, 0)] for i, given in enumerate(sources) if i)
-        yield ("Layer (type)", "Output Shape", "Param #", *([] if chain else ["Connected to"]))
         times: dict[int, int] = {}
-        labels = []
-        for node in nodes:
-            times[id(node.layer)] = times.get(id(node.layer), -1) + 1
-            labels.append(f"{node.layer.name}[{times[id(node.layer)]}]")
-        for i, node in enumerate(nodes):
-            layer: Any = node.layer
-            first = labels[i].endswith("[0]")
+        labels: list[str] = []
+        entries: list[Entry] = []
+        for node, given in zip(nodes, sources):
+            time = times[id(node.layer)] = times.get(id(node.layer), -1) + 1
+            labels.append(f"{node.layer.name}[{time}]")
+            connected = "" if chain else ", ".join(f"{labels[call]}[{output}]" for call, output in given)
             shapes = ", ".join(str(shape) for shape in node.shapes)
-            connected = ", ".join(f"{labels[call]}[{output}]" for call, output in sources[i]) or "-"
-            count = f"{layer.count_params():,}" if first else "(shared)"
-            yield (f"{layer.name} ({type(layer).__name__})", shapes, count, *([] if chain else [connected]))
+            inside = tuple(node.layer.summary_entries()) if isinstance(node.layer, BaseModel) else ()
+            entries.append(Entry(node.layer, shapes, time > 0, connected, inside))
+        return entries
 
     # --- as data ---
 
@@ -130,6 +199,8 @@ class Model(BaseModel):
     @classmethod
     def read(cls, config: Mapping[str, Any], reader: saving.Reader) -> Model:
         """Return a new model whose layers the reader reads."""
+        if cls._is_called():
+            return cls(**config)
         layers = {layer.name: layer for layer in map(reader, config["layers"])}
         made: list[list[SymbolicTensor]] = []
         for call in config["calls"]:

@@ -10,9 +10,10 @@ from fastnn.graph import Node, SymbolicTensor
 from fastnn.layers.base import Layer
 from fastnn.layers.core import Input, InputLayer
 from fastnn.models.base import BaseModel
-from fastnn.models.model import Model
+from fastnn.models.model import Model, Reference
 from fastnn.names import Shape, unique_name
 from fastnn.structure import Structure
+from fastnn.summary import Entry
 
 
 class Sequential(Model):
@@ -39,6 +40,8 @@ class Sequential(Model):
 
     def __init__(self, layers: Iterable[Any] | None = None, name: str | None = None) -> None:
         BaseModel.__init__(self, name or unique_name("sequential"))
+        if self._is_called():
+            checks.fail_type(self.who, "a list of layers", "a class with a call", "derive it from fastnn.Model")
         self._input_tensor: SymbolicTensor | None = None
         if layers is not None and (
             isinstance(layers, (Layer, BaseModel, SymbolicTensor, str)) or not isinstance(layers, Iterable)
@@ -148,11 +151,15 @@ class Sequential(Model):
         """Shape of the input, None for the batch size; None if it is not known yet."""
         return None if self._input_tensor is None else self._input_tensor.shape
 
-    def summary_rows(self) -> Iterable[Sequence[str]]:
-        """Return the cells of the summary's table, its head first."""
-        yield ("Layer (type)", "Output Shape", "Param #")
-        for layer, node in zip(self.layers, self._calls):
-            yield (f"{layer.name} ({type(layer).__name__})", str(node.shapes[0]), f"{layer.count_params():,}")
+    def wiring(self) -> tuple[list[tuple[Node, list[Reference]]], list[Reference]]:
+        return [(node, [(i, 0)]) for i, node in enumerate(self._calls)], [(len(self._calls), 0)]
+
+    def summary_entries(self) -> list[Entry]:
+        insides = [tuple(part.summary_entries()) if isinstance(part, BaseModel) else () for part in self.layers]
+        return [
+            Entry(layer, str(node.shapes[0]), inside=inside)
+            for layer, node, inside in zip(self.layers, self._calls, insides)
+        ]
 
     # --- as data ---
 

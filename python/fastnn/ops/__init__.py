@@ -5,8 +5,20 @@ is "numpy". Arrays are float32 and C-contiguous; images are (N, H, W, C), filter
 calls made here become its records.
 """
 
-from fastnn.ops.base import NO_PADDING, Padding, Pair, as_float32, empty, zeros
-from fastnn.ops.conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward, conv_output_size
+from fastnn.ops.base import NO_PADDING, Padding, Pair, as_float32, empty, twin_of, zeros
+from fastnn.ops.conv import (
+    conv2d_backward_filter,
+    conv2d_backward_input,
+    conv2d_forward,
+    conv2d_transpose_forward,
+    conv_output_size,
+)
+from fastnn.ops.conv3d import (
+    conv3d_backward_filter,
+    conv3d_backward_input,
+    conv3d_forward,
+    conv3d_transpose_forward,
+)
 from fastnn.ops.data import advance, fill, gather_cells, gather_rows, permute, store_cells, store_rows
 from fastnn.ops.dense import column_sums, dense_backward, dense_forward, gemm
 from fastnn.ops.element_losses import (
@@ -41,6 +53,7 @@ from fastnn.ops.merge import (
     unit_norm_backward,
     unit_norm_forward,
 )
+from fastnn.ops.noise import apply_keep, gaussian_backward, gaussian_forward, random_keep
 from fastnn.ops.norm import (
     batch_norm_backward,
     batch_norm_forward,
@@ -49,6 +62,17 @@ from fastnn.ops.norm import (
     dropout_forward,
 )
 from fastnn.ops.optim import adagrad_step, adam_step, momentum_step, rmsprop_step, sgd_step
+from fastnn.ops.optim_adaptive import adadelta_step, adamax_step, ftrl_step, lion_step, nadam_step
+from fastnn.ops.optim_parts import (
+    clip_factors,
+    dot,
+    inverse_norm,
+    moving_average,
+    prepare_gradient,
+    take_rate,
+    when_due,
+)
+from fastnn.ops.optim_whole import adafactor_step, lamb_step, muon_momentum
 from fastnn.ops.pool import (
     avg_pool2d_backward,
     avg_pool2d_forward,
@@ -68,6 +92,9 @@ from fastnn.ops.rectifiers import (
     random_relu_backward,
     random_relu_forward,
 )
+from fastnn.ops.regular import clip_negative, clip_norms, mask_rows, mask_weights, penalty
+from fastnn.ops.rows import group_norm_backward, group_norm_forward, layer_norm_backward, layer_norm_forward
+from fastnn.ops.scores import count_outcomes, count_pairs, keep_largest, moments_update, score_rows
 
 __all__ = [
     "NO_PADDING",
@@ -79,10 +106,14 @@ __all__ = [
     "Tape",
     "activation_backward",
     "activation_forward",
+    "adadelta_step",
+    "adafactor_step",
     "adagrad_step",
     "adam_step",
+    "adamax_step",
     "add",
     "advance",
+    "apply_keep",
     "as_float32",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
@@ -94,6 +125,9 @@ __all__ = [
     "broadcast",
     "broadcast_backward",
     "categorical_hinge",
+    "clip_factors",
+    "clip_negative",
+    "clip_norms",
     "clipped_relu_backward",
     "clipped_relu_forward",
     "column_sums",
@@ -101,25 +135,46 @@ __all__ = [
     "conv2d_backward_filter",
     "conv2d_backward_input",
     "conv2d_forward",
+    "conv2d_transpose_forward",
+    "conv3d_backward_filter",
+    "conv3d_backward_input",
+    "conv3d_forward",
+    "conv3d_transpose_forward",
     "conv_output_size",
     "count_matches",
+    "count_outcomes",
+    "count_pairs",
     "cross_entropy",
     "dense_backward",
     "dense_forward",
+    "dot",
     "dropout_backward",
     "dropout_forward",
     "elementwise_loss",
     "empty",
     "extremum_backward",
     "fill",
+    "ftrl_step",
     "gather_cells",
     "gather_rows",
+    "gaussian_backward",
+    "gaussian_forward",
     "gemm",
     "global_average_pool2d_backward",
     "global_average_pool2d_forward",
+    "group_norm_backward",
+    "group_norm_forward",
+    "inverse_norm",
+    "keep_largest",
     "label",
+    "lamb_step",
+    "layer_norm_backward",
+    "layer_norm_forward",
+    "lion_step",
     "log_softmax_backward",
     "log_softmax_forward",
+    "mask_rows",
+    "mask_weights",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "maximum",
@@ -127,18 +182,26 @@ __all__ = [
     "measure_bandwidth",
     "measure_peak",
     "minimum",
+    "moments_update",
     "momentum_step",
+    "moving_average",
     "multiply",
+    "muon_momentum",
+    "nadam_step",
     "peak_roof",
+    "penalty",
     "permute",
     "planning",
     "prelu_backward",
     "prelu_forward",
+    "prepare_gradient",
+    "random_keep",
     "random_relu_backward",
     "random_relu_forward",
     "recording",
     "rmsprop_step",
     "row_weights",
+    "score_rows",
     "sgd_step",
     "sigmoid_cross_entropy",
     "sigmoid_focal",
@@ -152,7 +215,10 @@ __all__ = [
     "stop_recording",
     "store_cells",
     "store_rows",
+    "take_rate",
+    "twin_of",
     "unit_norm_backward",
     "unit_norm_forward",
+    "when_due",
     "zeros",
 ]

@@ -40,6 +40,12 @@ def twin(native: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
+def twin_of(op: Callable[P, T]) -> Callable[P, T]:
+    """Return the NumPy twin of an op, which computes in the precision of its arrays."""
+    other: Callable[P, T] = getattr(reference, op.__name__)
+    return other
+
+
 def empty(shape: Sequence[int], dtype: np.dtype[Any] = FLOAT32) -> NDArray[Any]:
     """Return a new aligned array; while a tape records, its memory is the tape's."""
     return _core.empty(list(shape), dtype)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""2-D convolution."""
+"""2-D convolution and its transpose."""
 
 from __future__ import annotations
 
@@ -23,19 +23,27 @@ def conv_output_size(size: int, window: int, stride: int, padding: Pair, dilatio
     return (size + padding[0] + padding[1] - dilation * (window - 1) - 1) // stride + 1
 
 
-def conv_output(who: str, shape: Sequence[int], window: Pair, strides: Pair, padding: Padding, dilation: Pair) -> Pair:
-    """Return (P, Q) for images of this shape, or raise if the window is larger than the padded image."""
+def conv_output(
+    who: str,
+    shape: Sequence[int],
+    window: Sequence[int],
+    strides: Sequence[int],
+    padding: Sequence[Pair],
+    dilation: Sequence[int],
+) -> tuple[int, ...]:
+    """Return (P, Q), or as many sizes as the window has, for images of this shape; raise if the window is larger."""
     if min(*strides, *dilation) < 1:
         checks.fail(who, "strides and dilation >= 1", f"{tuple(strides)} and {tuple(dilation)}")
-    sizes = [conv_output_size(shape[1 + i], window[i], strides[i], padding[i], dilation[i]) for i in (0, 1)]
+    image = shape[1 : 1 + len(window)]
+    sizes = tuple(map(conv_output_size, image, window, strides, padding, dilation))
     if min(sizes) < 1:
         checks.fail(
             who,
-            f"an image at least as large as the window {window} (dilation {dilation})",
-            f"{shape[1]} x {shape[2]} with padding {padding}",
+            f"an image at least as large as the window {tuple(window)} (dilation {tuple(dilation)})",
+            f"{' x '.join(map(str, image))} with padding {padding}",
             "use padding='same', a smaller window or fewer strided layers",
         )
-    return sizes[0], sizes[1]
+    return sizes
 
 
 def leading_pads(padding: Padding) -> list[int]:
@@ -106,3 +114,32 @@ def conv2d_backward_filter(
     p, q = conv_output("conv2d_backward_filter", x.shape, dkernel.shape[:2], strides, padding, dilation)
     check_same_shape("conv2d_backward_filter", "dy", dy, (x.shape[0], p, q, dkernel.shape[3]))
     _core.conv2d_backward_filter(x, dy, dkernel, dbias, strides, leading_pads(padding), dilation, groups)
+
+
+@twin
+def conv2d_transpose_forward(
+    x: Float32,
+    kernel: Float32,
+    size: Pair,
+    bias: Float32 | None = None,
+    *,
+    strides: Pair = (1, 1),
+    padding: Padding = NO_PADDING,
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+    activation: str = "linear",
+    alpha: float = 0.0,
+) -> Float32:
+    """Return f(z + bias), z the transpose of the convolution with these options that takes images of `size` to x's.
+
+    (N, P, Q, K) (R, S, C / groups, K) -> (N, *size, C): z is the input gradient of that convolution where x is its output's.
+    """
+    x = as_float32("conv2d_transpose_forward", "x", x)
+    check_rank("conv2d_transpose_forward", "x", x, 4)
+    y_shape = (x.shape[0], *size, kernel.shape[2] * groups)
+    p, q = conv_output("conv2d_transpose_forward", y_shape, kernel.shape[:2], strides, padding, dilation)
+    check_same_shape("conv2d_transpose_forward", "x", x, (x.shape[0], p, q, kernel.shape[3]))
+    y = empty(y_shape)
+    pads = leading_pads(padding)
+    _core.conv2d_transpose_forward(x, kernel, bias, y, strides, pads, dilation, groups, activation, alpha)
+    return y

@@ -37,11 +37,11 @@ def gemm(
 
 
 @twin
-def column_sums(x: Float32) -> Float32:
-    """Return the sum over rows: (rows, cols) -> (cols,)."""
+def column_sums(x: Float32, out: Float32 | None = None) -> Float32:
+    """Return the sum over rows, written to `out` if it is given: (rows, cols) -> (cols,)."""
     x = as_float32("column_sums", "x", x)
     check_rank("column_sums", "x", x, 2)
-    y = empty((x.shape[1],))
+    y = empty((x.shape[1],)) if out is None else out
     _core.column_sums(x, y)
     return y
 

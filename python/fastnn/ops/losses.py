@@ -74,19 +74,26 @@ def cross_entropy(
 
 
 @twin
-def mean_update(values: Float32, state: NDArray[np.float64], scale: float = 1.0) -> None:
-    """Add scale times the sum of values to state[0] and their number to state[1]."""
-    _core.mean_update(values, state, scale)
+def mean_update(
+    values: Float32, state: NDArray[np.float64], scale: float = 1.0, weights: Float32 | None = None
+) -> None:
+    """Add scale times the sum of values to state[0] and their number to state[1]; with weights, of each times its weight."""
+    _core.mean_update(values, weights, state, scale)
 
 
 @twin
 def count_matches(
-    kind: str, y_pred: Float32, y_true: NDArray[Any], state: NDArray[np.float64], threshold: float = 0.5
+    kind: str,
+    y_pred: Float32,
+    y_true: NDArray[Any],
+    state: NDArray[np.float64],
+    threshold: float = 0.5,
+    weights: Float32 | None = None,
 ) -> None:
     """Add the number of right predictions to state[0] and of all to state[1]; kind: sparse, categorical or binary.
 
-    A label that is no column of y_pred never matches.
+    A label that is no column of y_pred never matches. weights: how often every row counts.
     """
     checks.one_of("count_matches", "kind", kind, MATCHES)
     _check_truth("count_matches", y_true, y_pred, in_range=False)
-    _core.count_matches(kind, y_pred, y_true, state, threshold)
+    _core.count_matches(kind, y_pred, y_true, weights, state, threshold)

@@ -1,9 +1,14 @@
 """Optimizer steps: w in place.
 
-product = (x, dy): the gradient is x^T dy, (N, D) (N, K) for w of D K values; g is not read, and the gradient is never stored.
+What all of them take: weight_decay w is taken off first, w -= w weight_decay lr. product = (x, dy): the gradient is x^T dy, (N, D)
+(N, K) for w of D K values; g is not read, and the gradient is never stored. factor: one value that the gradient is multiplied by;
+limit: then it is cut to [-limit, limit].
 """
 
 from __future__ import annotations
+
+import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +30,38 @@ def checked_product(w: Float32, product: Product | None) -> Product | None:
     return x, dy
 
 
+def source_of(w: Float32, product: Product | None, factor: Float32 | None, limit: float) -> Any:
+    """Return what the gradient of w is made of."""
+    return _core.Gradient(checked_product(w, product), factor, limit)
+
+
+def update_of(
+    w: Float32,
+    g: Float32,
+    lr: Float32,
+    weight_decay: float,
+    product: Product | None,
+    factor: Float32 | None,
+    limit: float,
+) -> Any:
+    """Return what all steps take, for the extension module."""
+    return _core.Common(w, g, lr, weight_decay, source_of(w, product, factor, limit))
+
+
 @twin
-def sgd_step(w: Float32, g: Float32, lr: Float32, *, weight_decay: float = 0.0, product: Product | None = None) -> None:
+def sgd_step(
+    w: Float32,
+    g: Float32,
+    lr: Float32,
+    *,
+    weight_decay: float = 0.0,
+    product: Product | None = None,
+    factor: Float32 | None = None,
+    limit: float = math.inf,
+) -> None:
     """Do w -= lr g."""
-    _core.sgd_step(w, g, lr, weight_decay, checked_product(w, product))
+    common = update_of(w, g, lr, weight_decay, product, factor, limit)
+    _core.sgd_step(common)
 
 
 @twin
@@ -42,9 +75,12 @@ def momentum_step(
     nesterov: bool = False,
     weight_decay: float = 0.0,
     product: Product | None = None,
+    factor: Float32 | None = None,
+    limit: float = math.inf,
 ) -> None:
     """Do v = momentum v - lr g; w += v, or momentum v - lr g with nesterov."""
-    _core.momentum_step(w, g, v, lr, momentum, nesterov, weight_decay, checked_product(w, product))
+    common = update_of(w, g, lr, weight_decay, product, factor, limit)
+    _core.momentum_step(common, v, momentum, nesterov)
 
 
 @twin
@@ -55,11 +91,15 @@ def adagrad_step(
     lr: Float32,
     *,
     epsilon: float,
+    outside: bool = False,
     weight_decay: float = 0.0,
     product: Product | None = None,
+    factor: Float32 | None = None,
+    limit: float = math.inf,
 ) -> None:
-    """Do a += g^2; w -= lr g / sqrt(a + epsilon)."""
-    _core.adagrad_step(w, g, a, lr, epsilon, weight_decay, checked_product(w, product))
+    """Do a += g^2; w -= lr g / sqrt(a + epsilon), or sqrt(a) + epsilon with outside."""
+    common = update_of(w, g, lr, weight_decay, product, factor, limit)
+    _core.adagrad_step(common, a, epsilon, outside)
 
 
 @twin
@@ -74,11 +114,18 @@ def rmsprop_step(
     rho: float,
     momentum: float,
     epsilon: float,
+    outside: bool = False,
     weight_decay: float = 0.0,
     product: Product | None = None,
+    factor: Float32 | None = None,
+    limit: float = math.inf,
 ) -> None:
-    """Do v = rho v + (1 - rho) g^2; w -= lr g / sqrt(v + epsilon); mean: centered, velocity: with momentum."""
-    _core.rmsprop_step(w, g, v, mean, velocity, lr, rho, momentum, epsilon, weight_decay, checked_product(w, product))
+    """Do v = rho v + (1 - rho) g^2; w -= lr g / sqrt(v + epsilon); mean: centered, velocity: with momentum.
+
+    outside: the divisor is sqrt(v) + epsilon.
+    """
+    common = update_of(w, g, lr, weight_decay, product, factor, limit)
+    _core.rmsprop_step(common, v, mean, velocity, rho, momentum, epsilon, outside)
 
 
 @twin
@@ -96,8 +143,9 @@ def adam_step(
     epsilon: float,
     weight_decay: float = 0.0,
     product: Product | None = None,
+    factor: Float32 | None = None,
+    limit: float = math.inf,
 ) -> None:
     """Do one Adam step (AMSGrad if vhat is given) as step number iterations[0] + 1; iterations is not changed."""
-    _core.adam_step(
-        w, g, m, v, vhat, lr, iterations, beta_1, beta_2, epsilon, weight_decay, checked_product(w, product)
-    )
+    common = update_of(w, g, lr, weight_decay, product, factor, limit)
+    _core.adam_step(common, m, v, vhat, iterations, beta_1, beta_2, epsilon)

@@ -5,14 +5,42 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn import checks
-from fastnn.optimizers.adam import Adam, AdamW
-from fastnn.optimizers.adaptive import Adagrad, RMSprop
+from fastnn.optimizers import numpy_style, presets, schedules
+from fastnn.optimizers.adafactor import Adafactor
+from fastnn.optimizers.adam import Adam, Adamax, AdamW, Lamb, Nadam
+from fastnn.optimizers.adaptive import Adadelta, Adagrad, RMSprop
 from fastnn.optimizers.base import Optimizer
+from fastnn.optimizers.lbfgs import LBFGS
+from fastnn.optimizers.linear import Ftrl, Lion
+from fastnn.optimizers.muon import Muon
 from fastnn.optimizers.sgd import SGD
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "deserialize", "get", "serialize"]
+__all__ = [
+    "LBFGS",
+    "SGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Ftrl",
+    "Lamb",
+    "Lion",
+    "Muon",
+    "Nadam",
+    "Optimizer",
+    "RMSprop",
+    "deserialize",
+    "get",
+    "numpy_style",
+    "presets",
+    "schedules",
+    "serialize",
+]
 
-_BY_NAME: dict[str, type[Optimizer]] = {c.__name__.lower(): c for c in (SGD, Adagrad, RMSprop, Adam, AdamW)}
+_CLASSES = (SGD, RMSprop, Adam, AdamW, Adadelta, Adagrad, Adamax, Adafactor, Nadam, Ftrl, Lion, Lamb, LBFGS, Muon)
+_BY_NAME: dict[str, type[Optimizer]] = {c.__name__.lower(): c for c in _CLASSES}
 
 
 def get(identifier: str | Optimizer) -> Optimizer:
@@ -26,11 +54,12 @@ def get(identifier: str | Optimizer) -> Optimizer:
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
     """Return the optimizer as plain data."""
-    return {"class": type(optimizer).__name__, "config": optimizer.get_config()}
+    return {"class": type(optimizer).__name__, "config": optimizer.get_config(), **optimizer.exclusions.as_data()}
 
 
 def deserialize(data: dict[str, Any]) -> Optimizer:
     """Return a new optimizer from what `serialize` returned."""
-    return _BY_NAME[checks.one_of("optimizer", "class", str(data["class"]).lower(), sorted(_BY_NAME))].from_config(
-        data["config"]
-    )
+    cls = _BY_NAME[checks.one_of("optimizer", "class", str(data["class"]).lower(), sorted(_BY_NAME))]
+    optimizer = cls.from_config(data["config"])
+    optimizer.exclusions.restore(data)
+    return optimizer

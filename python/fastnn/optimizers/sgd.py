@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import warnings
+from typing import ClassVar, Unpack
 
 from fastnn import checks, ops
 from fastnn.checks import Float32
+from fastnn.optimizers.arguments import CommonArguments
 from fastnn.optimizers.base import Optimizer
+from fastnn.optimizers.rate import LearningRate
 
 
 class SGD(Optimizer):
@@ -17,10 +20,10 @@ class SGD(Optimizer):
     nesterov: v = momentum v - learning_rate g; w += momentum v - learning_rate g
 
     Args:
-        learning_rate: step size, >= 0.
+        learning_rate: step size, >= 0, or a schedule.
         momentum: share of the last step that is kept, in [0, 1].
         nesterov: look ahead along the momentum.
-        weight_decay: None, or w -= learning_rate * weight_decay * w before every step.
+        weight_decay and all others: as in `Optimizer`.
 
     Reference:
         Sutskever, Martens, Dahl & Hinton (2013), On the importance of initialization and momentum in deep learning.
@@ -34,16 +37,17 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.01,
+        learning_rate: LearningRate = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float | None = None,
-        name: str = "sgd",
-        **unknown: Any,
+        **common: Unpack[CommonArguments],
     ) -> None:
-        super().__init__(learning_rate, weight_decay, name, **unknown)
+        super().__init__(learning_rate, weight_decay, **common)
         self.momentum = checks.number("SGD", "momentum", momentum, 0.0, 1.0)
         self.nesterov = checks.boolean("SGD", "nesterov", nesterov)
+        if self.nesterov and not self.momentum:
+            warnings.warn("SGD: nesterov=True changes nothing without momentum; give momentum=0.9", stacklevel=2)
 
     @classmethod
     def get_hyper_names(cls) -> tuple[str, ...]:
@@ -54,7 +58,7 @@ class SGD(Optimizer):
 
     def update(self, w: Float32, g: Float32, slots: dict[str, Float32]) -> None:
         if not self.momentum:
-            ops.sgd_step(w, g, self.lr, weight_decay=self.decay, product=self.product)
+            ops.sgd_step(w, g, self.lr, **self.options)
             return
         ops.momentum_step(
             w,
@@ -63,6 +67,5 @@ class SGD(Optimizer):
             self.lr,
             momentum=self.momentum,
             nesterov=self.nesterov,
-            weight_decay=self.decay,
-            product=self.product,
+            **self.options,
         )

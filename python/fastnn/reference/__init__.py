@@ -8,7 +8,8 @@ P Q output image, D features.
 
 from __future__ import annotations
 
-from .conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward
+from .conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward, conv2d_transpose_forward
+from .conv3d import conv3d_backward_filter, conv3d_backward_input, conv3d_forward, conv3d_transpose_forward
 from .data import advance, fill, gather_rows, permute, store_rows
 from .dense import column_sums, dense_backward, dense_forward, gemm
 from .element_losses import (
@@ -50,8 +51,12 @@ from .merge import (
     unit_norm_backward,
     unit_norm_forward,
 )
+from .noise import apply_keep, gaussian_backward, gaussian_forward, random_keep
 from .norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
-from .optim import adagrad_step, adam_step, momentum_step, rmsprop_step, sgd_step
+from .optim import adagrad_step, adam_step, momentum_step, prepare_gradient, rmsprop_step, sgd_step
+from .optim_adaptive import adadelta_step, adamax_step, ftrl_step, lion_step, nadam_step
+from .optim_parts import clip_factors, dot, inverse_norm, moving_average, take_rate
+from .optim_whole import adafactor_step, lamb_step, muon_momentum
 from .pool import (
     avg_pool2d_backward,
     avg_pool2d_forward,
@@ -71,17 +76,25 @@ from .rectifiers import (
     random_relu_backward,
     random_relu_forward,
 )
+from .regular import clip_negative, clip_norms, mask_rows, mask_weights, penalty
+from .rows import group_norm_backward, group_norm_forward, layer_norm_backward, layer_norm_forward
+from .scores import ROW_SCORES, count_outcomes, count_pairs, keep_largest, moments_update, score_rows
 
 __all__ = [
     "ACTIVATIONS",
     "ELEMENT_LOSSES",
     "FROM_OUTPUT",
+    "ROW_SCORES",
     "activation_backward",
     "activation_forward",
+    "adadelta_step",
+    "adafactor_step",
     "adagrad_step",
     "adam_step",
+    "adamax_step",
     "add",
     "advance",
+    "apply_keep",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
     "batch_gemm",
@@ -91,6 +104,9 @@ __all__ = [
     "broadcast",
     "broadcast_backward",
     "categorical_hinge",
+    "clip_factors",
+    "clip_negative",
+    "clip_norms",
     "clipped_relu_backward",
     "clipped_relu_forward",
     "column_sums",
@@ -98,35 +114,64 @@ __all__ = [
     "conv2d_backward_filter",
     "conv2d_backward_input",
     "conv2d_forward",
+    "conv2d_transpose_forward",
+    "conv3d_backward_filter",
+    "conv3d_backward_input",
+    "conv3d_forward",
+    "conv3d_transpose_forward",
     "count_matches",
+    "count_outcomes",
+    "count_pairs",
     "cross_entropy",
     "dense_backward",
     "dense_forward",
+    "dot",
     "dropout_backward",
     "dropout_forward",
     "elementwise_loss",
     "extremum_backward",
     "fill",
+    "ftrl_step",
     "gather_rows",
+    "gaussian_backward",
+    "gaussian_forward",
     "gemm",
     "global_average_pool2d_backward",
     "global_average_pool2d_forward",
+    "group_norm_backward",
+    "group_norm_forward",
+    "inverse_norm",
+    "keep_largest",
+    "lamb_step",
+    "layer_norm_backward",
+    "layer_norm_forward",
+    "lion_step",
     "log_softmax_backward",
     "log_softmax_forward",
+    "mask_rows",
+    "mask_weights",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "maximum",
     "mean_update",
     "minimum",
+    "moments_update",
     "momentum_step",
+    "moving_average",
     "multiply",
+    "muon_momentum",
+    "nadam_step",
+    "penalty",
     "permute",
     "prelu_backward",
     "prelu_forward",
+    "prepare_gradient",
+    "random_keep",
     "random_relu_backward",
     "random_relu_forward",
     "rmsprop_step",
     "row_weights",
+    "score_rows",
     "sgd_step",
     "sigmoid_cross_entropy",
     "sigmoid_focal",
@@ -138,6 +183,7 @@ __all__ = [
     "softmax_forward",
     "split",
     "store_rows",
+    "take_rate",
     "unit_norm_backward",
     "unit_norm_forward",
 ]

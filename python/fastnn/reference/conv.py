@@ -94,3 +94,26 @@ def conv2d_backward_filter(
     dkernel[...] = product.transpose(1, 0, 2).reshape(dkernel.shape)
     if dbias is not None:
         dbias[...] = column_sums(dy.reshape(-1, dy.shape[-1]))
+
+
+def conv2d_transpose_forward(
+    x: Array,
+    kernel: Array,
+    size: Pair,
+    bias: Array | None = None,
+    *,
+    strides: Pair = (1, 1),
+    padding: Padding = ((0, 0), (0, 0)),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+    activation: str = "linear",
+    alpha: float = 0.0,
+) -> Array:
+    """y = f(z + bias): x (N, P, Q, K), kernel (R, S, C/groups, K), z (N, *size, C).
+
+    z[n, h, w, c] = sum over r, s, k and the p, q with p stride_h + r dilation_h - top = h, q stride_w + s dilation_w - left = w
+    of x[n, p, q, k] kernel[r, s, c, k]: the input gradient of a convolution.
+    """
+    shape = (len(x), *size, kernel.shape[2] * groups)
+    z = conv2d_backward_input(x, kernel, shape, strides=strides, padding=padding, dilation=dilation, groups=groups)
+    return add_bias_and_activate(z, bias, activation, alpha)

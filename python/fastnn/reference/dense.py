@@ -31,10 +31,11 @@ def gemm(
     return add_bias_and_activate(left @ right, bias, activation, alpha)
 
 
-def column_sums(x: Array) -> Array:
+def column_sums(x: Array, out: Array | None = None) -> Array:
     """y[j] = sum over i of x[i, j], x (rows, cols); float64 inside, for float32 stops growing after many terms."""
-    total: Array = x.sum(axis=0, dtype=np.float64)
-    return total.astype(x.dtype)
+    y: Array = np.empty(x.shape[1], x.dtype) if out is None else out
+    y[...] = x.sum(axis=0, dtype=np.float64)
+    return y
 
 
 def dense_forward(

@@ -77,13 +77,19 @@ def cross_entropy(
     return losses, np.where(clipped, 0, -row_factor(weights, scale) * targets / q)
 
 
-def mean_update(values: Array, state: Array, scale: float = 1.0) -> None:
-    """state[0] += scale sum of values, state[1] += how many; state is float64, so that long sums keep growing."""
-    state += (scale * values.sum(dtype=np.float64), values.size)
+def mean_update(values: Array, state: Array, scale: float = 1.0, weights: Array | None = None) -> None:
+    """state[0] += scale sum of weight_i value_i, state[1] += sum of weights (1 each without them).
+
+    state is float64, so that long sums keep growing.
+    """
+    w = np.ones(values.shape) if weights is None else weights.astype(np.float64)
+    state += (scale * (w * values).sum(dtype=np.float64), w.sum())
 
 
-def count_matches(kind: str, y_pred: Array, y_true: Array, state: Array, threshold: float = 0.5) -> None:
-    """state[0] += number of matches, state[1] += number compared. What matches, by kind:
+def count_matches(
+    kind: str, y_pred: Array, y_true: Array, state: Array, threshold: float = 0.5, weights: Array | None = None
+) -> None:
+    """state[0] += number of matches, state[1] += number compared, each times its row's weight. What matches, by kind:
 
     sparse: argmax of the row == label (the first maximum wins), never for a label that is no column;
     categorical: argmax of the row == argmax of the target row;
@@ -95,4 +101,8 @@ def count_matches(kind: str, y_pred: Array, y_true: Array, state: Array, thresho
         match = y_pred.argmax(axis=1) == y_true.argmax(axis=1)
     else:
         match = (y_pred > threshold) == (y_true > threshold)
-    state += (np.count_nonzero(match), match.size)
+    if weights is None:
+        state += (np.count_nonzero(match), match.size)
+        return
+    w = np.broadcast_to(weights.reshape(-1, *[1] * (match.ndim - 1)), match.shape).astype(np.float64)
+    state += ((w * match).sum(), w.sum())

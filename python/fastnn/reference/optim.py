@@ -1,9 +1,12 @@
 """Optimizer steps: w with gradient g, and the slots of the optimizer, all in place. lr is an array of one value.
 
-All first decay the weights: w -= w weight_decay lr. With product = (x, dy) the gradient is x^T dy, and g is not read.
+All first decay the weights: w -= w weight_decay lr. With product = (x, dy) the gradient is x^T dy, and g is not read. factor (one
+value): what the gradient is multiplied by; then it is cut to [-limit, limit].
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -12,16 +15,20 @@ from .common import Array
 Product = tuple[Array, Array]
 
 
-def _gradient(w: Array, g: Array, product: Product | None) -> Array:
-    """Return the gradient, in the shape of w."""
-    if product is None:
-        return g
-    x, dy = product
-    result: Array = x.T @ dy
-    return result.reshape(w.shape)
+def prepare_gradient(
+    g: Array, *, product: Product | None = None, factor: Array | None = None, limit: float = math.inf
+) -> Array:
+    """Return the gradient, in the shape of g."""
+    result: Array = g
+    if product is not None:
+        x, dy = product
+        result = (x.T @ dy).reshape(g.shape)
+    if factor is not None:
+        result = result * factor.item()
+    return np.clip(result, -limit, limit) if limit < math.inf else result.copy()
 
 
-def _decay(w: Array, lr: Array, weight_decay: float) -> float:
+def decay(w: Array, lr: Array, weight_decay: float) -> float:
     """Decay the weights and return the learning rate as a number."""
     rate = float(lr.item())
     if weight_decay != 0:
@@ -29,9 +36,18 @@ def _decay(w: Array, lr: Array, weight_decay: float) -> float:
     return rate
 
 
-def sgd_step(w: Array, g: Array, lr: Array, *, weight_decay: float = 0.0, product: Product | None = None) -> None:
+def sgd_step(
+    w: Array,
+    g: Array,
+    lr: Array,
+    *,
+    weight_decay: float = 0.0,
+    product: Product | None = None,
+    factor: Array | None = None,
+    limit: float = math.inf,
+) -> None:
     """w -= lr g."""
-    g, rate = _gradient(w, g, product), _decay(w, lr, weight_decay)
+    g, rate = prepare_gradient(g, product=product, factor=factor, limit=limit), decay(w, lr, weight_decay)
     w -= rate * g
 
 
@@ -45,11 +61,19 @@ def momentum_step(
     nesterov: bool = False,
     weight_decay: float = 0.0,
     product: Product | None = None,
+    factor: Array | None = None,
+    limit: float = math.inf,
 ) -> None:
     """v = momentum v - lr g; w += v, or with nesterov w += momentum v - lr g."""
-    g, rate = _gradient(w, g, product), _decay(w, lr, weight_decay)
+    g, rate = prepare_gradient(g, product=product, factor=factor, limit=limit), decay(w, lr, weight_decay)
     v[...] = momentum * v - rate * g
     w += momentum * v - rate * g if nesterov else v
+
+
+def root(square: Array, epsilon: float, outside: bool) -> Array:
+    """Return sqrt(square + epsilon), or sqrt(square) + epsilon."""
+    result: Array = np.sqrt(square) + epsilon if outside else np.sqrt(square + epsilon)
+    return result
 
 
 def adagrad_step(
@@ -59,13 +83,16 @@ def adagrad_step(
     lr: Array,
     *,
     epsilon: float,
+    outside: bool = False,
     weight_decay: float = 0.0,
     product: Product | None = None,
+    factor: Array | None = None,
+    limit: float = math.inf,
 ) -> None:
-    """a += g^2; w -= lr g / sqrt(a + epsilon)."""
-    g, rate = _gradient(w, g, product), _decay(w, lr, weight_decay)
+    """a += g^2; w -= lr g / sqrt(a + epsilon), or sqrt(a) + epsilon with outside."""
+    g, rate = prepare_gradient(g, product=product, factor=factor, limit=limit), decay(w, lr, weight_decay)
     a += g * g
-    w -= rate * g / np.sqrt(a + epsilon)
+    w -= rate * g / root(a, epsilon, outside)
 
 
 def rmsprop_step(
@@ -79,21 +106,24 @@ def rmsprop_step(
     rho: float,
     momentum: float,
     epsilon: float,
+    outside: bool = False,
     weight_decay: float = 0.0,
     product: Product | None = None,
+    factor: Array | None = None,
+    limit: float = math.inf,
 ) -> None:
     """v = rho v + (1 - rho) g^2; u = lr g / sqrt(v + epsilon); w -= u.
 
     Centered (with mean): mean = rho mean + (1 - rho) g, and v - mean^2 in place of v under the root.
-    With velocity: velocity = momentum velocity + u; w -= velocity.
+    With velocity: velocity = momentum velocity + u; w -= velocity. With outside: sqrt(v) + epsilon for sqrt(v + epsilon).
     """
-    g, rate = _gradient(w, g, product), _decay(w, lr, weight_decay)
+    g, rate = prepare_gradient(g, product=product, factor=factor, limit=limit), decay(w, lr, weight_decay)
     v[...] = rho * v + (1.0 - rho) * g * g
     variance = v
     if mean is not None:
         mean[...] = rho * mean + (1.0 - rho) * g
         variance = np.maximum(v - mean * mean, 0)  # rounding may take it below 0
-    step = rate * g / np.sqrt(variance + epsilon)
+    step = rate * g / root(variance, epsilon, outside)
     if velocity is not None:
         velocity[...] = momentum * velocity + step
         step = velocity
@@ -114,6 +144,8 @@ def adam_step(
     epsilon: float,
     weight_decay: float = 0.0,
     product: Product | None = None,
+    factor: Array | None = None,
+    limit: float = math.inf,
 ) -> None:
     """m += (g - m) (1 - beta_1); v += (g^2 - v) (1 - beta_2); then the step, where t = iterations + 1.
 
@@ -121,7 +153,7 @@ def adam_step(
     AMSGrad (with vhat): vhat = max(vhat, v) takes the place of v under the root.
     iterations (int64, one value) is not changed.
     """
-    g, rate = _gradient(w, g, product), _decay(w, lr, weight_decay)
+    g, rate = prepare_gradient(g, product=product, factor=factor, limit=limit), decay(w, lr, weight_decay)
     t = int(iterations.item()) + 1
     rate *= (1.0 - beta_2**t) ** 0.5 / (1.0 - beta_1**t)
     m += (g - m) * (1.0 - beta_1)

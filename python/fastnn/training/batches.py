@@ -12,6 +12,7 @@ from fastnn import ops, settings
 from fastnn.checks import Float32
 from fastnn.layers.core import ActivatedLayer
 from fastnn.metrics import Metric
+from fastnn.training.score import Score
 from fastnn.training.trainer import Trainer
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -29,6 +30,7 @@ class Shortcut:
         optimizer: of the model then.
         running: what a training or test step adds to, the loss first; empty for predictions.
         weight: of the loss.
+        penalty: of parameters and outputs, part of the loss; None if there is none.
         shape: of the predictions, for a step that makes them.
     """
 
@@ -39,19 +41,24 @@ class Shortcut:
         optimizer: object,
         running: Sequence[Metric] = (),
         weight: float = 1.0,
+        penalty: Metric | None = None,
         shape: tuple[int, ...] = (),
     ) -> None:
         self.replay, self.since, self.optimizer = replay, since, optimizer
-        self.running, self.weight, self.shape = list(running), weight, shape
+        self.running, self.weight, self.penalty, self.shape = list(running), weight, penalty, shape
 
     def score(self, arrays: Sequence[Any]) -> list[float] | None:
         """Do the step; return the loss and the metrics, or None if it was not done."""
         for metric in self.running:
             metric.reset_state()
+        if self.penalty is not None:
+            self.penalty.reset_state()
         if not self.replay.run(*arrays):
             return None
         values = [metric.result() for metric in self.running]
         values[0] *= self.weight
+        if self.penalty is not None:
+            values[0] += self.penalty.result()
         return values
 
     def predict(self, arrays: Sequence[Any]) -> Float32 | None:
@@ -106,13 +113,13 @@ class BatchTrainer(Trainer):
             samples, truths, weights = self._training_arrays(x, y, sample_weight, class_weight)
             self.reset_metrics()
             self._feed.load(samples, truths, weights)
-            self._step(mode, len(samples[0])).run(1)
+            self._advanced(mode, len(samples[0]), 1)
             if class_weight is None and len(self._scores) == 1:
                 limits = self._scores[0].loss.limits(self.output_shapes[0])
                 pairs = [("x", x, samples[0], None), ("y", y, truths[0], limits)]
                 if sample_weight is not None:
                     pairs.append(("weights", sample_weight, weights[0], (-FLOAT32_MAX, FLOAT32_MAX)))
-                self._keep_shortcut(mode, pairs, since, self._running(), self._scores[0].weight)
+                self._keep_shortcut(mode, pairs, since, self._scores[0])
             return self._result(list(self._logs().values()), return_dict)
 
     def _shortcut(self, mode: str, x: Any) -> Shortcut | None:
@@ -132,6 +139,7 @@ class BatchTrainer(Trainer):
             shortcut = self._shortcut(mode, arrays[0])
             if shortcut is None:
                 return None
+            self._prepared(mode, 1)
             self._depth += 1  # a signal's handler that uses the model puts everything back
             try:
                 return how(shortcut, arrays)
@@ -143,8 +151,7 @@ class BatchTrainer(Trainer):
         mode: str,
         pairs: Sequence[tuple[str, Any, NDArray[Any], Limits]],
         since: object,
-        running: Sequence[Metric] = (),
-        weight: float = 1.0,
+        score: Score | None = None,
         shape: tuple[int, ...] = (),
     ) -> None:
         """Make a shortcut of the step that was just done, if nothing can escape it.
@@ -157,15 +164,20 @@ class BatchTrainer(Trainer):
         replay = ops.Replay(tape, *self._feed.place())
         for kind, given, taken, limits in pairs:
             replay.add(self._feed.cell(kind, 0), given, taken.dtype, limits)
-        self._steps.shortcuts[mode, pairs[0][1].shape] = Shortcut(replay, since, self.optimizer, running, weight, shape)
+        running, weight = ((), 1.0) if score is None else (score.running, score.weight)
+        penalty = self._penalty if self._penalty.state[1] and score is not None else None
+        shortcut = Shortcut(replay, since, self.optimizer, running, weight, penalty, shape)
+        self._steps.shortcuts[mode, pairs[0][1].shape] = shortcut
 
     def _noted(self, mode: str) -> bool:
         """Return whether every change of what a step captures is noted."""
+        if mode == "train" and self.optimizer is not None and self.optimizer.full_batch:
+            return False
         if len(self.input_structure) != 1 or self.input_structure.kind != "one" or self.output_structure.kind != "one":
             return False
         parts: list[Any] = list(self.leaf_layers)
         parts += [layer.activation for layer in parts if isinstance(layer, ActivatedLayer)]
-        parts += [p for layer in self.leaf_layers for p in layer.parameters]
+        parts += [p for layer in self.leaf_layers for p in (*layer.parameters, *layer.attached)]
         if mode != "predict":
             parts += [self.optimizer, *(score.loss for score in self._scores), *self._running(), *self._scores]
         return type(self).__module__.startswith("fastnn.") and all(map(settings.noted, parts))

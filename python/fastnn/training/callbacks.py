@@ -19,7 +19,7 @@ _MORE_IS_BETTER = (
 )  # fmt: skip
 
 
-class _Monitor(Callback):
+class Monitor(Callback):
     """A callback that compares one entry of the logs with its best value so far."""
 
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
@@ -53,7 +53,7 @@ class _Monitor(Callback):
         return value
 
 
-class EarlyStopping(_Monitor):
+class EarlyStopping(Monitor):
     """Stops the training when a quantity has not improved for ``patience`` epochs.
 
     Use: ``model.fit(..., validation_split=0.1, callbacks=[EarlyStopping(patience=3, restore_best_weights=True)])``.
@@ -143,7 +143,7 @@ class EarlyStopping(_Monitor):
             self.model.set_weights(self.best_weights)
 
 
-class ModelCheckpoint(_Monitor):
+class ModelCheckpoint(Monitor):
     """Saves the model, or its weights, after every epoch or every so many batches.
 
     Use: ``model.fit(..., callbacks=[ModelCheckpoint("best.fastnn", save_best_only=True)])``.

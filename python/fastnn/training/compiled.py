@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,14 +15,14 @@ from fastnn import checks, config, ops, optimizers
 from fastnn.checks import Float32
 from fastnn.layers.base import Layer
 from fastnn.layers.core import ActivatedLayer
-from fastnn.metrics import Metric
+from fastnn.metrics import Mean, Metric
 from fastnn.names import Shape
 from fastnn.parameter import Parameter, ParameterStore
 from fastnn.plan import Plan
 from fastnn.recordable import is_recordable
+from fastnn.regularizers import Total
 from fastnn.structure import Structure
 from fastnn.training import data
-from fastnn.training.callback_list import CallbackList
 from fastnn.training.history import History
 from fastnn.training.score import Logs, Score, scores_of
 from fastnn.training.step import Step, Steps
@@ -49,6 +49,7 @@ class Compiled:
         self.stop_training = False
         self.history: History | None = None
         self._scores: list[Score] = []  # one per output
+        self._penalty = Mean("penalty")  # of parameters and outputs, part of the loss
         self._feed = data.Feed()
         self._steps = Steps()
         self._lock = threading.RLock()
@@ -118,6 +119,7 @@ class Compiled:
         loss: Any = None,
         metrics: Any = None,
         loss_weights: Any = None,
+        weighted_metrics: Any = None,
         run_eagerly: bool = False,
         **other: Any,
     ) -> None:
@@ -129,6 +131,7 @@ class Compiled:
             metrics: names or Metrics; "accuracy" becomes the one that fits the loss. For several outputs a list of an entry per
                 output (a metric, a list of them or None), or a dict by the outputs' names.
             loss_weights: what the losses of several outputs are multiplied with before they are added up; a list or a dict.
+            weighted_metrics: metrics in which every sample counts by its weight; given as metrics are.
             run_eagerly: call every layer from Python in every step instead of replaying a recording; for debugging.
             **other: jit_compile, steps_per_execution and auto_scale_loss are accepted and have no meaning here.
 
@@ -138,9 +141,9 @@ class Compiled:
         checks.unknown_arguments(
             "compile",
             set(other) - set(IGNORED_ARGUMENTS),
-            ("optimizer", "loss", "metrics", "loss_weights", "run_eagerly", *IGNORED_ARGUMENTS),
+            ("optimizer", "loss", "metrics", "loss_weights", "weighted_metrics", "run_eagerly", *IGNORED_ARGUMENTS),
         )
-        scores = scores_of(self.output_structure, loss, metrics, loss_weights)
+        scores = scores_of(self.output_structure, loss, metrics, loss_weights, weighted_metrics)
         for score in scores:
             score.find_metrics(None)
         self.optimizer = optimizers.get(optimizer)
@@ -163,7 +166,7 @@ class Compiled:
                 who, "a compiled model with a loss", "none", "call model.compile(optimizer='sgd', loss='mse') first"
             )
         self._built_for(x)
-        if any(score.metrics == [] and score.wanted for score in self._scores):
+        if any(score.metrics == [] and (score.wanted or score.weighted) for score in self._scores):
             self._find_metrics()
         self.optimizer.build(self.store)
 
@@ -188,7 +191,12 @@ class Compiled:
         """The keys of logs: "loss", for several outputs that of each, the metrics."""
         single = len(self._scores) == 1
         names = ["loss", *([] if single else [score.tracker.name for score in self._scores])]
-        return names + [score.prefix + metric.name for score in self._scores for metric in score.metrics]
+        for name in (score.prefix + metric.name for score in self._scores for metric in score.metrics):
+            again = sum(
+                known == name or (known.startswith(f"{name}_") and known[len(name) + 1 :].isdigit()) for known in names
+            )
+            names.append(f"{name}_{again}" if again else name)
+        return names
 
     @contextmanager
     def exclusively(self, who: str) -> Iterator[None]:
@@ -197,13 +205,7 @@ class Compiled:
         Raises:
             RuntimeError: if another thread trains the model: its weights change all the time, and waiting could take hours.
         """
-        if self._trained_by not in (None, threading.get_ident()):
-            raise RuntimeError(
-                checks.message(
-                    who, "a model that no other thread trains", f"'{self.name}', which one does", "wait for its fit"
-                )
-            )
-        with self._lock, self._feed.borrowed():
+        with self._alone(who), self._feed.borrowed():
             nested = [(m.state, m.state.copy()) for m in self._running()] if self._depth else []
             self._depth += 1
             try:
@@ -214,8 +216,22 @@ class Compiled:
                 for state, before in nested:
                     state[...] = before
 
+    @contextmanager
+    def _alone(self, who: str) -> Iterator[None]:
+        """Wait for what other threads do with the model, unless it is to train it: that could have begun while this one waited."""
+        while True:
+            if self._trained_by not in (None, threading.get_ident()):
+                got = f"'{self.name}', which one does"
+                raise RuntimeError(checks.message(who, "a model that no other thread trains", got, "wait for its fit"))
+            if self._lock.acquire(timeout=0.05):
+                break
+        try:
+            yield
+        finally:
+            self._lock.release()
+
     def _running(self) -> list[Metric]:
-        return [metric for score in self._scores for metric in score.running]
+        return [*(metric for score in self._scores for metric in score.running), self._penalty]
 
     def reset_metrics(self) -> None:
         """Forget what losses and metrics have seen."""
@@ -223,9 +239,9 @@ class Compiled:
             metric.reset_state()
 
     def _logs(self, prefix: str = "") -> Logs:
-        """Return the loss; for several outputs that of each; the metrics."""
+        """Return the loss, penalties included; for several outputs that of each, without; the metrics."""
         losses = [score.tracker.result() for score in self._scores]
-        values = [sum(score.weight * loss for score, loss in zip(self._scores, losses))]
+        values = [sum(score.weight * loss for score, loss in zip(self._scores, losses)) + self._penalty.result()]
         if len(losses) > 1:
             values += losses
         values += [metric.result() for score in self._scores for metric in score.metrics]
@@ -239,7 +255,7 @@ class Compiled:
         for i, score in enumerate(self._scores):
             fuses = None if getattr(score.loss, "from_logits", False) else score.loss.fuses
             last = None if fuses is None else self.plan.last_layer(i)
-            fits = isinstance(last, ActivatedLayer) and last.activation.kind == fuses
+            fits = isinstance(last, ActivatedLayer) and last.activation.kind == fuses and not last.activity_regularizer
             result.append(last if fits else None)  # type: ignore[arg-type]
         return result
 
@@ -249,12 +265,14 @@ class Compiled:
         for layer in fusing:
             if layer is not None:
                 layer.skip_activation = True
+        self.plan.total = Total(self._penalty.state, rows)
         try:
             outputs = self.forward_parts(self._batches("x", len(self.input_structure), rows), training)
             gradients: list[Float32] = []
+            gradient_scale = self.optimizer.scale_loss(1.0) if self.optimizer is not None else 1.0
             for i, score in enumerate(self._scores):
                 y, weights = self._feed.batch("y", i, rows), self._feed.batch("weights", i, rows)
-                dy = score.add(y, weights, outputs[i], fusing[i] is not None, training)
+                dy = score.add(y, weights, outputs[i], fusing[i] is not None, training, gradient_scale)
                 if dy is not None:
                     gradients.append(dy)
             del outputs, y, weights, dy  # while a step is recorded, later calls get their memory
@@ -263,7 +281,10 @@ class Compiled:
                 for leaf in self.leaf_layers:
                     leaf.product, leaf.keep_product = None, leaf in leaving
                 self.backward_parts(gradients)
+            else:
+                self.plan.penalize_weights()
         finally:
+            self.plan.total = None
             for layer in fusing:
                 if layer is not None:
                     layer.skip_activation = False
@@ -272,13 +293,14 @@ class Compiled:
 
     def _leaving_products(self) -> list[Layer]:
         """Return the layers whose kernel's gradient is left to the optimizer: in a recorded step, if nobody adds to it."""
-        if not ops.recording():
+        if not ops.recording() or self.optimizer is None or not self.optimizer.takes_products:
             return []
         return [
             layer
             for layer in self.leaf_layers
             if layer.leaves_product
             and layer.trainable_weights
+            and layer.weights[0].regularizer is None  # whose gradient is added to the stored one
             and is_recordable(layer)
             and not self.plan.is_shared(layer)
         ]
@@ -293,7 +315,7 @@ class Compiled:
             ops.label("data")
             self._feed.store(outputs)
         else:
-            self._scored(rows, mode == "train")
+            self._scored(rows, mode in ("train", "gradient"))
 
     def _commit(self, mode: str, rows: int) -> None:
         """Do the rest of a step: update the parameters, go on to the next batch."""
@@ -304,7 +326,8 @@ class Compiled:
             self.optimizer.step(lambda p: id(p) in active, self._products())
             self.forget()
         ops.label("data")
-        ops.advance(self._feed.position, rows)
+        if mode != "gradient":
+            ops.advance(self._feed.position, rows)
 
     def _products(self) -> dict[Parameter, tuple[Float32, Float32]]:
         """Return what layers left to the optimizer, by their kernels, and mark those gradients as not computed."""
@@ -335,10 +358,35 @@ class Compiled:
         )
         return self._steps.get(key, lambda: self._new_step(mode, rows, record))
 
+    def _advanced(self, mode: str, rows: int, steps: int) -> int:
+        """Do up to `steps` steps, at least one; return how many."""
+        if mode == "train" and self.optimizer is not None and self.optimizer.full_batch:
+            self._minimize(self.optimizer, rows)
+            return 1
+        return self._step(mode, rows).run(self._prepared(mode, steps))
+
+    def _minimize(self, optimizer: optimizers.Optimizer, rows: int) -> None:
+        """Do one step of an optimizer that evaluates the loss of the batch as often as it wants."""
+
+        def evaluate() -> float:
+            self.reset_metrics()
+            self._step("gradient", rows).run(1)
+            return self._logs()["loss"]
+
+        active = {id(p) for layer in self.leaf_layers for p in layer.trainable_weights}
+        optimizer.minimize(evaluate, lambda p: id(p) in active)
+        self.forget()
+        ops.advance(self._feed.position, rows)
+
+    def _prepared(self, mode: str, steps: int) -> int:
+        """Let the optimizer make ready for some steps; return how many of them may be done at once."""
+        return self.optimizer.prepare(steps) if mode == "train" and self.optimizer is not None else steps
+
     def _python_parts(self, parts: Sequence[Any]) -> list[str]:
-        """Return the classes among the model, its parts and their activations that compute in Python."""
-        activations = [layer.activation for layer in self.leaf_layers if isinstance(layer, ActivatedLayer)]
-        return [type(p).__name__ for p in (self, *parts, *activations) if not is_recordable(p)]
+        """Return the classes among the model, its parts and what belongs to its layers that compute in Python."""
+        more = [layer.activation for layer in self.leaf_layers if isinstance(layer, ActivatedLayer)]
+        attached = [part for layer in self.leaf_layers for part in layer.attached]
+        return [type(p).__name__ for p in (self, *parts, *more, *attached) if not is_recordable(p)]
 
     def _new_step(self, mode: str, rows: int, record: bool) -> Step:
         guarded: list[NDArray[Any]] = [metric.state for metric in self._running()]
@@ -358,23 +406,3 @@ class Compiled:
             warnings.warn(
                 f"fit: {', '.join(slow)} is written in Python, so every step runs through Python", stacklevel=3
             )
-
-    def _run(
-        self, mode: str, n: int, batch_size: int, callbacks: CallbackList, after: Callable[[int, Logs], None]
-    ) -> None:
-        """Do the steps over n samples, as many at a time as callbacks allow; `after(steps done, logs)` follows every run.
-
-        The step is looked up before every run, so that what a callback changes is honored by the next one.
-        """
-        one_by_one = callbacks.wants_batches(mode)
-        begin, end = (getattr(callbacks, f"on_{mode}_batch_{when}") for when in ("begin", "end"))
-        done, steps = 0, -(-n // batch_size)
-        while done < steps and not (mode == "train" and self.stop_training):
-            rows = min(batch_size, n - done * batch_size)
-            if one_by_one:
-                begin(done)
-            done += self._step(mode, rows).run(1 if one_by_one or rows < batch_size else n // batch_size - done)
-            logs = {} if mode == "predict" else self._logs()
-            if one_by_one:
-                end(done - 1, logs)
-            after(done, logs)

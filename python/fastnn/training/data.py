@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastnn import checks, config, ops
 from fastnn.checks import Float32
+from fastnn.training import splits
 
 
 def inputs(who: str, x: Any, argument: str = "x") -> NDArray[Any]:
@@ -82,18 +83,29 @@ Parts = list[Any]  # one array per input or output; of weights, None where there
 Samples = tuple[Parts, Parts, Parts]  # x, y, weights
 
 
-def split(who: str, share: float, x: Parts, y: Parts, weights: Parts) -> tuple[Samples, Samples]:
-    """Cut the last `share` of the samples off for validation, as Keras does: before any shuffling."""
+def split(
+    who: str, share: float, x: Parts, y: Parts, weights: Parts, rng: np.random.Generator | None = None
+) -> tuple[Samples, Samples]:
+    """Cut the last `share` of the samples off for validation, as Keras does: before any shuffling.
+
+    With random numbers they are drawn instead, in the same share of every class of the only output.
+    """
     n = len(x[0])
     at = int(n * (1.0 - share))
     if at == 0 or at == n:
         checks.fail(who, "validation_split that leaves samples on both sides", f"{share} of {n} samples")
+    kept: Any = slice(0, at)
+    out: Any = slice(at, None)
+    if rng is not None:
+        if len(y) != 1:
+            checks.fail(who, "stratify for one output only", f"{len(y)} outputs", "give validation_data")
+        kept, out = splits.share_of(n, n - at, rng, splits.classes_of(who, y[0]))
 
-    def part(where: slice) -> Samples:
+    def part(where: Any) -> Samples:
         x_part, y_part, w_part = ([None if a is None else a[where] for a in arrays] for arrays in (x, y, weights))
         return x_part, y_part, w_part
 
-    return part(slice(0, at)), part(slice(at, None))
+    return part(kept), part(out)
 
 
 class Feed:

@@ -69,7 +69,7 @@ class Profiled(Trainer):
             data.some_samples("profile", arrays[0][0])
             self._built_for(arrays[0])
         self._check_recorded(mode)
-        with self._unchanged():
+        with self.unchanged():
             return self._timed(mode, arrays, min(rows, len(arrays[0][0])), steps)
 
     def buffer_bytes(self, batch_size: int = 32) -> int | None:
@@ -85,7 +85,7 @@ class Profiled(Trainer):
         if any(None in shape[1:] for shape in self.input_shapes()) or self._unrecorded(mode):
             return None
         checks.integer("buffer_bytes", "batch_size", batch_size, 1)
-        with self.exclusively("buffer_bytes"), self._unchanged():
+        with self.exclusively("buffer_bytes"), self.plan.preserved():
             self._point_feed(mode, self._example(mode, batch_size, None), batch_size)
             tape = ops.Tape(plan=True)
             with tape:
@@ -134,22 +134,20 @@ class Profiled(Trainer):
         return x, y, [None] * len(y)
 
     @contextmanager
-    def _unchanged(self) -> Iterator[None]:
+    def unchanged(self) -> Iterator[None]:
         """Put back what a step changes: parameters, gradients, optimizer, metrics, counters, what layers keep for backward."""
         arrays: list[NDArray[Any]] = [self.store.values, self.store.grads, *(m.state for m in self._running())]
         for layer in self.leaf_layers:
             arrays += [*layer.counters.values(), *(p.value for p in layer.parameters if not p.learns)]
         if self.optimizer is not None:
-            arrays += [self.optimizer.iterations, *self.optimizer.slots.values()]
+            arrays += self.optimizer.state().values()
         before = [array.copy() for array in arrays]
-        kept = [(layer, layer.keep()) for layer in self.leaf_layers]
-        try:
-            yield
-        finally:
-            for array, values in zip(arrays, before):
-                array[...] = values
-            for layer, attributes in kept:
-                vars(layer).update(attributes)
+        with self.plan.preserved():
+            try:
+                yield
+            finally:
+                for array, values in zip(arrays, before):
+                    array[...] = values
 
     def _point_feed(self, mode: str, arrays: Samples, count: int, rng: np.random.Generator | None = None) -> None:
         """Let the feed give `count` samples from the start: with rng in a random order, as often as it takes."""

@@ -9,8 +9,7 @@ import time
 from typing import Any, TextIO
 
 from fastnn import checks
-
-Logs = dict[str, float]
+from fastnn.training.callback import Callback, Logs
 
 REDRAW_SECONDS = 0.1  # between two redraws
 _FORMAT = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{remaining} left{postfix}]"
@@ -32,7 +31,9 @@ def _bar_class(notebook: bool) -> Any:
 
 
 def _number(value: float) -> str:
-    """Return a number with four decimals, with an exponent where these would not show it or be too long."""
+    """Return a number with four decimals, with an exponent where these would not show it or be too long; an array's in brackets."""
+    if getattr(value, "ndim", 0):
+        return f"[{' '.join(map(_number, value))}]"  # type: ignore[call-overload]
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.4e}"
 
 
@@ -143,3 +144,33 @@ class ProgressBar:
         """Return the speed, and loss and metrics with their names."""
         speed = self._steps * self._samples_per_step / max(now - self._start, 1e-9)
         return [f"{speed:,.0f} samples/s", *(f"{name}: {_number(value)}" for name, value in self._logs.items())]
+
+
+class ProgbarLogger(Callback):
+    """Shows a progress bar where ``fit`` is called with ``verbose=0``; with another ``verbose`` fit shows one by itself.
+
+    >>> from fastnn import callbacks
+    >>> bar = callbacks.ProgbarLogger()
+    >>> bar.set_params({"verbose": 0, "epochs": 2, "steps": 3})
+    >>> bar.on_epoch_begin(0)
+    >>> bar.on_steps_end(2, {"loss": 0.5})
+    >>> bar.on_epoch_end(0, {"loss": 0.5})  # doctest: +ELLIPSIS
+    Epoch 1/2 - 3/3 steps - ...s - ... - loss: 0.5000
+    """
+
+    def __init__(self) -> None:
+        self._bar: ProgressBar | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        params = self.params or {}
+        if not params.get("verbose"):
+            self._bar = ProgressBar(params.get("steps"), 1, epoch, params.get("epochs"))
+
+    def on_steps_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self._bar is not None:
+            self._bar.update(batch + 1, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self._bar is not None:
+            self._bar.close(logs)
+            self._bar = None

@@ -24,20 +24,27 @@ class Score(Settings):
         weight: of this loss in that of the model.
         wanted: its metrics, names or objects.
         prefix: of the names in logs: "" for the only output of a model, else the output's name and "_".
+        weighted: those of its metrics that count every sample by its weight, names or objects.
     """
 
-    def __init__(self, loss: losses.Loss, weight: float, wanted: Sequence[Any], prefix: str) -> None:
+    def __init__(
+        self, loss: losses.Loss, weight: float, wanted: Sequence[Any], prefix: str, weighted: Sequence[Any] = ()
+    ) -> None:
         self.loss, self.weight, self.wanted, self.prefix = loss, weight, list(wanted), prefix
+        self.weighted = list(weighted)
         self.tracker = metrics.Mean(f"{prefix}loss")
-        self.metrics: list[metrics.Metric] = []
+        self.metrics: list[metrics.Metric] = []  # the weighted ones last
 
     def find_metrics(self, output_shape: Shape | None) -> None:
         """Make the metrics, once the output's shape is known; until then only check their names."""
         labels = isinstance(self.loss, losses.SparseCategoricalCrossentropy)
         columns = None if output_shape is None else output_shape[-1]
-        found = [metrics.get(m, labels=labels, columns=columns) for m in self.wanted]
+        found = [metrics.get(m, labels=labels, columns=columns) for m in (*self.wanted, *self.weighted)]
         if output_shape is not None:
             self.metrics = found
+        if columns is not None:
+            for metric in found:
+                metric.build(columns)
 
     @property
     def running(self) -> list[metrics.Metric]:
@@ -45,27 +52,40 @@ class Score(Settings):
         return [self.tracker, *self.metrics]
 
     def add(
-        self, y: NDArray[Any], weights: Float32 | None, out: Float32, fused: bool, training: bool
+        self,
+        y: NDArray[Any],
+        weights: Float32 | None,
+        out: Float32,
+        fused: bool,
+        training: bool,
+        gradient_scale: float = 1.0,
     ) -> Float32 | None:
         """Add a batch's output to loss and metrics; return the output's gradient (training only).
 
-        fused: the output is before the activation that the loss takes over.
+        fused: the output is before the activation that the loss takes over. gradient_scale: what the gradient is multiplied by.
         """
         ops.label("loss")
         flat = self.loss.rows(out)
         y = self.loss.truth_rows(y)
-        weights = None if weights is None else self.loss.weigh(len(flat), weights.reshape(-1))
+        counts = None if weights is None else weights.reshape(-1)
+        weights = self.loss.weigh(len(flat), counts)
         scale = self.loss.scale(len(flat))
+        slope = scale * self.weight * gradient_scale
         if fused:
-            y_pred, row_losses, dy = self.loss.evaluate_fused(y, flat, weights, scale * self.weight, training)
+            y_pred, row_losses, dy = self.loss.evaluate_fused(y, flat, weights, slope, training)
         else:
             y_pred = flat
-            row_losses, dy = self.loss.evaluate(y, flat, weights, scale * self.weight, training)
+            row_losses, dy = self.loss.evaluate(y, flat, weights, slope, training)
         # With reduction="sum" a batch's loss is the sum of its samples', and an epoch's the mean of that over its samples.
         self.tracker.update_state(row_losses, scale=len(flat) * scale)
         ops.label("metrics")
-        for metric in self.metrics:
+        for metric in self.metrics[: len(self.wanted)]:
             metric.update_state(y, y_pred)
+        for weighted in self.metrics[len(self.wanted) :]:
+            if counts is None:
+                weighted.update_state(y, y_pred)
+            else:
+                weighted.update_state(y, y_pred, counts)  # type: ignore[call-arg]
         return None if dy is None else self.loss.from_rows(dy, out.shape)
 
     def step_key(self) -> tuple[Any, ...]:
@@ -73,17 +93,19 @@ class Score(Settings):
         return (id(self), self.weight, self.loss.step_key(), *(m.step_key() for m in self.metrics))
 
 
-def scores_of(structure: Structure, loss: Any, wanted: Any, loss_weights: Any) -> list[Score]:
+def scores_of(structure: Structure, loss: Any, wanted: Any, loss_weights: Any, weighted: Any = None) -> list[Score]:
     """Return a score per output from the arguments of `compile`; none without a loss."""
     chosen = [] if loss is None else _losses(structure, loss)
-    by_output = _metrics(structure, wanted)
-    objects = [id(m) for some in by_output for m in {id(m): m for m in some if not isinstance(m, str)}.values()]
+    by_output = _metrics(structure, "metrics", wanted)
+    by_output_weighted = _metrics(structure, "weighted_metrics", weighted)
+    every = [*by_output, *by_output_weighted]
+    objects = [id(m) for some in every for m in {id(m): m for m in some if not isinstance(m, str)}.values()]
     if len(set(objects)) < len(objects):
         checks.fail("compile", "an object of its own for every output's metric", "the same one twice", "give names")
     weights = _weights(structure, loss_weights)
     single = len(structure) == 1
     return [
-        Score(chosen[i], weights[i], by_output[i], "" if single else f"{name}_")
+        Score(chosen[i], weights[i], by_output[i], "" if single else f"{name}_", by_output_weighted[i])
         for i, name in enumerate(structure.names)
         if chosen
     ]
@@ -106,12 +128,12 @@ def _losses(structure: Structure, loss: Any) -> list[losses.Loss]:
     return result
 
 
-def _metrics(structure: Structure, wanted: Any) -> list[list[Any]]:
+def _metrics(structure: Structure, argument: str, wanted: Any) -> list[list[Any]]:
     """Return the metrics wanted of every output."""
     if wanted is None:
         return [[] for _ in structure.names]
     if isinstance(wanted, str) or not isinstance(wanted, (Sequence, Mapping)):
-        checks.fail_type("compile", "metrics as a list", checks.describe(wanted), "write metrics=['accuracy']")
+        checks.fail_type("compile", f"{argument} as a list", checks.describe(wanted), f"write {argument}=['accuracy']")
     if isinstance(wanted, Mapping):
         wanted = dict.fromkeys(structure.names) | dict(wanted)
     elif structure.kind == "one":
@@ -119,11 +141,11 @@ def _metrics(structure: Structure, wanted: Any) -> list[list[Any]]:
     elif len(wanted) != len(structure):
         checks.fail(
             "compile",
-            f"metrics as a list of {len(structure)}, one entry per output, or a dict by name",
+            f"{argument} as a list of {len(structure)}, one entry per output, or a dict by name",
             f"a list of {len(wanted)}",
             "an entry is a metric, a list of metrics or None",
         )
-    parts = structure.parts("compile", "metrics", wanted)
+    parts = structure.parts("compile", argument, wanted)
     return [[] if p is None else list(p) if isinstance(p, (list, tuple)) else [p] for p in parts]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn import checks
 from fastnn.training import data
@@ -17,7 +17,9 @@ from fastnn.training.callback_list import CallbackList
 from fastnn.training.compiled import Compiled
 from fastnn.training.history import History
 from fastnn.training.progress import ProgressBar
+from fastnn.training.runner import Arrays, Runner
 from fastnn.training.score import Logs
+from fastnn.training.sources import Stream, is_stream
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,7 +42,7 @@ def exclusive(method: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
-class Trainer(Compiled):
+class Trainer(Runner):
     """The public training methods of a model."""
 
     # --- fit ---
@@ -55,37 +57,44 @@ class Trainer(Compiled):
         verbose: int | str = "auto",
         callbacks: Iterable[Callback] | Callback | None = None,
         validation_split: float = 0.0,
-        validation_data: Sequence[Any] | None = None,
+        validation_data: Any = None,
         shuffle: bool = True,
         class_weight: Mapping[int, float] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
         validation_batch_size: int | None = None,
-        validation_freq: int = 1,
+        validation_freq: int | Collection[int] = 1,
+        stratify: bool = False,
         **unknown: Any,
     ) -> History:
         """Train for a number of epochs and return the history.
 
-        Whole epochs run in C++ with the GIL released. Ctrl-C ends the training after the step it meets: fit returns, the model is
-        as after that step, and `history.interrupted` is True.
+        Whole epochs over arrays run in C++ with the GIL released. Ctrl-C ends the training after the step it meets: fit returns,
+        the model is as after that step, and `history.interrupted` is True.
 
         Args:
             x: samples (N, ...), a real dtype; uint8 and float32 are taken as they are, others become float32. For several inputs
-                a list, or a dict by the inputs' names.
+                a list, or a dict by the inputs' names. Or batches: a generator, a data loader, a list, anything that yields
+                (x, y) or (x, y, sample_weight), or has `__len__` and `__getitem__` that give such.
             y: targets as the loss wants them: class numbers (N,), one-hot rows (N, classes), values (N, D). For several outputs
-                a list, or a dict by the outputs' names.
+                a list, or a dict by the outputs' names. None if x has batches.
             batch_size: samples per step, >= 1; None is 32. The last batch of an epoch may be smaller.
             epochs: number of the last epoch, counted from 1.
             verbose: 0 silent, 1 or "auto" a progress bar, 2 one line per epoch.
             callbacks: `fastnn.callbacks` objects.
             validation_split: share of the samples, from the end, to validate on, in [0, 1).
-            validation_data: (x, y) or (x, y, sample_weight) to validate on after every epoch.
-            shuffle: whether the order changes in every epoch.
+            validation_data: (x, y), (x, y, sample_weight) or batches, to validate on after every epoch.
+            shuffle: whether the order changes in every epoch; batches come as they come.
             class_weight: dict of class number to weight in the loss.
             sample_weight: weight of every sample in the loss, shape (N,); for several outputs also a list or a dict.
             initial_epoch: number of epochs done before.
+            steps_per_epoch: steps after which an epoch ends; the next one goes on with the samples that follow. None: all samples.
+            validation_steps: steps after which a validation ends; None: all samples.
             validation_batch_size: None is batch_size.
-            validation_freq: validate every so many epochs.
+            validation_freq: validate every so many epochs, or in these epochs, counted from 1.
+            stratify: draw the samples of validation_split at random (from the model's shuffle_seed), each class in the same share.
 
         Returns:
             History: `.history` has "loss", the metrics, and the same with "val_".
@@ -98,46 +107,64 @@ class Trainer(Compiled):
         checks.unknown_arguments(
             "fit", unknown, [a for a in self.fit.__annotations__ if a not in ("return", "unknown")]
         )
-        batch_size = 32 if batch_size is None else checks.integer("fit", "batch_size", batch_size, 1)
         checks.integer("fit", "epochs", epochs, 0)
         checks.integer("fit", "initial_epoch", initial_epoch, 0)
-        every = checks.integer("fit", "validation_freq", validation_freq, 1)
         checks.boolean("fit", "shuffle", shuffle)
-        if validation_batch_size is not None:
-            checks.integer("fit", "validation_batch_size", validation_batch_size, 1)
+        _limit("fit", "validation_batch_size", validation_batch_size)
+        validates = _validates(validation_freq)
         share = checks.number("fit", "validation_split", validation_split, 0.0, below=1.0)
-        samples, truth, weights = self._training_arrays(x, y, sample_weight, class_weight)
-        validation = self._validation_arrays(validation_data)
+        rng = self._split_generator() if checks.boolean("fit", "stratify", stratify) else None
+        source = self._source("fit", x, y, batch_size, sample_weight, steps_per_epoch, class_weight)
+        at_once = validation_batch_size or batch_size
+        validation = self._validation(validation_data, at_once, _limit("fit", "validation_steps", validation_steps))
         if share and validation is None:
-            (samples, truth, weights), validation = data.split("fit", share, samples, truth, weights)
+            if isinstance(source, Stream):
+                checks.fail("fit", "arrays for validation_split", "batches", "give validation_data")
+            source.parts, held_out = data.split("fit", share, *source.parts, rng)
+            source = Arrays(source.parts, source.batch_size, _limit("fit", "steps_per_epoch", steps_per_epoch))
+            validation = Arrays(held_out, _batch_size("fit", at_once), validation_steps, onward=False)
+        if isinstance(source, Arrays):
+            source.shuffle = shuffle
         self._tell_if_eager(verbose)
-
-        steps = -(-len(samples[0]) // batch_size)
-        every_callback = CallbackList(
-            callbacks, add_history=True, model=self, verbose=verbose, epochs=epochs, steps=steps
+        every = CallbackList(
+            callbacks, add_history=True, model=self, verbose=verbose, epochs=epochs, steps=_steps(source)
         )
 
         def train(epoch: int) -> Logs:
-            bar = ProgressBar(steps, batch_size, epoch, epochs, verbose)
+            bar = ProgressBar(_steps(source), self._rows_per_step(source), epoch, epochs, verbose)
             logs: Logs | None = None
             try:
-                logs = self._epoch(samples, truth, weights, batch_size, shuffle, every_callback, bar)
-                if validation is not None and (epoch + 1) % every == 0:
-                    logs |= self._validate(validation, validation_batch_size or batch_size, every_callback)
+                logs = self._train_epoch(source, every, bar, class_weight)
+                if validation is not None and validates(epoch + 1):
+                    logs |= self._validate(validation, every)
             finally:
                 bar.close(logs)
+            if isinstance(source, Stream) and source.ended and epoch + 1 < epochs:
+                self._stop_for_want_of_data(source, epoch + 1, epochs)
             return logs
 
-        return self._epochs(range(initial_epoch, epochs), train, every_callback)
+        return self._epochs(source, range(initial_epoch, epochs), train, every)
 
-    def _epochs(self, epochs: range, train: Callable[[int], Logs], callbacks: CallbackList) -> History:
+    def _stop_for_want_of_data(self, stream: Stream, epoch: int, epochs: int) -> None:
+        self.stop_training = True
+        if not stream.told:
+            fix = "give steps_per_epoch, or an iterable that can start anew"
+            warnings.warn(f"fit: the data ended after epoch {epoch} of {epochs}; {fix}", stacklevel=5)
+
+    def _epochs(
+        self, source: Arrays | Stream, epochs: range, train: Callable[[int], Logs], callbacks: CallbackList
+    ) -> History:
         """Train epoch after epoch until a callback or Ctrl-C ends it."""
         history = next(c for c in callbacks.callbacks if isinstance(c, History))
         self.history, self.stop_training, history.interrupted = history, False, False
         outer, self._trained_by = self._trained_by, threading.get_ident()
+        before = self._trains_on
+        self._trains_on = source if isinstance(source, Arrays) else None
         try:
+            self._resumed = None
             callbacks.on_train_begin()
-            for epoch in epochs:
+            start = epochs.start if self._resumed is None else self._resumed[0]
+            for epoch in range(start, epochs.stop):
                 callbacks.on_epoch_begin(epoch)
                 callbacks.on_epoch_end(epoch, train(epoch))
                 if self.stop_training:
@@ -145,111 +172,88 @@ class Trainer(Compiled):
         except KeyboardInterrupt:
             history.interrupted = True
         finally:
-            self._trained_by = outer
+            self._trained_by, self._trains_on = outer, before
+        if len(epochs) and self.optimizer is not None:
+            self.optimizer.finalize_variable_values(p for layer in self.leaf_layers for p in layer.trainable_weights)
         callbacks.on_train_end()
         return history
 
-    def _samples(self, who: str, x: Any) -> list[NDArray[Any]]:
-        """Return what is given for the inputs, in order, after checking each array."""
-        if len(self.input_structure) == 1:
-            if self.built:
-                x = data.unwrapped(x, lambda array: array.ndim == self.input_ranks()[0])
-            return [data.inputs(who, part) for part in self.input_structure.parts(who, "x", x)]
-        parts = self.input_structure.parts(who, "x", x)
-        names = [f"x['{name}']" for name in self.input_structure.names]
-        samples = [data.inputs(who, part, name) for part, name in zip(parts, names)]
-        for name, part in zip(names[1:], samples[1:]):
-            data.same_length(who, len(samples[0]), **{name: part})
-        return samples
+    # --- what there is to run over ---
 
-    def input_ranks(self) -> list[int]:
-        """Return the number of axes of every input."""
-        raise self._missing("input_ranks")
+    def _source(
+        self,
+        who: str,
+        x: Any,
+        y: Any,
+        batch_size: int | None,
+        sample_weight: Any = None,
+        steps: int | None = None,
+        class_weight: Any = None,
+        onward: bool = True,
+    ) -> Arrays | Stream:
+        """Return samples and truth, checked, or what yields them; the model is built for them."""
+        name = "steps_per_epoch" if who == "fit" else "steps"
+        steps = _limit(who, name, steps)
+        if not is_stream(x, y):
+            rows = _batch_size(who, batch_size)
+            parts = self._training_arrays(x, y, sample_weight, class_weight, who)
+            return Arrays(parts, rows, steps, onward=onward)
+        if y is not None or sample_weight is not None or batch_size is not None:
+            given = next(
+                n for n, v in (("y", y), ("sample_weight", sample_weight), ("batch_size", batch_size)) if v is not None
+            )
+            checks.fail(who, f"no {given} beside batches", "one", "let each batch be (x, y) or (x, y, sample_weight)")
+        stream = Stream(who, x, steps)
+        self._training_arrays(*stream.first(), class_weight, who)
+        return stream
 
-    def _training_arrays(self, x: Any, y: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, Any, Any]:
-        """Return x, y and weights as the feed takes them, after all checks."""
-        samples = self._samples("fit", x)
-        data.some_samples("fit", samples[0])
-        self._ready("fit", samples)
-        return samples, *self._truth("fit", samples, y, sample_weight, class_weight)
-
-    def _truth(
-        self, who: str, x: list[NDArray[Any]], y: Any, sample_weight: Any, class_weight: Any = None
-    ) -> tuple[Any, Any]:
-        """Return truth and weights for every output."""
-        if y is None:
-            checks.fail(who, "targets y", "None")
-        n = len(x[0])
-        if len(self._scores) > 1 and class_weight is not None:
-            checks.fail(who, "class_weight for one output only", f"{len(self._scores)} outputs", "give sample_weight")
-        if len(self._scores) == 1:
-            y = data.unwrapped(y, lambda array: array.ndim > 0 and len(array) == n != 1)
-        truths = self.output_structure.parts(who, "y", y)
-        single = sample_weight is None or len(self._scores) == 1 or isinstance(sample_weight, np.ndarray)
-        given = (
-            [sample_weight] * len(truths)
-            if single
-            else self.output_structure.parts(who, "sample_weight", sample_weight)
-        )
-        result, weights = [], []
-        for score, shape, part, weight in zip(self._scores, self.output_shapes, truths, given):
-            truth = score.loss.prepare(part, shape)
-            data.same_length(who, n, y=truth)
-            weight = data.sample_weights(who, n, truth, weight, class_weight)
-            if weight is not None and len(shape) > 2:
-                rows = int(np.prod([s or 1 for s in score.loss.losses_shape(shape)[1:]]))
-                weight = np.repeat(weight[:, None], rows, 1)
-            result.append(truth)
-            weights.append(weight)
-        return result, weights
-
-    def _validation_arrays(self, validation_data: Any) -> tuple[Any, Any, Any] | None:
+    def _validation(self, validation_data: Any, batch_size: int | None, steps: int | None) -> Arrays | Stream | None:
         if validation_data is None:
             return None
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+        who = "fit: validation_data"
+        pair = isinstance(validation_data, (tuple, list)) and len(validation_data) in (2, 3)
+        if is_stream(validation_data) or (pair and is_stream(validation_data[0])):
+            return self._source(
+                who,
+                validation_data[0] if pair and not is_stream(validation_data) else validation_data,
+                None,
+                None,
+                steps=steps,
+            )
+        if not pair:
             checks.fail("fit", "validation_data=(x, y) or (x, y, sample_weight)", checks.describe(validation_data))
-        x = self._samples("fit: validation_data", validation_data[0])
-        data.some_samples("fit: validation_data", x[0])
+        x = self._samples(who, validation_data[0])
+        data.some_samples(who, x[0])
         self.check_shapes([part.shape for part in x])
         weight = validation_data[2] if len(validation_data) == 3 else None
-        return x, *self._truth("fit: validation_data", x, validation_data[1], weight)
+        parts = x, *self._truth(who, x, validation_data[1], weight)
+        return Arrays(parts, _batch_size("fit", batch_size), steps, onward=False)
 
-    def _order(self, n: int) -> NDArray[np.int64]:
-        """Return the next epoch's order of the samples."""
-        seed = np.random.SeedSequence(self.shuffle_seed, spawn_key=(self.epochs_shuffled,))
-        self.epochs_shuffled += 1
-        return np.random.Generator(np.random.Philox(seed)).permutation(n)
+    def _split_generator(self) -> np.random.Generator:
+        """Return random numbers for a split: the same ones for every fit of a model."""
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.shuffle_seed, spawn_key=(0, 1))))
 
-    def _epoch(
-        self, x: Any, y: Any, weights: Any, batch_size: int, shuffle: bool, callbacks: CallbackList, bar: ProgressBar
+    def _rows_per_step(self, source: Arrays | Stream) -> int:
+        return source.batch_size if isinstance(source, Arrays) else source.rows
+
+    # --- epochs ---
+
+    def _train_epoch(
+        self, source: Arrays | Stream, callbacks: CallbackList, bar: ProgressBar, class_weight: Any
     ) -> Logs:
-        """Train on every sample once."""
-        self.refresh()
-        self.reset_metrics()
-        self._feed.load(x, y, weights, self._order(len(x[0])) if shuffle else None)
+        """Train for an epoch."""
 
         def after(done: int, logs: Logs) -> None:
             callbacks.on_steps_end(done - 1, logs)
             bar.update(done, logs)
 
-        self._run("train", len(x[0]), batch_size, callbacks, after)
-        return self._logs()
+        return self._run_epoch("train", source, callbacks, after, class_weight)
 
-    def _validate(self, arrays: tuple[Any, Any, Any], batch_size: int, callbacks: CallbackList) -> Logs:
+    def _validate(self, source: Arrays | Stream, callbacks: CallbackList) -> Logs:
         callbacks.on_test_begin()
-        logs = self._test(arrays, batch_size, callbacks, None)
+        logs = self._run_epoch("test", source, callbacks, _nothing)
         callbacks.on_test_end(logs)
         return {f"val_{name}": value for name, value in logs.items()}
-
-    def _test(
-        self, arrays: tuple[Any, Any, Any], batch_size: int, callbacks: CallbackList, bar: ProgressBar | None
-    ) -> Logs:
-        """Return loss and metrics over arrays."""
-        self.refresh()
-        self.reset_metrics()
-        self._feed.load(*arrays)
-        self._run("test", len(arrays[0][0]), batch_size, callbacks, _nothing if bar is None else bar.update)
-        return self._logs()
 
     # --- evaluate, predict ---
 
@@ -261,6 +265,7 @@ class Trainer(Compiled):
         batch_size: int | None = None,
         verbose: int | str = "auto",
         sample_weight: Any = None,
+        steps: int | None = None,
         callbacks: Iterable[Callback] | Callback | None = None,
         return_dict: bool = False,
     ) -> Any:
@@ -270,24 +275,19 @@ class Trainer(Compiled):
             x, y, sample_weight: as in `fit`.
             batch_size: samples per step; None is 32.
             verbose: 0 silent, 1 or "auto" a progress bar, 2 one line.
+            steps: steps after which to stop; None: all samples.
             callbacks: `fastnn.callbacks` objects.
             return_dict: return {"loss": ..., ...} instead of numbers.
 
         Returns:
             the loss, or [loss, metrics...] if there are metrics.
         """
-        batch_size = 32 if batch_size is None else checks.integer("evaluate", "batch_size", batch_size, 1)
-        samples = self._samples("evaluate", x)
-        data.some_samples("evaluate", samples[0])
-        self._ready("evaluate", samples)
-        arrays = samples, *self._truth("evaluate", samples, y, sample_weight)
-        bar = ProgressBar(-(-len(samples[0]) // batch_size), batch_size, None, None, verbose)
-        every_callback = CallbackList(
-            callbacks, model=self, verbose=verbose, epochs=1, steps=-(-len(samples[0]) // batch_size)
-        )
+        source = self._source("evaluate", x, y, batch_size, sample_weight, steps, onward=False)
+        bar = ProgressBar(_steps(source), self._rows_per_step(source), None, None, verbose)
+        every_callback = CallbackList(callbacks, model=self, verbose=verbose, epochs=1, steps=_steps(source))
         every_callback.on_test_begin()
         try:
-            logs = self._test(arrays, batch_size, every_callback, bar)
+            logs = self._run_epoch("test", source, every_callback, bar.update)
         finally:
             bar.close()
         every_callback.on_test_end(logs)
@@ -305,6 +305,7 @@ class Trainer(Compiled):
         x: Any,
         batch_size: int | None = None,
         verbose: int | str = "auto",
+        steps: int | None = None,
         callbacks: Iterable[Callback] | Callback | None = None,
     ) -> Any:
         """Return the model's outputs for samples; every row depends on its own sample only, whatever the batch size.
@@ -312,33 +313,71 @@ class Trainer(Compiled):
         For several outputs they are a list or a dict, as the model was made.
 
         Args:
-            x: samples (N, ...), or a list or dict for several inputs; N may be 0.
+            x: samples (N, ...), or a list or dict for several inputs; N may be 0. Or batches of them, as in `fit`; truth and
+                weights in batches are not looked at.
             batch_size: samples per step; None is 32.
             verbose: 0 silent, 1 or "auto" a progress bar, 2 one line.
+            steps: steps after which to stop; None: all samples.
             callbacks: `fastnn.callbacks` objects.
         """
-        batch_size = 32 if batch_size is None else checks.integer("predict", "batch_size", batch_size, 1)
+        limit = _limit("predict", "steps", steps)
+        if is_stream(x):
+            if batch_size is not None:
+                checks.fail("predict", "no batch_size beside batches", batch_size)
+            return self._predict_stream(Stream("predict", x, limit), verbose, callbacks)
+        batch_size = _batch_size("predict", batch_size)
         samples = self._samples("predict", x)
+        if limit is not None:
+            samples = [part[: limit * batch_size] for part in samples]
         self._built_for(samples)
-        n = len(samples[0])
-        if n == 0:
+        if len(samples[0]) == 0:
             return self.output_structure.whole(self.forward_parts(samples))
-        bar = ProgressBar(-(-len(samples[0]) // batch_size), batch_size, None, None, verbose)
-        every_callback = CallbackList(
-            callbacks, model=self, verbose=verbose, epochs=1, steps=-(-len(samples[0]) // batch_size)
-        )
+        source = Arrays((samples, [], []), batch_size)
+        bar = ProgressBar(source.steps, batch_size, None, None, verbose)
+        every_callback = CallbackList(callbacks, model=self, verbose=verbose, epochs=1, steps=source.steps)
         every_callback.on_predict_begin()
         try:
             self._feed.load(samples)
-            key = tuple(part.shape[1:] for part in samples)
-            expected: Any = self._output_rows.get(key)
-            if expected is None:
-                expected = [shape[1:] for shape in self.compute_output_shapes([part.shape for part in samples])]
-            self._feed.collect(expected)
-            self._run("predict", n, batch_size, every_callback, bar.update)
+            self._feed.collect(self._result_rows(samples))
+            self._run("predict", source, every_callback, bar.update)
             results = self._feed.collected()
-            self._output_rows[key] = [result.shape[1:] for result in results]
+            self._output_rows[tuple(part.shape[1:] for part in samples)] = [result.shape[1:] for result in results]
         finally:
             bar.close()
         every_callback.on_predict_end()
         return self.output_structure.whole(results)
+
+    def _predict_stream(self, stream: Stream, verbose: int | str, callbacks: Any) -> Any:
+        """Return the outputs for all batches of a stream."""
+        bar = ProgressBar(stream.length(), stream.rows, None, None, verbose)
+        every_callback = CallbackList(callbacks, model=self, verbose=verbose, epochs=1, steps=stream.length())
+        every_callback.on_predict_begin()
+        try:
+            batches = self._run_stream("predict", stream, every_callback, bar.update, None)
+        finally:
+            bar.close()
+        every_callback.on_predict_end()
+        return self.output_structure.whole([np.concatenate(parts) for parts in zip(*batches)])
+
+
+def _limit(who: str, argument: str, steps: Any) -> int | None:
+    """Return a number of steps, None for all."""
+    return None if steps is None else checks.integer(who, argument, steps, 1)
+
+
+def _batch_size(who: str, batch_size: Any) -> int:
+    return 32 if batch_size is None else checks.integer(who, "batch_size", batch_size, 1)
+
+
+def _steps(source: Arrays | Stream) -> int | None:
+    """Return the steps of an epoch, None if nobody knows."""
+    return source.steps if isinstance(source, Arrays) else source.length()
+
+
+def _validates(freq: Any) -> Callable[[int], bool]:
+    """Return whether to validate after an epoch, counted from 1."""
+    if isinstance(freq, Collection) and not isinstance(freq, (str, bytes)):
+        chosen = {checks.integer("fit", "validation_freq", epoch, 1) for epoch in freq}
+        return lambda epoch: epoch in chosen
+    every = checks.integer("fit", "validation_freq", freq, 1)
+    return lambda epoch: epoch % every == 0

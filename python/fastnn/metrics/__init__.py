@@ -1,0 +1,180 @@
+"""Metrics: numbers over batches, in buffers, so that a recorded step updates them too."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from fastnn import checks
+from fastnn.metrics.accuracy import (
+    Accuracy,
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    SparseCategoricalAccuracy,
+    SparseTopKCategoricalAccuracy,
+    TopKCategoricalAccuracy,
+)
+from fastnn.metrics.base import Mean, MeanMetricWrapper, Metric, Sum
+from fastnn.metrics.curves import (
+    AUC,
+    PrecisionAtRecall,
+    RecallAtPrecision,
+    SensitivityAtSpecificity,
+    SpecificityAtSensitivity,
+)
+from fastnn.metrics.iou import BinaryIoU, ConfusionMatrix, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
+from fastnn.metrics.moments import R2Score
+from fastnn.metrics.outcomes import (
+    F1Score,
+    FalseNegatives,
+    FalsePositives,
+    FBetaScore,
+    Precision,
+    Recall,
+    TrueNegatives,
+    TruePositives,
+)
+from fastnn.metrics.rows import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    CategoricalHinge,
+    CosineSimilarity,
+    Hinge,
+    KLDivergence,
+    LogCoshError,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    Perplexity,
+    Poisson,
+    RootMeanSquaredError,
+    SparseCategoricalCrossentropy,
+    SquaredHinge,
+)
+from fastnn.names import snake_case
+
+__all__ = [
+    "AUC",
+    "Accuracy",
+    "BinaryAccuracy",
+    "BinaryCrossentropy",
+    "BinaryIoU",
+    "CategoricalAccuracy",
+    "CategoricalCrossentropy",
+    "CategoricalHinge",
+    "ConfusionMatrix",
+    "CosineSimilarity",
+    "F1Score",
+    "FBetaScore",
+    "FalseNegatives",
+    "FalsePositives",
+    "Hinge",
+    "IoU",
+    "KLDivergence",
+    "LogCoshError",
+    "Mean",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanIoU",
+    "MeanMetricWrapper",
+    "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
+    "Metric",
+    "OneHotIoU",
+    "OneHotMeanIoU",
+    "Perplexity",
+    "Poisson",
+    "Precision",
+    "PrecisionAtRecall",
+    "R2Score",
+    "Recall",
+    "RecallAtPrecision",
+    "RootMeanSquaredError",
+    "SensitivityAtSpecificity",
+    "SparseCategoricalAccuracy",
+    "SparseCategoricalCrossentropy",
+    "SparseTopKCategoricalAccuracy",
+    "SpecificityAtSensitivity",
+    "SquaredHinge",
+    "Sum",
+    "TopKCategoricalAccuracy",
+    "TrueNegatives",
+    "TruePositives",
+    "deserialize",
+    "get",
+    "serialize",
+]
+
+_CLASSES: dict[str, type[Metric]] = {
+    name: value
+    for name, value in list(globals().items())
+    if inspect.isclass(value) and issubclass(value, Metric) and value is not Metric
+}
+_BY_NAME: dict[str, type[Metric]] = {snake_case(name): cls for name, cls in _CLASSES.items()}
+_BY_NAME |= {cls.default_name: cls for cls in _CLASSES.values() if cls.default_name}
+_ALIASES = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error",
+    "rmse": "root_mean_squared_error",
+    "bce": "binary_crossentropy",
+    "kld": "kl_divergence",
+}
+ACCURACY = ("accuracy", "acc")
+CROSSENTROPY = ("crossentropy", "ce")
+
+
+def get(identifier: str | Metric, *, labels: bool = False, columns: int | None = None) -> Metric:
+    """Return a new metric from its name; a Metric is returned as it is.
+
+    "accuracy" is the accuracy that fits: SparseCategoricalAccuracy for class numbers (`labels`), BinaryAccuracy for one column of
+    predictions, else CategoricalAccuracy; "crossentropy" likewise. They keep the name they were asked for by.
+    """
+    if isinstance(identifier, Metric):
+        return identifier
+    if not isinstance(identifier, str):
+        checks.fail_type(
+            "metric",
+            "a name or a Metric",
+            checks.describe(identifier),
+            "for a function of your own subclass fastnn.metrics.Metric",
+        )
+    if identifier in ACCURACY:
+        return _fitting(SparseCategoricalAccuracy, BinaryAccuracy, CategoricalAccuracy, labels, columns)(identifier)
+    if identifier in CROSSENTROPY:
+        fitting = _fitting(SparseCategoricalCrossentropy, BinaryCrossentropy, CategoricalCrossentropy, labels, columns)
+        return fitting(identifier)
+    key = identifier if identifier in _BY_NAME else snake_case(identifier)
+    name = checks.one_of("metric", "name", key, [*_BY_NAME, *_ALIASES, *ACCURACY, *CROSSENTROPY])
+    cls = _BY_NAME[_ALIASES.get(name, name)]
+    missing = [
+        p.name
+        for p in inspect.signature(cls).parameters.values()
+        if p.default is p.empty and p.kind is not p.VAR_KEYWORD
+    ]
+    if missing:
+        checks.fail("metric", f"an object {cls.__name__}({missing[0]}=...)", repr(identifier), "it has no default")
+    return cls(name=identifier) if identifier in _ALIASES else cls()
+
+
+def _fitting(
+    sparse: type[Metric], binary: type[Metric], categorical: type[Metric], labels: bool, columns: int | None
+) -> type[Metric]:
+    return sparse if labels else binary if columns == 1 else categorical
+
+
+def is_plain(metric: Metric) -> bool:
+    """Return whether a metric is made of plain data, and no code of the user's."""
+    return _CLASSES.get(type(metric).__name__) is type(metric) and type(metric) is not MeanMetricWrapper
+
+
+def serialize(metric: Metric) -> dict[str, Any]:
+    """Return the metric as plain data."""
+    return {"class": type(metric).__name__, "config": metric.get_config()}
+
+
+def deserialize(data: dict[str, Any]) -> Metric:
+    """Return a new metric from what `serialize` returned."""
+    return _CLASSES[checks.one_of("metric", "class", str(data["class"]), sorted(_CLASSES))](**data["config"])

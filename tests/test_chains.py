@@ -1,0 +1,192 @@
+"""Batch normalization, sum and relu in one kernel: the same bits as one after the other, and only where nobody can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import layers, ops
+from fastnn.chains import Chain
+
+Tensor = Any
+Build = Callable[[Tensor], Tensor]
+LABELS = 3
+
+
+def normalized(x: Tensor, filters: int = 6, **options: Any) -> Tensor:
+    x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+    return layers.BatchNormalization(**options)(x)
+
+
+def plain(x: Tensor) -> Tensor:
+    return layers.ReLU()(normalized(x))
+
+
+def identity(x: Tensor) -> Tensor:
+    x = plain(x)
+    return layers.ReLU()(layers.add([x, normalized(x)]))
+
+
+def residual_last(x: Tensor) -> Tensor:
+    x = plain(x)
+    return layers.Activation("relu")(layers.add([normalized(x), x]))
+
+
+def two_norms(x: Tensor) -> Tensor:
+    return layers.ReLU()(layers.add([normalized(plain(x), 5), normalized(x, 5)]))
+
+
+def without_parameters(x: Tensor) -> Tensor:
+    x = plain(x)
+    return layers.ReLU()(layers.add([x, normalized(x, center=False, scale=False)]))
+
+
+def frozen(x: Tensor) -> Tensor:
+    x = plain(x)
+    return layers.ReLU()(layers.add([x, normalized(x, trainable=False)]))
+
+
+def read_early(x: Tensor) -> Tensor:
+    """The shortcut is read by another layer between the normalization and the sum."""
+    x = plain(x)
+    y = normalized(x)
+    z = layers.MaxPooling2D(1)(x)
+    return layers.add([layers.ReLU()(layers.add([x, y])), z])
+
+
+CHAINS: dict[str, tuple[Build, int]] = {
+    "plain": (plain, 1),
+    "identity": (identity, 2),
+    "residual_last": (residual_last, 2),
+    "two_norms": (two_norms, 2),
+    "without_parameters": (without_parameters, 2),
+    "frozen": (frozen, 2),
+    "read_early": (read_early, 2),
+}
+
+
+def model_of(build: Build, seed: int = 3) -> fastnn.Model:
+    fastnn.utils.set_random_seed(seed)
+    x = fastnn.Input((7, 5, 6))
+    y = layers.Dense(LABELS, activation="softmax")(layers.GlobalAveragePooling2D()(build(x)))
+    model = fastnn.Model(x, y)
+    model.compile(fastnn.optimizers.SGD(0.05, momentum=0.9), "sparse_categorical_crossentropy")
+    return model
+
+
+def samples(n: int = 20) -> tuple[Any, Any]:
+    rng = np.random.default_rng(5)
+    return rng.standard_normal((n, 7, 5, 6), np.float32), rng.integers(0, LABELS, n)
+
+
+def trained(model: fastnn.Model) -> list[Any]:
+    x, y = samples()
+    model.fit(x, y, 8, epochs=3, verbose=0, shuffle=False)
+    return [*model.get_weights(), model.predict(x, verbose=0)]
+
+
+def kernels(model: fastnn.Model) -> list[str]:
+    """Return the kernels of a recorded training step."""
+    x, y = samples()
+    model.train_on_batch(x, y)
+    return list(model._steps.last.tape.names())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize("eager", [False, True])
+def test_same_bits_as_one_after_the_other(name: str, eager: bool) -> None:
+    build, count = CHAINS[name]
+    chained, separate = model_of(build), model_of(build)
+    assert len(chained.plan._chains) == count
+    separate.plan._chains = []
+    chained.run_eagerly = separate.run_eagerly = eager
+    for a, b in zip(trained(chained), trained(separate)):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_chains_are_made_by_one_kernel(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fastnn.config.num_threads()
+    fastnn.config.set_num_threads(threads)
+    try:
+        names = kernels(model_of(identity))
+    finally:
+        fastnn.config.set_num_threads(before)
+    assert names.count("batch_norm_forward") == 2
+    assert "activation_forward" not in names
+    assert "activation_backward" not in names
+    assert names.count("add") == 1  # of the two gradients of the shortcut
+
+
+def test_the_twin_makes_chains_as_well() -> None:
+    model, (x, y) = model_of(identity), samples()
+    native = [model.predict(x, verbose=0), model.evaluate(x, y, verbose=0)]
+    fastnn.config.set_backend("numpy")
+    try:
+        twin = [model.predict(x, verbose=0), model.evaluate(x, y, verbose=0)]
+    finally:
+        fastnn.config.set_backend("native")
+    for a, b in zip(native, twin):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_what_others_read_is_no_chain() -> None:
+    x = fastnn.Input((7, 5, 6))
+    norm = normalized(x)
+    relu = layers.ReLU()(norm)
+    assert len(fastnn.Model(x, relu).plan._chains) == 1
+    assert not fastnn.Model(x, [relu, norm]).plan._chains
+    assert not fastnn.Model(x, [relu, layers.MaxPooling2D(1)(norm)]).plan._chains
+    total = layers.add([x, norm])
+    assert not fastnn.Model(x, [layers.ReLU()(total), total]).plan._chains
+
+
+def test_layers_called_twice_are_no_chain() -> None:
+    x = fastnn.Input((7, 5, 6))
+    relu = layers.ReLU()
+    model = fastnn.Model(x, relu(layers.BatchNormalization()(relu(layers.BatchNormalization()(x)))))
+    assert not model.plan._chains
+
+
+def test_a_class_of_the_users_is_no_chain() -> None:
+    class Louder(layers.BatchNormalization):
+        recordable = True
+
+        def forward(self, x: Any, training: bool = False) -> Any:
+            return ops.add(super().forward(x, training), np.full(x.shape, 5, np.float32))
+
+    x = fastnn.Input((4,))
+    assert not fastnn.Model(x, layers.ReLU()(Louder()(x))).plan._chains
+
+
+def test_other_activations_go_their_way() -> None:
+    """The activation of a layer may be changed between two steps."""
+    x = fastnn.Input((4,))
+    after = layers.Activation("relu")
+    model = fastnn.Model(x, after(layers.BatchNormalization()(x)))
+    given = np.array([[-1.0, 2.0, -3.0, 4.0]], np.float32)
+    assert model.predict(given, verbose=0).min() == 0
+    after.activation = fastnn.activations.get("linear")
+    assert model.predict(given, verbose=0).min() < -2
+
+
+def test_shortcuts_that_are_repeated_go_their_way() -> None:
+    x = fastnn.Input((6, 4))
+    row = layers.Dense(4)(layers.Flatten()(x))
+    y = layers.ReLU()(layers.add([row, layers.BatchNormalization()(x)]))
+    model = fastnn.Model(x, y)
+    assert model.plan._chains == [Chain((2, 3, 4), 0, model.plan._chains[0].residual, model.plan._chains[0].output)]
+    given = np.random.default_rng(1).standard_normal((3, 6, 4), np.float32)
+    assert model.predict(given, verbose=0).shape == (3, 6, 4)
+
+
+def test_channels_first_go_their_way() -> None:
+    x = fastnn.Input((4, 3))
+    model = fastnn.Model(x, layers.ReLU()(layers.BatchNormalization(axis=1)(x)))
+    given = np.random.default_rng(1).standard_normal((3, 4, 3), np.float32)
+    expected = np.maximum(given / np.sqrt(np.float32(1 + 1e-3)), 0)
+    np.testing.assert_allclose(model.predict(given, verbose=0), expected, rtol=1e-6)
