@@ -2,55 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from harness import SHORT, Array, assert_near, check_function, check_layer, gradients, keras, normal, numpy_of, tensor
 
-from fastnn import activations, layers, losses
+from fastnn import activations, losses
 
-Array = NDArray[Any]
-pytestmark = pytest.mark.filterwarnings("default")  # other packages warn about each other
-
-CLOSE = 1e-6  # of the largest value: float32 against float64
-
-
-def normal(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
-
-
-def check(got: Any, expected: Any, what: str, close: float = CLOSE) -> None:
-    got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
-    assert got.shape == expected.shape, f"{what}: shape {got.shape} instead of {expected.shape}"
-    worst = float(np.abs(got - expected).max(initial=0))
-    assert worst <= close * (float(np.abs(expected).max(initial=0)) + 1e-3), f"{what}: off by {worst}"
-
-
-@contextmanager
-def keras_in_float64() -> Iterator[tuple[Any, Any]]:
-    """Give keras (on JAX) and jax, both computing in float64."""
-    os.environ.setdefault("KERAS_BACKEND", "jax")
-    keras, jax = pytest.importorskip("keras", exc_type=ImportError), pytest.importorskip("jax")
-    if keras.backend.backend() != "jax":
-        pytest.skip("compared with Keras on JAX")
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    try:
-        with jax.enable_x64(True):
-            yield keras, jax
-    finally:
-        keras.config.set_floatx(before)
-
-
-def pulled(jax: Any, f: Callable[[Any], Any], x: Array, dy: Array | None) -> tuple[Array, Array]:
-    """Return f(x), and dy pulled back through f (ones for None)."""
-    y, pull = jax.vjp(f, jax.numpy.asarray(x, np.float64))
-    dy = np.ones(y.shape) if dy is None else dy.astype(np.float64)
-    return np.asarray(y), np.asarray(pull(jax.numpy.asarray(dy))[0])
+CLOSE = 2e-6  # of the largest value: some more roundings than SHORT has
 
 
 # ---------------------------------------------------------------- activations
@@ -77,18 +37,15 @@ PARAMETERS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "parameters"), PARAMETERS, ids=str)
 def test_activation(name: str, parameters: dict[str, Any]) -> None:
-    x, dy = 3 * normal(6, 7, 5), normal(6, 7, 5, seed=1)
-    f = activations.Activation(name, **parameters)
-    y = f.forward(x)
-    dx = f.backward(dy, x, y)
-    with keras_in_float64() as (keras, jax):
-        if isinstance(parameters.get("axis"), tuple):
-            theirs = keras.layers.Softmax(**parameters)
-            want = pulled(jax, theirs, x, dy)
-        else:
-            want = pulled(jax, lambda z: getattr(keras.activations, name)(z, **parameters), x, dy)
-    check(y, want[0], name)
-    check(dx, want[1], f"gradient of {name}")
+    if isinstance(parameters.get("axis"), tuple):
+        theirs = keras().layers.Softmax(**parameters)
+    else:
+        function = getattr(keras().activations, name)
+
+        def theirs(x: Any) -> Any:
+            return function(x, **parameters)
+
+    check_function(activations.Activation(name, **parameters), theirs, 3 * normal(6, 7, 5))
 
 
 TORCH = {
@@ -109,8 +66,8 @@ def test_activation_against_torch(name: str) -> None:
     want = getattr(torch.nn.functional, TORCH[name])(t)
     want.backward(torch.tensor(dy.astype(np.float64)))
     y = f.forward(x)
-    check(y, want.detach().numpy(), name)
-    check(f.backward(dy, x, y), t.grad.numpy(), f"gradient of {name}")
+    assert_near(y, want.detach().numpy(), SHORT, name)
+    assert_near(f.backward(dy, x, y), t.grad.numpy(), SHORT, f"gradient of {name}")
 
 
 @pytest.mark.parametrize(
@@ -128,31 +85,7 @@ def test_activation_against_torch(name: str) -> None:
     ids=str,
 )
 def test_layer(cls: str, arguments: dict[str, Any]) -> None:
-    x, dy = normal(3, 4, 5, 2), normal(3, 4, 5, 2, seed=1)
-    layer = getattr(layers, cls)(**arguments)
-    layer.build_for((None, 4, 5, 2))
-    for p in layer.parameters:
-        p.assign(normal(*p.shape, seed=2))
-    y = layer.forward(x, training=True)
-    found = {"input": layer.backward(dy)}
-    if layer.parameters:
-        found["alpha"] = layer.parameters[0].gradient
-    with keras_in_float64() as (keras, jax):
-        theirs = getattr(keras.layers, cls)(**arguments)
-        theirs.build((None, 4, 5, 2))
-        theirs.set_weights([p.value for p in layer.parameters])
-        want, dx = pulled(jax, theirs, x, dy)
-        expected = {"input": dx}
-        if layer.parameters:
-            value = layer.parameters[0].value
-
-            def of_alpha(alpha: Any) -> Any:
-                return theirs.stateless_call([alpha], [], jax.numpy.asarray(x, np.float64))[0]
-
-            expected["alpha"] = pulled(jax, of_alpha, value, dy)[1]
-    check(y, want, cls)
-    for name, gradient in found.items():
-        check(gradient, expected[name], f"gradient of {name}")
+    check_layer(cls, arguments, (4, 5, 2))
 
 
 # ---------------------------------------------------------------- losses
@@ -242,14 +175,18 @@ def test_loss(cls: str, arguments: dict[str, Any], seed: int) -> None:
     weights = np.random.default_rng(seed).uniform(0.5, 2.0, lead) if seed % 2 else None
     loss = getattr(losses, cls)(**arguments)
     value = loss.forward(y_true, y_pred, weights)
-    with keras_in_float64() as (keras, jax):
-        theirs = getattr(keras.losses, cls)(**arguments)
-        truth = y_true.astype(np.int64) if cls.startswith("Sparse") else y_true.astype(np.float64)
-        want, slope = pulled(jax, lambda p: theirs(truth, p, weights), y_pred, None)
-        if cls.startswith(("Categorical", "Sparse")) and not arguments.get("from_logits", True):
-            slope = without_division(slope, y_pred, truth, arguments)
-    assert float(value) == pytest.approx(float(want), rel=CLOSE, abs=CLOSE), cls
-    check(loss.backward(), slope, f"gradient of {cls}", 2e-6)
+    theirs = getattr(keras().losses, cls)(**arguments)
+    truth, counts = tensor(y_true), None if weights is None else tensor(weights)
+
+    def objective(values: list[Any]) -> tuple[Any, Any]:
+        number = theirs(truth, values[0], counts)
+        return number, number
+
+    want, (slope,) = gradients(objective)([y_pred])
+    if cls.startswith(("Categorical", "Sparse")) and not arguments.get("from_logits", True):
+        slope = without_division(slope, y_pred, y_true, arguments)
+    assert float(value) == pytest.approx(float(numpy_of(want)), rel=SHORT, abs=SHORT), cls
+    assert_near(loss.backward(), slope, CLOSE, f"gradient of {cls}")
 
 
 def without_division(slope: Array, p: Array, truth: Array, arguments: dict[str, Any]) -> Array:
@@ -274,9 +211,8 @@ FUNCTIONS = [name for name in losses.__all__ if name.islower() and name not in (
 def test_function(name: str) -> None:
     cls = type(losses.get(name)).__name__
     y_true, y_pred = inputs(cls, {}, (6, 4, 3), 3)
-    with keras_in_float64() as (keras, _):
-        want = getattr(keras.losses, name)(y_true, y_pred.astype(np.float64))
-        check(getattr(losses, name)(y_true, y_pred), want, name, 2e-6)
+    want = getattr(keras().losses, name)(tensor(y_true), tensor(y_pred))
+    assert_near(getattr(losses, name)(y_true, y_pred), numpy_of(want), CLOSE, name)
 
 
 TORCH_LOSSES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -303,5 +239,5 @@ def test_loss_against_torch(cls: str) -> None:
     want = getattr(torch.nn, name)(**theirs)(t, truth)
     want.backward()
     loss = getattr(losses, cls)(**ours)
-    check(loss.forward(y_true, y_pred), want.item(), cls)
-    check(loss.backward(), t.grad.numpy(), f"gradient of {cls}")
+    assert_near(loss.forward(y_true, y_pred), want.item(), SHORT, cls)
+    assert_near(loss.backward(), t.grad.numpy(), SHORT, f"gradient of {cls}")
