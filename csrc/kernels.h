@@ -91,24 +91,24 @@ enum class Match : std::int32_t {
 // What a metric says of a row of predictions p and truth t: up to sigmoid_crossentropy a mean over the columns, then a sum or
 // another number of the row.
 enum class RowScore : std::int32_t {
-  equal,                     // p == t
-  squared_error,             // (p - t)^2
-  absolute_error,            // |p - t|
-  percentage_error,          // 100 |p - t| / max(|t|, 1e-7)
-  squared_log_error,         // (log(1 + max(p, 1e-7)) - log(1 + max(t, 1e-7)))^2
-  log_cosh,                  // log(cosh(p - t))
-  hinge,                     // max(1 - p t, 0), a target of 0 counts as -1
-  squared_hinge,             // its square
-  poisson,                   // p - t log(p + 1e-7)
-  binary_crossentropy,       // as ElementLoss
-  sigmoid_crossentropy,      // as ElementLoss
-  kl_divergence,             // sum of t log(t / p), both clipped to [1e-7, 1]
-  categorical_crossentropy,  // -sum of t log q, q = min(max(p, 1e-7), 1 - 1e-7)
-  softmax_crossentropy,      // the same of q = softmax(p), without clipping
-  categorical_hinge,         // max(max of (1 - t) p - sum of t p + 1, 0)
-  cosine_similarity,         // sum of p t / (|p| |t|), lengths at least 1e-7
-  top_k,                     // 1 if p at the label (or the first maximum of t) has fewer than k above it, else 0; NaN is above all
-  unlike_label,              // 1 if the label is not k, else 0
+  equal,                      // p == t
+  squared_error,              // (p - t)^2
+  absolute_error,             // |p - t|
+  absolute_percentage_error,  // 100 |p - t| / max(|t|, 1e-7)
+  squared_logarithmic_error,  // (log(1 + max(p, 1e-7)) - log(1 + max(t, 1e-7)))^2
+  log_cosh,                   // log(cosh(p - t))
+  hinge,                      // max(1 - p t, 0), a target of 0 counts as -1
+  squared_hinge,              // its square
+  poisson,                    // p - t log(p + 1e-7)
+  binary_crossentropy,        // as ElementLoss
+  sigmoid_crossentropy,       // as ElementLoss
+  kl_divergence,              // sum of t log(t / p), both clipped to [1e-7, 1]
+  categorical_crossentropy,   // -sum of t log q, q = min(max(p, 1e-7), 1 - 1e-7)
+  softmax_crossentropy,       // the same of q = softmax(p), without clipping
+  categorical_hinge,          // max(max of (1 - t) p - sum of t p + 1, 0)
+  cosine_similarity,          // sum of p t / (|p| |t|), lengths at least 1e-7
+  top_k,                      // 1 if p at the label (or the first maximum of t) has fewer than k above it, else 0; NaN is above all
+  unlike_label,               // 1 if the label is not k, else 0
 };
 
 // c (m x n, row stride ldc) = f(a b + bias), or c + a b if accumulate (then no bias, no f).
