@@ -26,6 +26,7 @@ from fastnn.layers.merging import (
 from fastnn.layers.noise import GaussianDropout, GaussianNoise
 from fastnn.layers.normalization import BatchNormalization
 from fastnn.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D
+from fastnn.layers.rectifiers import Maxout, PReLU, RReLU
 from fastnn.layers.regularization import (
     ActivityRegularization,
     AlphaDropout,
@@ -72,9 +73,12 @@ __all__ = [
     "Masking",
     "MaxPooling2D",
     "Maximum",
+    "Maxout",
     "Minimum",
     "Multiply",
+    "PReLU",
     "RMSNormalization",
+    "RReLU",
     "ReLU",
     "Reshape",
     "SeparableConv1D",
