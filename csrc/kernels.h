@@ -23,27 +23,59 @@ namespace fastnn {
 
 using index_t = std::int64_t;
 
-// f(x) by name; `alpha` is the slope (leaky_relu) or the scale (elu). The backward pass takes its factor from the output y
-// for the kinds up to tanh, and from the input x for the rest.
+// f(x) by name; `alpha` is the number in its formula. The backward pass takes its factor from the output y for the kinds up to
+// tanh, and from the input x for the rest. Where the formula has a kink, the derivative is that on the left.
 enum class Activation : std::int32_t {
-  linear,      // x
-  relu,        // max(x, 0)
-  leaky_relu,  // x > 0 ? x : alpha x, alpha >= 0
-  elu,         // x > 0 ? x : alpha (exp(x) - 1), alpha >= 0
-  sigmoid,     // 1 / (1 + exp(-x))
-  tanh,        // (exp(2x) - 1) / (exp(2x) + 1)
-  softplus,    // log(1 + exp(x))
-  gelu,        // x (1 + erf(x / sqrt 2)) / 2
-  gelu_tanh,   // x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2
-  silu,        // x sigmoid(x)
+  linear,          // x
+  relu,            // max(x, 0)
+  relu6,           // min(max(x, 0), 6)
+  leaky_relu,      // x > 0 ? x : alpha x, alpha >= 0
+  elu,             // x > 0 ? x : alpha (exp(x) - 1), alpha >= 0
+  selu,            // s x for x > 0, else s a (exp(x) - 1); s = 1.0507009873554805, a = 1.6732632423543772
+  celu,            // x > 0 ? x : alpha (exp(x / alpha) - 1), alpha > 0
+  exponential,     // exp(x)
+  step,            // x > 0 ? 1 : 0; derivative 0
+  sign,            // -1, 0 or 1; derivative 0
+  hard_tanh,       // min(max(x, -1), 1)
+  hard_sigmoid,    // min(max((x + 3) / 6, 0), 1)
+  sparse_sigmoid,  // min(max((x + 1) / 2, 0), 1)
+  sigmoid,         // 1 / (1 + exp(-x))
+  tanh,            // (exp(2x) - 1) / (exp(2x) + 1)
+  softplus,        // log(1 + exp(x))
+  gelu,            // x (1 + erf(x / sqrt 2)) / 2
+  gelu_tanh,       // x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2
+  silu,            // x sigmoid(x)
+  mish,            // x tanh(log(1 + exp(x)))
+  hard_silu,       // x min(max((x + 3) / 6, 0), 1)
+  softsign,        // x / (1 + |x|)
+  log_sigmoid,     // -log(1 + exp(-x))
+  tanh_shrink,     // x - tanh(x)
+  soft_shrink,     // x - alpha for x > alpha, x + alpha for x < -alpha, else 0; alpha >= 0
+  hard_shrink,     // |x| > alpha ? x : 0; alpha >= 0
+  squareplus,      // (x + sqrt(x^2 + alpha)) / 2, alpha > 0
+  sparse_plus,     // 0 for x <= -1, x for x >= 1, else (x + 1)^2 / 4
 };
 
-// Losses that are a mean over a row of a function of one prediction and one target.
+// Losses that are a mean (or a sum) over a row of a function of one prediction and one target. Probabilities: q = min(max(p, 1e-7),
+// 1 - 1e-7), derivative 0 where clipped.
 enum class ElementLoss : std::int32_t {
-  squared_error,         // (p - t)^2
-  absolute_error,        // |p - t|, derivative 0 at p == t
-  binary_crossentropy,   // -t log q - (1 - t) log(1 - q), q = min(max(p, 1e-7), 1 - 1e-7); derivative 0 where clipped
-  sigmoid_crossentropy,  // the same of q = sigmoid(p), without clipping: max(p, 0) - p t + log(1 + exp(-|p|))
+  squared_error,              // (p - t)^2
+  absolute_error,             // |p - t|, derivative 0 at p == t
+  half_squared_error,         // (p - t)^2 / 2
+  absolute_percentage_error,  // 100 |p - t| / max(|t|, 1e-7)
+  squared_logarithmic_error,  // (log(1 + max(p, 1e-7)) - log(1 + max(t, 1e-7)))^2
+  huber,                      // d^2 / 2 for d = |p - t| <= delta, else delta d - delta^2 / 2
+  log_cosh,                   // log(cosh(p - t))
+  hinge,                      // max(1 - t p, 0)
+  squared_hinge,              // max(1 - t p, 0)^2
+  poisson,                    // p - t log(p + 1e-7)
+  kl_divergence,              // t' log(t' / p'), each clipped to [1e-7, 1]
+  negative_product,           // -t p
+  binary_crossentropy,        // -t log q - (1 - t) log(1 - q)
+  binary_focal,               // weight m^gamma times that; m = t (1 - q) + (1 - t) q, weight = t weight_one + (1 - t) weight_zero
+  categorical_focal,          // -weight_one (1 - q)^gamma t log q
+  sigmoid_crossentropy,       // binary_crossentropy of q = sigmoid(p), without clipping: max(p, 0) - p t + log(1 + exp(-|p|))
+  sigmoid_focal,              // binary_focal of q = sigmoid(p), without clipping
 };
 
 // What the elements of a source array are when a batch is gathered.
@@ -59,24 +91,24 @@ enum class Match : std::int32_t {
 // What a metric says of a row of predictions p and truth t: up to sigmoid_crossentropy a mean over the columns, then a sum or
 // another number of the row.
 enum class RowScore : std::int32_t {
-  equal,                     // p == t
-  squared_error,             // (p - t)^2
-  absolute_error,            // |p - t|
-  percentage_error,          // 100 |p - t| / max(|t|, 1e-7)
-  squared_log_error,         // (log(1 + max(p, 1e-7)) - log(1 + max(t, 1e-7)))^2
-  log_cosh,                  // log(cosh(p - t))
-  hinge,                     // max(1 - p t, 0), a target of 0 counts as -1
-  squared_hinge,             // its square
-  poisson,                   // p - t log(p + 1e-7)
-  binary_crossentropy,       // as ElementLoss
-  sigmoid_crossentropy,      // as ElementLoss
-  kl_divergence,             // sum of t log(t / p), both clipped to [1e-7, 1]
-  categorical_crossentropy,  // -sum of t log q, q = min(max(p, 1e-7), 1 - 1e-7)
-  softmax_crossentropy,      // the same of q = softmax(p), without clipping
-  categorical_hinge,         // max(max of (1 - t) p - sum of t p + 1, 0)
-  cosine_similarity,         // sum of p t / (|p| |t|), lengths at least 1e-7
-  top_k,                     // 1 if p at the label (or the first maximum of t) has fewer than k above it, else 0; NaN is above all
-  unlike_label,              // 1 if the label is not k, else 0
+  equal,                      // p == t
+  squared_error,              // (p - t)^2
+  absolute_error,             // |p - t|
+  absolute_percentage_error,  // 100 |p - t| / max(|t|, 1e-7)
+  squared_logarithmic_error,  // (log(1 + max(p, 1e-7)) - log(1 + max(t, 1e-7)))^2
+  log_cosh,                   // log(cosh(p - t))
+  hinge,                      // max(1 - p t, 0), a target of 0 counts as -1
+  squared_hinge,              // its square
+  poisson,                    // p - t log(p + 1e-7)
+  binary_crossentropy,        // as ElementLoss
+  sigmoid_crossentropy,       // as ElementLoss
+  kl_divergence,              // sum of t log(t / p), both clipped to [1e-7, 1]
+  categorical_crossentropy,   // -sum of t log q, q = min(max(p, 1e-7), 1 - 1e-7)
+  softmax_crossentropy,       // the same of q = softmax(p), without clipping
+  categorical_hinge,          // max(max of (1 - t) p - sum of t p + 1, 0)
+  cosine_similarity,          // sum of p t / (|p| |t|), lengths at least 1e-7
+  top_k,                      // 1 if p at the label (or the first maximum of t) has fewer than k above it, else 0; NaN is above all
+  unlike_label,               // 1 if the label is not k, else 0
 };
 
 // c (m x n, row stride ldc) = f(a b + bias), or c + a b if accumulate (then no bias, no f).
@@ -284,6 +316,82 @@ struct SoftmaxBackward {
   index_t rows, cols;
 };
 
+// y = x - max - log(sum of exp(x - max)), row by row; y may be x.
+struct LogSoftmaxForward {
+  const float* x;
+  float* y;
+  index_t rows, cols;
+};
+
+// dx = dy - exp(y) sum(dy), row by row; dx may be dy.
+struct LogSoftmaxBackward {
+  const float* dy;
+  const float* y;
+  float* dx;
+  index_t rows, cols;
+};
+
+// y = min(x, max_value) for x > threshold, else slope (x - threshold); y may be x.
+struct ClippedReluForward {
+  const float* x;
+  float* y;
+  index_t n;
+  float slope, max_value, threshold;
+};
+
+// dx = dy times 1 for threshold < x < max_value, slope for x <= threshold, else 0; dx may be dy.
+struct ClippedReluBackward {
+  const float* dy;
+  const float* x;
+  float* dx;
+  index_t n;
+  float slope, max_value, threshold;
+};
+
+// y = x > 0 ? x : alpha_j x, x being rows x cols; y may be x.
+struct PreluForward {
+  const float* x;
+  const float* alpha;
+  float* y;
+  index_t rows, cols;
+};
+
+// dx = dy times 1 where x > 0, alpha_j elsewhere; dalpha_j = sum over the rows of dy x where x <= 0, or null.
+struct PreluBackward {
+  const float* dy;
+  const float* x;
+  const float* alpha;
+  float* dx;
+  float* dalpha;
+  index_t rows, cols;
+  float* scratch;
+};
+
+// y = x > 0 ? x : a x, a = lower + (upper - lower) (r + 1/2) / 65536 with the 16-bit number r that dropout has for this element,
+// seed, stream and step; counter and used as there. y may be x.
+struct RandomReluForward {
+  const float* x;
+  float* y;
+  index_t n;
+  float lower, upper;
+  std::uint64_t seed;
+  std::uint32_t stream;
+  std::uint64_t* counter;
+  std::uint64_t* used;
+};
+
+// dx = dy times 1 where x > 0, the a of the forward pass with step = used[0] elsewhere; dx may be dy.
+struct RandomReluBackward {
+  const float* dy;
+  const float* x;
+  float* dx;
+  index_t n;
+  float lower, upper;
+  std::uint64_t seed;
+  std::uint32_t stream;
+  const std::uint64_t* used;
+};
+
 // x (rows x channels). mean and variance (biased) of each channel by two passes; rstd = 1 / sqrt(variance + epsilon);
 // y = f(gamma (x - mean) rstd + beta + residual), f = max(., 0) if relu; moving = momentum moving + (1 - momentum) batch value.
 // gamma, beta, residual (rows x channels): or null (1, 0, 0).
@@ -396,8 +504,9 @@ struct CrossEntropy {
   float scale;
 };
 
-// loss[i] = weight_i * mean over the row of l(p, t); dpred = scale weight_i l'(p, t) / cols.
-// sigmoid_out: sigmoid(p), or null (only sigmoid_crossentropy writes it). weights, dpred: or null.
+// loss[i] = weight_i * mean over the row of l(p, t), or the sum if `sum`; dpred = scale weight_i l'(p, t) / cols, or without /
+// cols. delta: of huber; gamma, weight_one, weight_zero: of the focal kinds. sigmoid_out: sigmoid(p), or null (only the kinds on
+// logits write it). weights, dpred: or null.
 struct ElementwiseLoss {
   ElementLoss kind;
   const float* pred;
@@ -408,6 +517,64 @@ struct ElementwiseLoss {
   float* dpred;
   index_t rows, cols;
   float scale;
+  bool sum;
+  float delta, gamma, weight_one, weight_zero;
+};
+
+// p = softmax(logits); loss[i] = weight_i * -alpha sum_j (1 - p_ij)^gamma t_ij log p_ij, computed on the logits; dlogits: scale
+// times its gradient, or null. weights: or null.
+struct SoftmaxFocal {
+  const float* logits;
+  const float* targets;
+  const float* weights;
+  float* probs;
+  float* losses;
+  float* dlogits;
+  index_t rows, cols;
+  float alpha, gamma, scale;
+};
+
+// loss[i] = weight_i * max(max_j((1 - t_ij) p_ij) - sum_j t_ij p_ij + 1, 0); dpred: scale times its gradient (the first of equal
+// maxima counts), or null. weights: or null.
+struct CategoricalHinge {
+  const float* pred;
+  const float* targets;
+  const float* weights;
+  float* losses;
+  float* dpred;
+  index_t rows, cols;
+  float scale;
+};
+
+// How weights are scaled: not at all, so that their mean is that of 1 where rows count and 0 where they do not, or so that it is 1.
+enum class WeightScale : std::int32_t { none, rows, mean };
+
+// y[i] = f w[i], or 0 where labels[i] == ignored; w = 1 if weights is null. With r rows that count: f = 1 for WeightScale::none,
+// rows / r for ::rows, rows / (sum of w over these) for ::mean, 0 if that would divide by 0. labels: or null, then all rows count.
+// kept: the labels, 0 where they are ignored; or null.
+struct RowWeights {
+  const float* weights;
+  const std::int32_t* labels;
+  std::int32_t ignored;
+  WeightScale scale;
+  float* y;
+  std::int32_t* kept;
+  index_t rows;
+};
+
+// y = keep t + share.
+struct SmoothTargets {
+  const float* t;
+  float* y;
+  index_t n;
+  float keep, share;
+};
+
+// y = 2 t - 1 if every t is 0 or 1, else y = t.
+struct SignedLabels {
+  const float* t;
+  float* y;
+  index_t n;
 };
 
 // state[0] += scale * sum of weight_i value_i, state[1] += sum of weights; weights: or null, all 1.
@@ -420,7 +587,7 @@ struct MeanUpdate {
 };
 
 // state[0] += number of matches, state[1] += number compared (rows, or rows x cols for Match::binary), each counted as often as
-// the weight of its row says; weights: or null.
+// the weight of its row says; weights: or null. A label outside of [0, cols) never matches.
 struct CountMatches {
   Match kind;
   const float* pred;
@@ -1140,6 +1307,15 @@ struct Kernels {
   index_t (*activation_backward_scratch)(const ActivationBackward&);
   void (*softmax_forward)(const SoftmaxForward&);
   void (*softmax_backward)(const SoftmaxBackward&);
+  void (*log_softmax_forward)(const LogSoftmaxForward&);
+  void (*log_softmax_backward)(const LogSoftmaxBackward&);
+  void (*clipped_relu_forward)(const ClippedReluForward&);
+  void (*clipped_relu_backward)(const ClippedReluBackward&);
+  void (*prelu_forward)(const PreluForward&);
+  void (*prelu_backward)(const PreluBackward&);
+  index_t (*prelu_backward_scratch)(const PreluBackward&);
+  void (*random_relu_forward)(const RandomReluForward&);
+  void (*random_relu_backward)(const RandomReluBackward&);
 
   void (*batch_norm_forward)(const BatchNormForward&);
   index_t (*batch_norm_forward_scratch)(const BatchNormForward&);
@@ -1153,6 +1329,11 @@ struct Kernels {
   void (*softmax_cross_entropy)(const SoftmaxCrossEntropy&);
   void (*cross_entropy)(const CrossEntropy&);
   void (*elementwise_loss)(const ElementwiseLoss&);
+  void (*softmax_focal)(const SoftmaxFocal&);
+  void (*categorical_hinge)(const CategoricalHinge&);
+  void (*row_weights)(const RowWeights&);
+  void (*smooth_targets)(const SmoothTargets&);
+  void (*signed_labels)(const SignedLabels&);
   void (*mean_update)(const MeanUpdate&);
   void (*count_matches)(const CountMatches&);
   void (*score_rows)(const ScoreRows&);

@@ -125,6 +125,15 @@ inline Work work_of(const ActivationBackward& a) { return work::arrays(a.n, 2 + 
 inline Work work_of(const SoftmaxForward& a) { return work::arrays(a.rows * a.cols, 2); }
 inline Work work_of(const SoftmaxBackward& a) { return work::arrays(a.rows * a.cols, 3); }
 
+inline Work work_of(const LogSoftmaxForward& a) { return work::arrays(a.rows * a.cols, 2); }
+inline Work work_of(const LogSoftmaxBackward& a) { return work::arrays(a.rows * a.cols, 3); }
+inline Work work_of(const ClippedReluForward& a) { return work::arrays(a.n, 2); }
+inline Work work_of(const ClippedReluBackward& a) { return work::arrays(a.n, 3); }
+inline Work work_of(const PreluForward& a) { return work::arrays(a.rows * a.cols, 2); }
+inline Work work_of(const PreluBackward& a) { return work::arrays(a.rows * a.cols, 3); }
+inline Work work_of(const RandomReluForward& a) { return work::arrays(a.n, 2); }
+inline Work work_of(const RandomReluBackward& a) { return work::arrays(a.n, 3); }
+
 inline Work work_of(const BatchNormForward& a) { return work::arrays(a.rows * a.channels, 2 + work::has(a.residual)); }
 inline Work work_of(const BatchNormInference& a) { return work::arrays(a.rows * a.channels, 2 + work::has(a.residual)); }
 
@@ -144,6 +153,14 @@ inline Work work_of(const CrossEntropy& a) { return work::arrays(a.rows * a.cols
 inline Work work_of(const ElementwiseLoss& a) {
   return work::arrays(a.rows * a.cols, 2 + work::has(a.sigmoid_out) + work::has(a.dpred));
 }
+
+inline Work work_of(const SoftmaxFocal& a) { return work::arrays(a.rows * a.cols, 3 + work::has(a.dlogits)); }
+inline Work work_of(const CategoricalHinge& a) { return work::arrays(a.rows * a.cols, 2 + work::has(a.dpred)); }
+inline Work work_of(const RowWeights& a) {
+  return work::arrays(a.rows, 1 + work::has(a.weights) + work::has(a.labels) + work::has(a.kept));
+}
+inline Work work_of(const SmoothTargets& a) { return work::arrays(a.n, 2); }
+inline Work work_of(const SignedLabels& a) { return work::arrays(a.n, 2); }
 
 inline Work work_of(const MeanUpdate& a) { return work::arrays(a.n, 1 + work::has(a.weights)); }
 inline Work work_of(const CountMatches& a) { return work::arrays(a.rows * a.cols, 1 + work::has(a.targets)); }

@@ -264,9 +264,28 @@ OTHERS = [
     LayerCase("Activation", {"activation": "swish"}, (7,), label="swish"),
     LayerCase("ReLU", {}, (4, 5)),
     LayerCase("ReLU", {"negative_slope": 0.125}, (7,), label="slope"),
+    LayerCase("ReLU", {"max_value": 1.0, "negative_slope": 0.25, "threshold": 0.125}, (7, 3), label="clipped"),
+    LayerCase("ReLU", {"max_value": 6.0}, (7,), label="six"),
     LayerCase("LeakyReLU", {"negative_slope": 0.2}, (3, 2, 4)),
     LayerCase("ELU", {"alpha": 0.7}, (9,)),
     LayerCase("Softmax", {}, (3, 7)),
+    LayerCase("Softmax", {"axis": 1}, (3, 4, 2), ((2,),), label="axis"),
+    LayerCase("Softmax", {"axis": [-1, 1]}, (3, 4, 2), ((2,),), label="axes"),
+    LayerCase("PReLU", {}, (5, 3), ((2, 5, 4), (2, 5), (2, 5, 3, 1))),
+    LayerCase("PReLU", {"shared_axes": [1, 2]}, (4, 5, 3), ((2, 4, 5, 2), (2, 3)), "by channel"),
+    LayerCase("PReLU", {"shared_axes": 2}, (4, 5, 3), ((2, 3, 5, 3), (2, 4, 5)), "shared in the middle"),
+    LayerCase("PReLU", {"shared_axes": [1, 3]}, (4, 5, 3), ((2, 4, 4, 3),), "shared around"),
+    LayerCase("PReLU", {"trainable": False}, (4,), ((2, 3),), "frozen"),
+    LayerCase(
+        "PReLU",
+        {"alpha_initializer": "he_uniform", "alpha_regularizer": "l2", "alpha_constraint": "non_neg"},
+        (5,),
+        ((2, 4),),
+        "regularized",
+    ),
+    LayerCase("RReLU", {"lower": 0.1, "upper": 0.6, "seed": 3}, (6, 5)),
+    LayerCase("Maxout", {"group_size": 3}, (2, 12), ((2, 2, 11), (2,))),
+    LayerCase("Maxout", {}, (6,), ((2, 3),), "pairs"),
     LayerCase("BatchNormalization", {"momentum": 0.8, "epsilon": 0.01}, (6,), ((2, 5), (2, 6, 6))),
     LayerCase("BatchNormalization", {"axis": 1, "scale": False}, (3, 4, 5), ((2, 4, 4, 5), (2, 3)), "axis, no scale"),
     LayerCase("BatchNormalization", {"center": False, "epsilon": 0.1}, (4, 2, 3), ((2, 4, 2, 4),), "no center"),
@@ -342,7 +361,7 @@ class LossCase:
 
     cls: str
     arguments: Arguments
-    truth: str  # "labels", "shares", "bits" or "values"
+    truth: str  # "labels", "shares", "bits", "counts" or "values"
     label: str = ""
     shape: Shape = (5, 3)
 
@@ -365,7 +384,15 @@ class LossCase:
             return shares
         if self.truth == "bits":
             return rng.integers(0, 2, self.shape).astype(np.float32)
+        if self.truth == "counts":
+            return rng.integers(0, 5, self.shape).astype(np.float32)
         return normal(*self.shape, seed=4).astype(np.float32)
+
+    def counted(self) -> int:
+        """Return how many losses a mean is divided by."""
+        rows = int(np.prod(self.make().losses_shape(self.shape)))  # type: ignore[arg-type]
+        ignored = self.arguments.get("ignore_class")
+        return rows if ignored is None else int((self.y_true() != ignored).sum())
 
     def y_pred(self) -> Array:
         """Return predictions: logits or numbers as they come, otherwise probabilities."""
@@ -383,9 +410,36 @@ LOSSES = [
     LossCase("MeanSquaredError", {}, "values"),
     LossCase("MeanSquaredError", {}, "values", "axes between", (2, 4, 3)),
     LossCase("MeanAbsoluteError", {}, "values"),
+    LossCase("MeanAbsolutePercentageError", {}, "values"),
+    LossCase("MeanSquaredLogarithmicError", {}, "counts"),
+    LossCase("HalfSumSquares", {}, "values"),
+    LossCase("Huber", {"delta": 0.75}, "values"),
+    LossCase("LogCosh", {}, "values"),
+    LossCase("CosineSimilarity", {}, "values"),
+    LossCase("CosineSimilarity", {"axis": 1}, "values", "axis", (3, 5, 4)),
+    LossCase("Hinge", {}, "bits"),
+    LossCase("Hinge", {}, "values", "signed"),
+    LossCase("SquaredHinge", {}, "bits"),
+    LossCase("CategoricalHinge", {}, "shares"),
+    LossCase("KLDivergence", {}, "shares"),
+    LossCase("Poisson", {}, "counts"),
     LossCase("BinaryCrossentropy", {}, "bits"),
     LossCase("BinaryCrossentropy", LOGITS, "bits", "logits"),
+    LossCase("BinaryCrossentropy", {"label_smoothing": 0.2}, "bits", "smooth"),
+    LossCase("BinaryCrossentropy", {"from_logits": True, "label_smoothing": 0.2, "axis": 1}, "bits", "axis", (3, 2, 4)),
+    LossCase("BinaryFocalCrossentropy", {}, "bits"),
+    LossCase(
+        "BinaryFocalCrossentropy", {"apply_class_balancing": True, "alpha": 0.3, "gamma": 1.5}, "bits", "balanced"
+    ),
+    LossCase("BinaryFocalCrossentropy", {"from_logits": True, "label_smoothing": 0.1}, "bits", "logits"),
+    LossCase("CategoricalFocalCrossentropy", {"alpha": 0.5, "gamma": 1.5, "label_smoothing": 0.1}, "shares"),
+    LossCase("CategoricalFocalCrossentropy", LOGITS, "shares", "logits"),
     LossCase("CategoricalCrossentropy", {}, "shares"),
+    LossCase("CategoricalCrossentropy", {"label_smoothing": 0.3}, "shares", "smooth"),
+    LossCase("CategoricalCrossentropy", {**LOGITS, "axis": -1, "label_smoothing": 0.3}, "shares", "smooth logits"),
+    LossCase("CategoricalCrossentropy", {"axis": 1}, "shares", "axis", (3, 4, 5)),
+    LossCase("SparseCategoricalCrossentropy", {"ignore_class": 0}, "labels", "one ignored", (8, 3)),
+    LossCase("SparseCategoricalCrossentropy", {**LOGITS, "ignore_class": 0}, "labels", "ignored, logits", (2, 4, 3)),
     LossCase("CategoricalCrossentropy", LOGITS, "shares", "logits"),
     LossCase("SparseCategoricalCrossentropy", {}, "labels"),
     LossCase("SparseCategoricalCrossentropy", LOGITS, "labels", "logits"),

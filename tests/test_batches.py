@@ -193,7 +193,7 @@ def test_truths(case: LossCase) -> None:
 
     def make(**options: Any) -> Sequential:
         config.set_seed(3)
-        model = Sequential([Input((*shape[:-1], 4)), Dense(3)])
+        model = Sequential([Input((*shape[:-1], 4)), Dense(shape[-1])])
         model.compile("sgd", case.make(), **options)
         return model
 

@@ -93,7 +93,7 @@ def test_loss_gradient_is_the_slope(case: LossCase) -> None:
 
             def value(z: Array, reduction: str = reduction) -> float:
                 each = case.make(reduction="none")(case.y_true(), z)
-                return float(each.sum() / (each.size if reduction == "sum_over_batch_size" else 1))
+                return float(each.sum() / (case.counted() if reduction == "sum_over_batch_size" else 1))
 
             assert_gradient(value, y_pred, slope)
 
@@ -115,15 +115,14 @@ def test_loss_of_kernels_and_twin_agree(isa: str, case: LossCase) -> None:
 def test_loss_reductions_and_weights(case: LossCase) -> None:
     y_true, y_pred, n = case.y_true(), case.y_pred(), case.shape[0]
     each = case.make(reduction="none")(y_true, y_pred)
-    rows = int(np.prod(case.shape[:-1]))
-    assert each.shape == (rows,)
-    assert float(case.make()(y_true, y_pred)) == pytest.approx(each.mean(dtype=np.float64), rel=1e-6)
+    assert each.shape == case.make().losses_shape(case.shape)
+    assert float(case.make()(y_true, y_pred)) == pytest.approx(each.sum(dtype=np.float64) / case.counted(), rel=1e-6)
     assert float(case.make(reduction="sum")(y_true, y_pred)) == pytest.approx(each.sum(dtype=np.float64), rel=1e-6)
     assert float(case.make().forward(y_true, y_pred)) == float(case.make()(y_true, y_pred))
     weights = np.arange(n) + 0.5
-    weighted = np.repeat(weights, rows // n) * each
+    weighted = weights.reshape(-1, *(1 for _ in each.shape[1:])) * each
     for given in (weights, weights[:, None], weights.tolist()):
-        assert float(case.make()(y_true, y_pred, given)) == pytest.approx(weighted.mean(), rel=1e-6)
+        assert float(case.make()(y_true, y_pred, given)) == pytest.approx(weighted.sum() / case.counted(), rel=1e-6)
     loss = case.make()
     loss.forward(y_true, y_pred, weights)
     slope = parts(case, y_pred)[1] * weights.reshape(-1, *(1 for _ in case.shape[1:]))

@@ -34,6 +34,7 @@ ORDER = (
     "constraints",
     "regularizers",
     "parameter",
+    "axes",
     "activations",
     "layers",
     "chains",
@@ -324,7 +325,7 @@ def test_ops_and_twin_have_the_names_of_the_kernels() -> None:
         if callable(function):
             assert hasattr(fastnn.ops, name), name
     composed = {
-        "dense_forward", "dense_backward", "sigmoid_cross_entropy",
+        "dense_forward", "dense_backward", "sigmoid_cross_entropy", "sigmoid_focal",
         "global_average_pool2d_forward", "global_average_pool2d_backward",
         "broadcast", "broadcast_backward", "batch_gemm", "clip_negative",
         "conv3d_forward", "conv3d_backward_input", "conv3d_backward_filter", "conv3d_transpose_forward",

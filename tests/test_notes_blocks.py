@@ -12,10 +12,7 @@ import fastnn
 from fastnn import layers
 
 # Blocks that wait for a feature. They are expected to fail: a test that passes says that its line can go.
-PENDING: dict[str, str] = {
-    "hinge": "the loss",
-    "activations": "leaky_relu as a function, LeakyReLU's siblings",
-}
+PENDING: dict[str, str] = {}
 
 COMMON = """
     weight_decay=None,

@@ -224,23 +224,43 @@ def test_global_average_pool2d():
 # ---- activations, softmax, batch normalization ----
 
 ALPHA = 0.3
+SELU = 1.0507009873554805, 1.0507009873554805 * 1.6732632423543772
 FORMULAS = {
     "linear": lambda x: x,
     "relu": lambda x: max(x, 0.0),
+    "relu6": lambda x: min(max(x, 0.0), 6.0),
     "leaky_relu": lambda x: x if x > 0 else ALPHA * x,
     "elu": lambda x: x if x > 0 else ALPHA * (math.exp(x) - 1),
+    "selu": lambda x: SELU[0] * x if x > 0 else SELU[1] * (math.exp(x) - 1),
+    "celu": lambda x: x if x > 0 else ALPHA * (math.exp(x / ALPHA) - 1),
+    "exponential": math.exp,
+    "step": lambda x: 1.0 if x > 0 else 0.0,
+    "sign": lambda x: math.copysign(1, x) if x else 0.0,
+    "hard_tanh": lambda x: min(max(x, -1.0), 1.0),
+    "hard_sigmoid": lambda x: min(max((x + 3) / 6, 0.0), 1.0),
+    "sparse_sigmoid": lambda x: min(max((x + 1) / 2, 0.0), 1.0),
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
     "tanh": math.tanh,
     "softplus": lambda x: math.log(1 + math.exp(x)),
     "gelu": lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2,
     "gelu_tanh": lambda x: x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
     "silu": lambda x: x / (1 + math.exp(-x)),
+    "mish": lambda x: x * math.tanh(math.log(1 + math.exp(x))),
+    "hard_silu": lambda x: x * min(max((x + 3) / 6, 0.0), 1.0),
+    "softsign": lambda x: x / (1 + abs(x)),
+    "log_sigmoid": lambda x: -math.log(1 + math.exp(-x)),
+    "tanh_shrink": lambda x: x - math.tanh(x),
+    "soft_shrink": lambda x: math.copysign(max(abs(x) - ALPHA, 0.0), x),
+    "hard_shrink": lambda x: x if abs(x) > ALPHA else 0.0,
+    "squareplus": lambda x: (x + math.sqrt(x * x + ALPHA)) / 2,
+    "sparse_plus": lambda x: 0.0 if x <= -1 else x if x >= 1 else (x + 1) ** 2 / 4,
 }
+KINKS = (0.0, -ALPHA, ALPHA, -1.0, 1.0, -3.0, 3.0, 6.0)
 
 
 def test_activation_lists():
     assert tuple(FORMULAS) == ref.ACTIVATIONS
-    assert ref.ACTIVATIONS[:6] == ref.FROM_OUTPUT
+    assert ref.ACTIVATIONS[:15] == ref.FROM_OUTPUT
 
 
 @pytest.mark.parametrize("kind", ref.ACTIVATIONS)
@@ -251,7 +271,7 @@ def test_activation(kind):
     np.testing.assert_allclose(y, expected, **EXACT)
     assert not np.shares_memory(x, y)
 
-    x = x[np.abs(x) > 1e-3]  # away from the kink, where there is no derivative
+    x = x[np.abs(x[..., None] - KINKS).min(-1) > 1e-3]  # away from the kinks, where there is no derivative
     u, y = normal(*x.shape, seed=1), ref.activation_forward(x, kind, ALPHA)
     from_output = kind in ref.FROM_OUTPUT
     dx = ref.activation_backward(u, None if from_output else x, y if from_output else None, kind, ALPHA)
@@ -265,18 +285,44 @@ def test_slope_at_the_kink():
     assert ref.activation_backward(one, zero, zero, "leaky_relu", ALPHA) == ALPHA
 
 
-@pytest.mark.parametrize("kind", ref.ACTIVATIONS)
+SHRINKS = ("tanh_shrink", "soft_shrink", "hard_shrink")
+# Values at -infinity and infinity, "x" where they grow with x; 0 and "x" for all others.
+FAR = {
+    "linear": ("x", "x"),
+    "leaky_relu": ("x", "x"),
+    "elu": (-ALPHA, "x"),
+    "celu": (-ALPHA, "x"),
+    "selu": (-SELU[1], "x"),
+    "log_sigmoid": ("x", 0),
+    **dict.fromkeys(("tanh", "sign", "hard_tanh", "softsign"), (-1, 1)),
+    **dict.fromkeys(("sigmoid", "hard_sigmoid", "sparse_sigmoid", "step"), (0, 1)),
+    "relu6": (0, 6),
+    **dict.fromkeys(SHRINKS, ("x", "x")),
+}
+SLOPES = {
+    "linear": (1, 1),
+    "leaky_relu": (ALPHA, 1),
+    "selu": (0, SELU[0]),
+    "log_sigmoid": (1, 0),
+    **dict.fromkeys(SHRINKS, (1, 1)),
+    **{name: (0, 0) for name, (_, right) in FAR.items() if right != "x" and name != "log_sigmoid"},
+}
+SLOW = ("softsign", "squareplus", "tanh_shrink", "soft_shrink")  # that come near these values only slowly, or never
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ref.ACTIVATIONS if kind != "exponential"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_activation_far_out(kind, dtype):
     x = np.array([-1e30, -1000, -100, 100, 1000, 1e30], dtype)
-    left = {"linear": x[:3], "leaky_relu": dtype(ALPHA) * x[:3], "elu": -ALPHA, "tanh": -1}.get(kind, 0)
-    right = 1 if kind in ("sigmoid", "tanh") else x[3:]
+    at = [FAR.get(kind, (0, "x"))[int(v > 0)] for v in x]
+    factors = [{"leaky_relu": (ALPHA, 1), "selu": (0, SELU[0])}.get(kind, (1, 1))[int(v > 0)] for v in x]
+    expected = [f * float(v) if a == "x" else a for a, f, v in zip(at, factors, x, strict=True)]
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         y = ref.activation_forward(x, kind, ALPHA)
         dx = ref.activation_backward(np.ones_like(x), x, y, kind, ALPHA)
-    np.testing.assert_allclose(y, np.concatenate([np.broadcast_to(left, 3), np.broadcast_to(right, 3)]), atol=1e-30)
-    slopes = {"linear": (1, 1), "leaky_relu": (ALPHA, 1), "sigmoid": (0, 0), "tanh": (0, 0)}.get(kind, (0, 1))
-    np.testing.assert_allclose(dx, np.repeat(slopes, 3), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1.0 if kind in SLOW else 1e-30)
+    slopes = [SLOPES.get(kind, (0, 1))[int(v > 0)] for v in x]
+    np.testing.assert_allclose(dx, slopes, rtol=1e-6, atol=2e-4 if kind in SLOW else 1e-7)
 
 
 def test_softmax():

@@ -36,7 +36,6 @@ class Inputs:
 CONV = {"strides": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
 POOL = {"pool_size": (3, 2), "strides": (1, 1)}
 NORM = {"momentum": 0.9, "epsilon": 0.1}
-ELEMENT_LOSSES = ("squared_error", "absolute_error", "binary_crossentropy")
 
 
 def dense_calls(i):
@@ -100,6 +99,28 @@ def layer_calls(i):
     }
 
 
+def rectifier_calls(i):
+    counter, slopes, random = np.array([3], np.uint64), np.zeros(i.rows.shape[1], i.dtype), (0.1, 0.4, 1, 2)
+    weights, labels = i.probs[:, 0], np.zeros(i.n, np.int32)
+    focal = {"gamma": 1.5, "scale": 0.3}
+    return {
+        "log_softmax_forward": lambda: ref.log_softmax_forward(i.rows),
+        "log_softmax_backward": lambda: ref.log_softmax_backward(i.truth, i.rows),
+        "clipped_relu_forward": lambda: [ref.clipped_relu_forward(i.rows, slope, 0.5, 0.1) for slope in (0.0, 0.3)],
+        "clipped_relu_backward": lambda: ref.clipped_relu_backward(i.truth, i.rows, 0.3, 0.5, 0.1),
+        "prelu_forward": lambda: ref.prelu_forward(i.rows, i.read(3)),
+        "prelu_backward": lambda: (ref.prelu_backward(i.truth, i.rows, i.read(3), slopes), slopes),
+        "random_relu_forward": lambda: ref.random_relu_forward(i.rows, *random, counter.copy()),
+        "random_relu_backward": lambda: ref.random_relu_backward(i.truth, i.rows, *random, counter),
+        "sigmoid_focal": lambda: ref.sigmoid_focal(i.rows, i.truth, weights, class_weights=(0.3, 0.7), **focal),
+        "softmax_focal": lambda: ref.softmax_focal(i.rows, i.truth, weights, alpha=0.3, **focal),
+        "categorical_hinge": lambda: ref.categorical_hinge(i.rows, i.truth, weights, scale=0.3),
+        "row_weights": lambda: [ref.row_weights(i.n, weights, scale, labels, 1) for scale in ("none", "rows", "mean")],
+        "smooth_targets": lambda: ref.smooth_targets(i.truth, 0.9, 0.1),
+        "signed_labels": lambda: ref.signed_labels(i.truth),
+    }
+
+
 def training_calls(i):
     state, weights, labels = np.zeros(2), i.probs[:, 0], np.zeros(i.n, np.int32)
     lr, position, decay = np.array([0.1], i.dtype), np.array([0]), {"epsilon": 0.1, "weight_decay": 0.1}
@@ -108,7 +129,7 @@ def training_calls(i):
         "softmax_cross_entropy": lambda: ref.softmax_cross_entropy(i.rows, labels, weights, scale=0.3),
         "cross_entropy": lambda: ref.cross_entropy(i.probs, i.truth, weights, scale=0.3),
         "elementwise_loss": lambda: [
-            ref.elementwise_loss(kind, i.probs, i.truth, weights, scale=0.3) for kind in ELEMENT_LOSSES
+            ref.elementwise_loss(kind, i.probs, i.probs[:, ::-1], weights, scale=0.3) for kind in ref.ELEMENT_LOSSES
         ],
         "sigmoid_cross_entropy": lambda: ref.sigmoid_cross_entropy(i.rows, i.truth, weights, scale=0.3),
         "mean_update": lambda: ref.mean_update(i.rows, state),
@@ -256,6 +277,7 @@ def calls(n, dtype):
         dense_calls,
         window_calls,
         layer_calls,
+        rectifier_calls,
         training_calls,
         score_calls,
         optimizer_calls,

@@ -148,33 +148,107 @@ def test_cross_entropies_far_out(dtype):
         np.testing.assert_array_equal(slope, np.zeros_like(sure))
 
 
+def entropy(p, t):
+    return -t * math.log(p) - (1 - t) * math.log(1 - p)
+
+
+DELTA, GAMMA, ONE, ZERO = 0.3, 1.5, 0.3, 0.6
 ELEMENT_LOSSES = {
     "squared_error": lambda p, t: (p - t) ** 2,
     "absolute_error": lambda p, t: abs(p - t),
-    "binary_crossentropy": lambda p, t: -t * math.log(p) - (1 - t) * math.log(1 - p),
+    "half_squared_error": lambda p, t: (p - t) ** 2 / 2,
+    "absolute_percentage_error": lambda p, t: 100 * abs((p - t) / t),
+    "squared_logarithmic_error": lambda p, t: (math.log(1 + p) - math.log(1 + t)) ** 2,
+    "huber": lambda p, t: (p - t) ** 2 / 2 if abs(p - t) <= DELTA else DELTA * abs(p - t) - DELTA**2 / 2,
+    "log_cosh": lambda p, t: math.log(math.cosh(p - t)),
+    "hinge": lambda p, t: max(1 - t * p, 0),
+    "squared_hinge": lambda p, t: max(1 - t * p, 0) ** 2,
+    "poisson": lambda p, t: p - t * math.log(p + 1e-7),
+    "kl_divergence": lambda p, t: t * math.log(t / p),
+    "negative_product": lambda p, t: -t * p,
+    "binary_crossentropy": entropy,
+    "binary_focal": lambda p, t: (t * ONE + (1 - t) * ZERO) * (t * (1 - p) + (1 - t) * p) ** GAMMA * entropy(p, t),
+    "categorical_focal": lambda p, t: -ONE * (1 - p) ** GAMMA * t * math.log(p),
 }
+NUMBERS = {"delta": DELTA, "gamma": GAMMA, "class_weights": (ONE, ZERO)}
+
+
+def test_every_elementwise_loss_has_a_formula():
+    assert tuple(ELEMENT_LOSSES) == ref.ELEMENT_LOSSES
 
 
 @pytest.mark.parametrize("kind", ELEMENT_LOSSES)
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unweighted", "weighted"])
-def test_elementwise_losses(kind, weights):
-    logits, truth = normal(4, 5), (normal(4, 5, seed=1) > 0).astype(np.float64)
-    p = 1 / (1 + np.exp(-logits))
-    factor = np.ones(4) if weights is None else weights
-    expected = factor * np.vectorize(ELEMENT_LOSSES[kind])(p, truth).sum(1) / 5
-    losses, dpred = ref.elementwise_loss(kind, p, truth, weights, scale=SCALE)
+@pytest.mark.parametrize("sum_rows", [False, True], ids=["mean", "sum"])
+def test_elementwise_losses(kind, weights, sum_rows):
+    logits = normal(4, 5)
+    p, truth = 1 / (1 + np.exp(-logits)), 1 / (1 + np.exp(-2 * normal(4, 5, seed=1)))
+    factor, options = np.ones(4) if weights is None else weights, {**NUMBERS, "sum_rows": sum_rows}
+    expected = factor * np.vectorize(ELEMENT_LOSSES[kind])(p, truth).sum(1) / (1 if sum_rows else 5)
+    losses, dpred = ref.elementwise_loss(kind, p, truth, weights, scale=SCALE, **options)
     np.testing.assert_allclose(losses, expected, **EXACT)
-    assert_gradient(lambda z: SCALE * ref.elementwise_loss(kind, z, truth, weights, scale=SCALE)[0].sum(), p, dpred)
+    assert_gradient(
+        lambda z: SCALE * ref.elementwise_loss(kind, z, truth, weights, scale=SCALE, **options)[0].sum(), p, dpred
+    )
     assert ref.elementwise_loss(kind, p, truth, scale=1.0, need_gradient=False)[1] is None
     if kind == "absolute_error":
         assert ref.elementwise_loss(kind, p, p, scale=1.0)[1].any() == 0
-    if kind == "binary_crossentropy":
+    if kind == "binary_crossentropy" and not sum_rows:
         probs, losses, dlogits = ref.sigmoid_cross_entropy(logits, truth, weights, scale=SCALE)
         np.testing.assert_allclose(probs, p, **EXACT)
         np.testing.assert_allclose(losses, expected, **EXACT)
         assert_gradient(
             lambda z: SCALE * ref.sigmoid_cross_entropy(z, truth, weights, scale=SCALE)[1].sum(), logits, dlogits
         )
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_losses_on_logits(weights, gamma):
+    x, truth = normal(4, 5), 1 / (1 + np.exp(-2 * normal(4, 5, seed=1)))
+    options = {"scale": SCALE, "gamma": gamma}
+    p, losses, dlogits = ref.sigmoid_focal(x, truth, weights, class_weights=(ONE, ZERO), **options)
+    np.testing.assert_allclose(p, 1 / (1 + np.exp(-x)), **EXACT)
+    on_shares = ref.elementwise_loss("binary_focal", p, truth, weights, class_weights=(ONE, ZERO), **options)
+    np.testing.assert_allclose(losses, on_shares[0], **EXACT)
+    np.testing.assert_allclose(dlogits, on_shares[1] * p * (1 - p), rtol=1e-9)
+
+    p, losses, dlogits = ref.softmax_focal(x, truth, weights, alpha=ONE, **options)
+    np.testing.assert_allclose(p, ref.softmax_forward(x), **EXACT)
+    on_shares = ref.elementwise_loss(
+        "categorical_focal", p, truth, weights, class_weights=(ONE, ONE), sum_rows=True, **options
+    )
+    np.testing.assert_allclose(losses, on_shares[0], **EXACT)
+    np.testing.assert_allclose(dlogits, ref.softmax_backward(on_shares[1], p), rtol=1e-9, atol=1e-15)
+
+
+def test_categorical_hinge():
+    p, truth = normal(6, 5), np.eye(5)[[0, 3, 1, 4, 4, 2]]
+    p[3, 4] = 9.0  # far enough from the others
+    losses, dpred = ref.categorical_hinge(p, truth, scale=SCALE)
+    for i, label in enumerate(truth.argmax(1)):
+        others = [p[i, j] for j in range(5) if j != label]
+        assert losses[i] == pytest.approx(max(max(*others, 0.0) - p[i, label] + 1, 0))  # 0 is (1 - 1) p
+    assert losses[3] == 0
+    assert not dpred[3].any()
+    assert_gradient(lambda z: SCALE * ref.categorical_hinge(z, truth, scale=SCALE)[0].sum(), p, dpred)
+
+
+def test_weights_of_rows():
+    w, labels = np.array([1.0, 2.0, 4.0, 1.0]), np.array([0, -1, 2, 0], np.int32)
+    for scale, factor in (("none", 1.0), ("mean", 4 / 8)):
+        np.testing.assert_allclose(ref.row_weights(4, w, scale)[0], factor * w)
+    counting, kept = ref.row_weights(4, w, "mean", labels, -1)
+    np.testing.assert_allclose(counting, [4 / 6, 0, 16 / 6, 4 / 6])
+    np.testing.assert_array_equal(kept, [0, 0, 2, 0])
+    np.testing.assert_allclose(ref.row_weights(4, None, "rows", labels, -1)[0], [4 / 3, 0, 4 / 3, 4 / 3], rtol=1e-6)
+    np.testing.assert_array_equal(ref.row_weights(2, None, "rows", labels[1:2].repeat(2), -1)[0], [0, 0])
+
+
+def test_smooth_and_signed_targets():
+    np.testing.assert_allclose(ref.smooth_targets(np.array([0.0, 1.0]), 0.9, 0.05), [0.05, 0.95])
+    np.testing.assert_array_equal(ref.signed_labels(np.array([0.0, 1.0, 1.0])), [-1, 1, 1])
+    np.testing.assert_array_equal(ref.signed_labels(np.array([-1.0, 1.0, 0.0])), [-1, 1, 0])
 
 
 def test_metrics():

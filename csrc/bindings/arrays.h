@@ -6,6 +6,7 @@
 #include <pybind11/stl.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <string>
 
@@ -144,7 +145,9 @@ Activation activation_from(const std::string& name);
 // A new array: from the recording tape's arena, or aligned memory of its own.
 py::array empty(const std::vector<index_t>& shape, const py::dtype& dtype);
 
+void bind_losses(py::module_& m);
 void bind_products(py::module_& m);
+void bind_rectifiers(py::module_& m);
 void bind_regular(py::module_& m);
 void bind_rows(py::module_& m);
 void bind_pool(py::module_& m);

@@ -13,7 +13,9 @@ PYBIND11_MODULE(_core, m) {
   m.def("num_threads", &num_threads);
   m.def("default_num_threads", &default_num_threads);
   m.def("set_num_threads", &set_num_threads);
+  bind_losses(m);
   bind_products(m);
+  bind_rectifiers(m);
   bind_regular(m);
   bind_rows(m);
   bind_pool(m);

@@ -5,8 +5,11 @@ namespace fastnn {
 namespace {
 
 // In the order of enum class Activation.
-const char* const kActivationNames[] = {"linear", "relu",     "leaky_relu", "elu",       "sigmoid",
-                                        "tanh",   "softplus", "gelu",       "gelu_tanh", "silu"};
+const char* const kActivationNames[] = {"linear",         "relu",        "relu6",      "leaky_relu", "elu",         "selu",
+                                        "celu",           "exponential", "step",       "sign",       "hard_tanh",   "hard_sigmoid",
+                                        "sparse_sigmoid", "sigmoid",     "tanh",       "softplus",   "gelu",        "gelu_tanh",
+                                        "silu",           "mish",        "hard_silu",  "softsign",   "log_sigmoid", "tanh_shrink",
+                                        "soft_shrink",    "hard_shrink", "squareplus", "sparse_plus"};
 
 void activation_forward(const py::array& x, const py::array& y, const std::string& kind, float alpha) {
   launch("activation_forward", &Kernels::activation_forward,

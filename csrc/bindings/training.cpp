@@ -34,25 +34,6 @@ void cross_entropy(const py::array& probs, const py::array& y_true, const MaybeA
                       out<float>(losses, rows, "losses"), out<float>(dprobs, size, "dprobs"), rows, cols, scale});
 }
 
-// In the order of enum class ElementLoss.
-const char* const kElementLossNames[] = {"squared_error", "absolute_error", "binary_crossentropy", "sigmoid_crossentropy"};
-
-ElementLoss element_loss_from(const std::string& name) {
-  for (std::size_t i = 0; i < std::size(kElementLossNames); ++i) {
-    if (name == kElementLossNames[i]) return static_cast<ElementLoss>(i);
-  }
-  throw py::value_error("_core: expected the name of an elementwise loss, got '" + name + "'");
-}
-
-void elementwise_loss(const std::string& kind, const py::array& y_pred, const py::array& y_true, const MaybeArray& weights,
-                      const MaybeArray& sigmoid_out, const py::array& losses, const MaybeArray& dpred, float scale) {
-  const index_t rows = dim(y_pred, 0, "y_pred"), cols = dim(y_pred, 1, "y_pred"), size = rows * cols;
-  launch("elementwise_loss", &Kernels::elementwise_loss,
-         ElementwiseLoss{element_loss_from(kind), in<float>(y_pred, size, "y_pred"), in<float>(y_true, size, "y_true"),
-                         in<float>(weights, rows, "weights"), out<float>(sigmoid_out, size, "sigmoid_out"),
-                         out<float>(losses, rows, "losses"), out<float>(dpred, size, "dpred"), rows, cols, scale});
-}
-
 void mean_update(const py::array& values, const MaybeArray& weights, const py::array& state, double scale) {
   const index_t n = values.size();
   launch("mean_update", &Kernels::mean_update,
@@ -132,7 +113,6 @@ void triad_probe(const py::array& y, const py::array& x, const py::array& z, ind
 void bind_training(py::module_& m) {
   m.def("softmax_cross_entropy", &softmax_cross_entropy);
   m.def("cross_entropy", &cross_entropy);
-  m.def("elementwise_loss", &elementwise_loss);
   m.def("mean_update", &mean_update);
   m.def("count_matches", &count_matches);
   m.def("gather_rows", &gather_rows);

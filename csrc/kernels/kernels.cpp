@@ -11,11 +11,13 @@
 #include "crop.h"
 #include "data.h"
 #include "depth.h"
+#include "element_loss.h"
 #include "embedding.h"
 #include "erase.h"
 #include "gemm.h"
 #include "group_norm.h"
 #include "layer_norm.h"
+#include "log_softmax.h"
 #include "loss.h"
 #include "mask.h"
 #include "merge.h"
@@ -32,10 +34,13 @@
 #include "pool_backward.h"
 #include "probe.h"
 #include "random.h"
+#include "rectifier.h"
 #include "resample.h"
+#include "row_loss.h"
 #include "scores.h"
 #include "softmax.h"
 #include "spatial_mean.h"
+#include "targets.h"
 #include "unpool.h"
 
 namespace fastnn {
@@ -69,6 +74,15 @@ const Kernels FASTNN_TABLE = {
     .activation_backward_scratch = activation_backward_scratch,
     .softmax_forward = softmax_forward,
     .softmax_backward = softmax_backward,
+    .log_softmax_forward = log_softmax_forward,
+    .log_softmax_backward = log_softmax_backward,
+    .clipped_relu_forward = clipped_relu_forward,
+    .clipped_relu_backward = clipped_relu_backward,
+    .prelu_forward = prelu_forward,
+    .prelu_backward = prelu_backward,
+    .prelu_backward_scratch = prelu_backward_scratch,
+    .random_relu_forward = random_relu_forward,
+    .random_relu_backward = random_relu_backward,
     .batch_norm_forward = batch_norm_forward,
     .batch_norm_forward_scratch = batch_norm_forward_scratch,
     .batch_norm_inference = batch_norm_inference,
@@ -79,6 +93,11 @@ const Kernels FASTNN_TABLE = {
     .softmax_cross_entropy = softmax_cross_entropy,
     .cross_entropy = cross_entropy,
     .elementwise_loss = elementwise_loss,
+    .softmax_focal = softmax_focal,
+    .categorical_hinge = categorical_hinge,
+    .row_weights = row_weights,
+    .smooth_targets = smooth_targets,
+    .signed_labels = signed_labels,
     .mean_update = mean_update,
     .count_matches = count_matches,
     .score_rows = score_rows,

@@ -1,4 +1,4 @@
-// loss.h - losses with their gradients.
+// loss.h - cross-entropies with their gradients.
 #pragma once
 
 #include "math.h"
@@ -6,8 +6,6 @@
 #include "softmax.h"
 
 namespace {
-
-using fastnn::ElementLoss;
 
 // The target row of a classification: one-hot from a label, or as given. Beyond its last column it is 0.
 struct LabelTarget {
@@ -236,127 +234,6 @@ inline void cross_entropy_row(const fastnn::CrossEntropy& a, index_t row, const 
 
 void cross_entropy(const fastnn::CrossEntropy& a) {
   for_each_target(a, row_cycles(a.cols, 3.0), [&a](index_t i, const auto& target) { cross_entropy_row(a, i, target); });
-}
-
-// The losses of one prediction p and one target t: the value, its derivative by p, and what sigmoid_out gets.
-struct Terms {
-  float loss, slope, sigmoid;
-};
-
-struct SquaredError {
-  static constexpr double kCycles = 1.0;
-  static FASTNN_INLINE Terms terms(float p, float t) {
-    const float d = p - t;
-    return {d * d, 2.0f * d, 0.0f};
-  }
-};
-
-struct AbsoluteError {
-  static constexpr double kCycles = 1.0;
-  static FASTNN_INLINE Terms terms(float p, float t) {
-    const float d = p - t;
-    const float sign = __builtin_copysignf(1.0f, d);
-    return {__builtin_fabsf(d), select(__builtin_fabsf(d) > 0.0f, sign, d), 0.0f};
-  }
-};
-
-struct BinaryCrossEntropy {
-  static constexpr double kCycles = 6.0;
-  static FASTNN_INLINE Terms terms(float p, float t) {
-    const float q = clipped(p);
-    const float loss = mul_add(-t, log_f(q), (t - 1.0f) * log1p_f(-q));
-    return {loss, select(is_clipped(p), 0.0f, (q - t) / (q * (1.0f - q))), 0.0f};
-  }
-};
-
-struct SigmoidCrossEntropy {
-  static constexpr double kCycles = 6.0;
-  static FASTNN_INLINE Terms terms(float p, float t) {
-    const float above = select(p > 0.0f, p, 0.0f);
-    const float sigmoid = sigmoid_f(p);
-    return {mul_add(-p, t, above) + log1p_f(exp_f(-__builtin_fabsf(p))), sigmoid - t, sigmoid};
-  }
-};
-
-// sum += the losses of sixteen predictions, the first `present` of them; slope, sigmoid: or null.
-template <class Loss>
-FASTNN_INLINE void elementwise_loss_chunk(const float* p, const float* t, float factor, std::int32_t present, Chunk& sum,
-                                          float* slope, float* sigmoid) {
-  Chunk slopes, sigmoids;
-  FASTNN_SIMD
-  for (int i = 0; i < kChunk; ++i) {
-    const Terms terms = Loss::terms(p[i], t[i]);
-    sum.v[i] += select(i < present, terms.loss, 0.0f);
-    slopes.v[i] = factor * terms.slope;
-    sigmoids.v[i] = terms.sigmoid;
-  }
-  if (slope) store_chunk(slope, slopes, kChunk);
-  if (sigmoid) store_chunk(sigmoid, sigmoids, kChunk);
-}
-
-template <class Loss>
-inline void elementwise_loss_row(const fastnn::ElementwiseLoss& a, index_t row) {
-  const float weight = weight_of(a.weights, row), cols = static_cast<float>(a.cols);
-  const float factor = a.scale * weight / cols;
-  const index_t first = row * a.cols, start = last_chunk(a.cols), count = a.cols - start;
-  float* slope = a.dpred ? a.dpred + first : nullptr;
-  float* sigmoid = a.sigmoid_out ? a.sigmoid_out + first : nullptr;
-  Chunk sum = {};
-  for (index_t j = 0; j < start; j += kChunk) {
-    elementwise_loss_chunk<Loss>(a.pred + first + j, a.targets + first + j, factor, kChunk, sum, slope ? slope + j : nullptr,
-                                 sigmoid ? sigmoid + j : nullptr);
-  }
-  const Chunk p = load_chunk(a.pred + first + start, count, 0.0f), t = load_chunk(a.targets + first + start, count, 0.0f);
-  Chunk last_slope, last_sigmoid;
-  elementwise_loss_chunk<Loss>(p.v, t.v, factor, static_cast<std::int32_t>(count), sum, last_slope.v, last_sigmoid.v);
-  if (slope) store_chunk(slope + start, last_slope, count);
-  if (sigmoid) store_chunk(sigmoid + start, last_sigmoid, count);
-  a.losses[row] = weight * (total(sum) / cols);
-}
-
-// Rows of one column, sixteen at a time; the same arithmetic.
-template <class Loss>
-inline void elementwise_loss_column(const fastnn::ElementwiseLoss& a, index_t begin, index_t end) {
-  Chunk weight;
-  for (int i = 0; i < kChunk; ++i) weight.v[i] = 1.0f;
-  for (index_t row = begin; row < end; row += kChunk) {
-    const index_t count = end - row;
-    const Chunk p = load_chunk(a.pred + row, count, 0.0f), t = load_chunk(a.targets + row, count, 0.0f);
-    if (a.weights) weight = load_chunk(a.weights + row, count, 0.0f);
-    Chunk loss, slope, sigmoid;
-    FASTNN_SIMD
-    for (int i = 0; i < kChunk; ++i) {
-      const Terms terms = Loss::terms(p.v[i], t.v[i]);
-      loss.v[i] = weight.v[i] * terms.loss;
-      slope.v[i] = a.scale * weight.v[i] * terms.slope;
-      sigmoid.v[i] = terms.sigmoid;
-    }
-    store_chunk(a.losses + row, loss, count);
-    if (a.dpred) store_chunk(a.dpred + row, slope, count);
-    if (a.sigmoid_out) store_chunk(a.sigmoid_out + row, sigmoid, count);
-  }
-}
-
-template <class Loss>
-inline void elementwise_loss_of(const fastnn::ElementwiseLoss& a) {
-  const double cycles = a.cols == 1 ? Loss::kCycles : row_cycles(a.cols, Loss::kCycles);
-  parallel_for(a.rows, cycles, [&a](index_t begin, index_t end) {
-    if (a.cols == 1) return elementwise_loss_column<Loss>(a, begin, end);
-    for (index_t i = begin; i < end; ++i) elementwise_loss_row<Loss>(a, i);
-  });
-}
-
-void elementwise_loss(const fastnn::ElementwiseLoss& a) {
-  switch (a.kind) {
-    case ElementLoss::squared_error:
-      return elementwise_loss_of<SquaredError>(a);
-    case ElementLoss::absolute_error:
-      return elementwise_loss_of<AbsoluteError>(a);
-    case ElementLoss::binary_crossentropy:
-      return elementwise_loss_of<BinaryCrossEntropy>(a);
-    case ElementLoss::sigmoid_crossentropy:
-      return elementwise_loss_of<SigmoidCrossEntropy>(a);
-  }
 }
 
 }  // namespace

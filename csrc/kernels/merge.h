@@ -170,12 +170,27 @@ inline float row_dot(const float* a, const float* b, index_t cols) {
 
 constexpr float kSmallestSquare = 1e-12f, kLargestScale = 1e6f;
 
+// A row whose sum of squares is beyond float32: y holds it scaled down, then divided by its length.
+inline float unit_norm_large_row(const float* x, float* y, index_t cols) {
+  constexpr float kSmall = 0x1p-70f;
+  FASTNN_SIMD
+  for (index_t j = 0; j < cols; ++j) y[j] = x[j] * kSmall;
+  const float r = 1.0f / __builtin_sqrtf(row_dot(y, y, cols));
+  FASTNN_SIMD
+  for (index_t j = 0; j < cols; ++j) y[j] *= r;
+  return r * kSmall;
+}
+
 void unit_norm_forward(const fastnn::UnitNormForward& a) {
   parallel_for(a.rows, row_cycles(a.cols, 1.0), [&a](index_t begin, index_t end) {
     for (index_t row = begin; row < end; ++row) {
       const float* x = a.x + row * a.cols;
       float* y = a.y + row * a.cols;
       const float square = row_dot(x, x, a.cols);
+      if (square == kInfinity) {
+        a.r[row] = unit_norm_large_row(x, y, a.cols);
+        continue;
+      }
       const float r = square <= kSmallestSquare ? kLargestScale : 1.0f / __builtin_sqrtf(square);
       a.r[row] = r;
       FASTNN_SIMD

@@ -92,7 +92,10 @@ inline index_t count_narrow(const fastnn::CountMatches& a, index_t first, index_
   std::int32_t at[kChunk] = {}, right[kChunk];
   for (int i = 0; i < kChunk; ++i) right[i] = i < rows;
   if (a.kind == Match::sparse) {
-    for (index_t i = 0; i < rows; ++i) at[i] = a.labels[first + i];
+    for (index_t i = 0; i < rows; ++i) {
+      at[i] = a.labels[first + i];
+      right[i] = at[i] >= 0 && at[i] < a.cols;
+    }
   } else {
     const NarrowRows targets(a.targets + first * a.cols, rows, a.cols);
     first_maxima(targets, at);
@@ -106,7 +109,10 @@ inline index_t count_narrow(const fastnn::CountMatches& a, index_t first, index_
 
 inline bool is_match(const fastnn::CountMatches& a, index_t i) {
   const float* pred = a.pred + i * a.cols;
-  if (a.kind == Match::sparse) return is_first_maximum(pred, a.cols, a.labels[i]);
+  if (a.kind == Match::sparse) {
+    const index_t label = a.labels[i];
+    return label >= 0 && label < a.cols && is_first_maximum(pred, a.cols, label);
+  }
   const float* target = a.targets + i * a.cols;
   const index_t at = first_maximum(target, a.cols);
   return is_first_maximum(target, a.cols, at) && is_first_maximum(pred, a.cols, at);

@@ -3,6 +3,8 @@
 // Sums over a row are in double, eight partial sums added in order, whatever the instruction set.
 #pragma once
 
+#include "element_loss.h"
+#include "loss.h"
 #include "math.h"
 #include "metrics.h"
 #include "simd.h"
@@ -17,7 +19,6 @@ using fastnn::RowScore;
 using fastnn::ScoreRows;
 
 constexpr int kTerms = 8;
-constexpr float kTiny = 1e-7f;
 
 // What the truth says of the columns of a row: targets as they are, or a one at the label; then smoothed.
 struct TruthRow {
@@ -57,37 +58,16 @@ double row_sum(const float* p, const TruthRow& t, index_t cols, const F& f) {
   return sum;
 }
 
-FASTNN_INLINE float at_least(float x, float low) { return select(x < low, low, x); }
-FASTNN_INLINE float at_most(float x, float high) { return select(x > high, high, x); }
-FASTNN_INLINE float probability(float p) { return at_most(at_least(p, kTiny), 1.0f - kTiny); }
-FASTNN_INLINE float hinge_of(float p, float t) { return at_least(1.0f - select(t == 0.0f, -1.0f, t) * p, 0.0f); }
-
-FASTNN_INLINE float log_cosh_of(float p, float t) {
-  const float a = __builtin_fabsf(p - t);
-  return a + (log1p_f(exp_f(-2.0f * a)) - 0x1.62e43p-1f);
+// The sum of a loss over a row.
+template <class Loss>
+double loss_sum(const float* p, const TruthRow& t, index_t cols, const Loss& loss) {
+  return row_sum(p, t, cols, [&loss](float x, float y) { return loss.terms(x, y).loss; });
 }
 
-FASTNN_INLINE float squared_log_error_of(float p, float t) {
-  const float difference = log_f(1.0f + at_least(p, kTiny)) - log_f(1.0f + at_least(t, kTiny));
-  return difference * difference;
-}
-
-FASTNN_INLINE float percentage_error_of(float p, float t) {
-  return 100.0f * (__builtin_fabsf(t - p) / at_least(__builtin_fabsf(t), kTiny));
-}
-
-FASTNN_INLINE float binary_crossentropy_of(float p, float t) {
-  const float q = probability(p);
-  return -(t * log_f(q)) - (1.0f - t) * log_f(1.0f - q);
-}
-
-FASTNN_INLINE float sigmoid_crossentropy_of(float x, float t) {
-  return (at_least(x, 0.0f) - x * t) + log1p_f(exp_f(-__builtin_fabsf(x)));
-}
-
-FASTNN_INLINE float kl_divergence_of(float p, float t) {
-  const float q = at_most(at_least(t, kTiny), 1.0f);
-  return q * log_f(q / at_most(at_least(p, kTiny), 1.0f));
+// Hinges take 0 for -1.
+template <class Loss>
+double hinge_sum(const float* p, const TruthRow& t, index_t cols, const Loss& loss) {
+  return row_sum(p, t, cols, [&loss](float x, float y) { return loss.terms(x, select(y == 0.0f, -1.0f, y)).loss; });
 }
 
 inline double categorical_hinge_of(const float* p, const TruthRow& t, index_t cols) {
@@ -134,29 +114,29 @@ inline double sum_of(const ScoreRows& a, const float* p, const TruthRow& t) {
     case RowScore::equal:
       return row_sum(p, t, a.cols, [](float x, float y) { return x == y ? 1.0f : 0.0f; });
     case RowScore::squared_error:
-      return row_sum(p, t, a.cols, [](float x, float y) { return (x - y) * (x - y); });
+      return loss_sum(p, t, a.cols, SquaredError{1.0f});
     case RowScore::absolute_error:
-      return row_sum(p, t, a.cols, [](float x, float y) { return __builtin_fabsf(x - y); });
-    case RowScore::percentage_error:
-      return row_sum(p, t, a.cols, [](float x, float y) { return percentage_error_of(x, y); });
-    case RowScore::squared_log_error:
-      return row_sum(p, t, a.cols, [](float x, float y) { return squared_log_error_of(x, y); });
+      return loss_sum(p, t, a.cols, AbsoluteError{});
+    case RowScore::absolute_percentage_error:
+      return loss_sum(p, t, a.cols, AbsolutePercentageError{});
+    case RowScore::squared_logarithmic_error:
+      return loss_sum(p, t, a.cols, SquaredLogarithmicError{});
     case RowScore::log_cosh:
-      return row_sum(p, t, a.cols, [](float x, float y) { return log_cosh_of(x, y); });
+      return loss_sum(p, t, a.cols, LogCosh{});
     case RowScore::hinge:
-      return row_sum(p, t, a.cols, [](float x, float y) { return hinge_of(x, y); });
+      return hinge_sum(p, t, a.cols, Hinge{});
     case RowScore::squared_hinge:
-      return row_sum(p, t, a.cols, [](float x, float y) { return hinge_of(x, y) * hinge_of(x, y); });
+      return hinge_sum(p, t, a.cols, SquaredHinge{});
     case RowScore::poisson:
-      return row_sum(p, t, a.cols, [](float x, float y) { return x - y * log_f(x + kTiny); });
+      return loss_sum(p, t, a.cols, Poisson{});
     case RowScore::binary_crossentropy:
-      return row_sum(p, t, a.cols, [](float x, float y) { return binary_crossentropy_of(x, y); });
+      return loss_sum(p, t, a.cols, BinaryCrossEntropy{});
     case RowScore::sigmoid_crossentropy:
-      return row_sum(p, t, a.cols, [](float x, float y) { return sigmoid_crossentropy_of(x, y); });
+      return loss_sum(p, t, a.cols, SigmoidCrossEntropy{});
     case RowScore::kl_divergence:
-      return row_sum(p, t, a.cols, [](float x, float y) { return kl_divergence_of(x, y); });
+      return loss_sum(p, t, a.cols, KlDivergence{});
     case RowScore::categorical_crossentropy:
-      return row_sum(p, t, a.cols, [](float x, float y) { return select(y == 0.0f, 0.0f, -y * log_f(probability(x))); });
+      return row_sum(p, t, a.cols, [](float x, float y) { return select(y == 0.0f, 0.0f, -y * log_f(clipped(x))); });
     case RowScore::softmax_crossentropy:
       return softmax_crossentropy_of(p, t, a.cols);
     case RowScore::categorical_hinge:

@@ -24,6 +24,7 @@ from ops_calls import (
     around_optimizer_calls,
     convolution_calls,
     data_calls,
+    element_loss_calls,
     geometry,
     lanes,
     loss_calls,
@@ -33,6 +34,7 @@ from ops_calls import (
     optimizer_calls,
     pool,
     pool_calls,
+    rectifier_calls,
     row_calls,
 )
 from regular_calls import regular_calls
@@ -134,7 +136,15 @@ def small_calls(n: int) -> Iterator[tuple[str, Call]]:
     for make in (product_calls, image_calls, optimizer_calls, adaptive_calls, around_optimizer_calls):
         yield from make(rng, n).items()
     for rows, cols in ((1, n), (3, n), (n, 1)):
-        for make in (row_calls, loss_calls, data_calls, merge_calls, regular_calls):
+        for make in (
+            row_calls,
+            rectifier_calls,
+            loss_calls,
+            element_loss_calls,
+            data_calls,
+            merge_calls,
+            regular_calls,
+        ):
             for label, call in make(rng, rows, cols).items():
                 yield f"{label} {rows} x {cols}", call
         for label, call in norm_calls(rng, (rows, cols)).items():

@@ -238,6 +238,28 @@ def row_calls(rng: Generator, rows: int = 331, cols: int = 151) -> dict[str, Cal
     }
 
 
+def rectifier_calls(rng: Generator, rows: int = 331, cols: int = 151) -> dict[str, Call]:
+    """Return log-softmax, and rectifiers with more than one number."""
+    x, dy, alpha = normal(rng, rows, cols), normal(rng, rows, cols), normal(rng, cols)
+    narrow, slopes, counter = normal(rng, 21 * rows, 3), normal(rng, 3), np.array([7], np.uint64)
+    clipping, random = (0.25, 1.5, 0.125), (0.125, 0.375, 2**40 + 1, 5)
+    return {
+        "log_softmax_forward": Call("log_softmax_forward", (x,)),
+        "log_softmax_backward": Call("log_softmax_backward", (dy, ops.log_softmax_forward(x))),
+        "clipped_relu_forward": Call("clipped_relu_forward", (x, *clipping)),
+        "clipped_relu_backward": Call("clipped_relu_backward", (dy, x, *clipping)),
+        "prelu_forward": Call("prelu_forward", (x, alpha)),
+        "prelu_forward narrow": Call("prelu_forward", (narrow, slopes)),
+        "prelu_backward": Call("prelu_backward", (dy, x, alpha)),
+        "prelu_backward sums": Call("prelu_backward", (dy, x, alpha, np.zeros(cols, np.float32)), written=(3,)),
+        "prelu_backward narrow": Call(
+            "prelu_backward", (narrow[::-1].copy(), narrow, slopes, np.zeros(3, np.float32)), written=(3,)
+        ),
+        "random_relu_forward": Call("random_relu_forward", (x, *random, counter), written=(5,)),
+        "random_relu_backward": Call("random_relu_backward", (dy, x, *random, counter)),
+    }
+
+
 def norm_calls(rng: Generator, shape: tuple[int, ...] = (9, 8, 7, 70)) -> dict[str, Call]:
     """Return batch normalization and its gradients."""
     channels = shape[-1]
@@ -284,6 +306,35 @@ def loss_calls(rng: Generator, rows: int = 523, cols: int = 37) -> dict[str, Cal
         "count sparse": Call("count_matches", ("sparse", logits, labels, state), written=(3,)),
         "count categorical": Call("count_matches", ("categorical", logits, targets, state), written=(3,)),
         "count binary": Call("count_matches", ("binary", probs, targets, state, 0.03125), written=(3,)),
+    }
+
+
+def element_loss_calls(rng: Generator, rows: int = 523, cols: int = 37) -> dict[str, Call]:
+    """Return the losses of one prediction and one target, of whole rows, and what prepares targets and weights."""
+    values, probs, truth = (
+        normal(rng, rows, cols),
+        uniform(rng, 0.1, 0.9, rows, cols),
+        uniform(rng, 0.1, 0.9, rows, cols),
+    )
+    weights, labels = uniform(rng, 0.0, 2.0, rows), rng.integers(-1, 5, rows).astype(np.int32)
+    scale: dict[str, Any] = {"scale": 0.25}
+    many = uniform(rng, 0.0, 1.0, 20 * rows, cols)
+    focal = {**scale, "gamma": 1.5, "class_weights": (0.25, 0.75)}
+    calls = {
+        f"elementwise_loss {kind}": Call(
+            "elementwise_loss", (kind, probs, truth, weights), {**focal, "delta": 0.25, "sum_rows": i % 2 == 0}
+        )
+        for i, kind in enumerate(reference.ELEMENT_LOSSES)
+    }
+    return calls | {
+        "sigmoid_focal": Call("sigmoid_focal", (values, truth, weights), focal),
+        "softmax_focal": Call("softmax_focal", (values, truth, weights), {**scale, "alpha": 0.25, "gamma": 1.5}),
+        "categorical_hinge": Call("categorical_hinge", (values, truth, weights), scale),
+        "row_weights": Call("row_weights", (rows, weights, "mean")),
+        "row_weights labels": Call("row_weights", (rows, weights, "rows", labels, -1)),
+        "smooth_targets": Call("smooth_targets", (many, 0.75, 0.125)),
+        "signed_labels": Call("signed_labels", ((many > 0.5).astype(np.float32),)),
+        "signed_labels others": Call("signed_labels", (many,)),
     }
 
 
@@ -425,11 +476,12 @@ def all_calls() -> dict[str, Call]:
 
     rng = np.random.default_rng(7)
     calls: dict[str, Call] = {}
-    for make in (product_calls, convolution_calls, pool_calls, row_calls):
+    for make in (product_calls, convolution_calls, pool_calls, row_calls, rectifier_calls):
         calls |= make(rng)
     for make in (
         norm_calls,
         loss_calls,
+        element_loss_calls,
         score_calls,
         optimizer_calls,
         adaptive_calls,
@@ -448,6 +500,7 @@ def all_calls() -> dict[str, Call]:
 SERIAL = (
     "mask_weights",
     "mean_update",
+    "row_weights",
     "advance",
     "count_outcomes",
     "count_pairs",

@@ -14,7 +14,11 @@ from tolerances import SMALLEST, U, assert_bits, assert_close, assert_gradient, 
 from fastnn import ops, reference
 
 FROM_INPUT = tuple(kind for kind in reference.ACTIVATIONS if kind not in reference.FROM_OUTPUT)
-GATED = ("gelu", "gelu_tanh", "silu")
+GATED = ("gelu", "gelu_tanh", "silu", "mish", "hard_silu", "tanh_shrink")
+SELU_BOTTOM, SELU_SLOPE = -1.7580993408473766, 1.0507009873554805
+KINKS = (0.0, -ALPHA, ALPHA, -1.0, 1.0, -3.0, 3.0, 6.0)
+SHRINKS = ("tanh_shrink", "soft_shrink", "hard_shrink")
+STEPS = ("step", "sign", "relu6", "hard_tanh", "hard_sigmoid", "sparse_sigmoid")  # that are flat far out
 every_kind = pytest.mark.parametrize("kind", reference.ACTIVATIONS)
 
 
@@ -33,20 +37,28 @@ def grid() -> Array:
 def expected_on_grid(kind: str) -> tuple[Array, Array]:
     """Return f on the grid and the largest error that is allowed."""
     x = double(grid())
-    y = reference.activation_forward(x, kind, ALPHA)
-    if kind in ("linear", "relu"):
+    with np.errstate(over="ignore"):
+        y = reference.activation_forward(x, kind, ALPHA)
+        y[y > np.finfo(np.float32).max] = np.inf
+    if kind in ("linear", "relu", "relu6", "step", "sign", "hard_tanh", "hard_shrink"):
         return y, bound("exact", y)
-    if kind == "leaky_relu":
+    if kind in ("leaky_relu", "soft_shrink"):
         return y, bound("rounded", y)
     if kind in GATED:  # a gate below the smallest normal number may be 0
         return y, bound("gate", x) + np.abs(x) * SMALLEST
+    if kind == "selu":  # twice the smallest normal number may be 0 before it is scaled
+        return y, elementary(y) + 4 * SMALLEST
     return y, elementary(y)
 
 
 @every_kind
 def test_accuracy(isa: str, kind: str) -> None:
     expected, limit = expected_on_grid(kind)
-    assert_close(ops.activation_forward(grid(), kind, ALPHA), expected, limit, kind)
+    y = ops.activation_forward(grid(), kind, ALPHA)
+    if kind in ("step", "sign"):  # a denormal number counts as 0
+        normal_number = (np.abs(grid()) >= SMALLEST) | (grid() == 0)
+        y, expected, limit = y[normal_number], expected[normal_number], limit[normal_number]
+    assert_close(y, expected, limit, kind)
 
 
 @every_kind
@@ -54,15 +66,17 @@ def test_accuracy_of_the_slope(isa: str, rng: Generator, kind: str) -> None:
     at = grid()[(np.abs(grid()) >= SMALLEST) | (grid() == 0)]  # a denormal number counts as 0, where slopes jump
     if kind in ("sigmoid", "tanh"):
         at = at[np.abs(at) <= 1]  # these are outputs
-    elif kind == "elu":
-        at = at[at >= -ALPHA]
+    elif kind in ("elu", "celu", "selu"):
+        at = at[at >= (SELU_BOTTOM if kind == "selu" else -ALPHA)]
+    elif kind == "exponential":
+        at = at[(at >= 0) & (at < 1e30)]
     dy = uniform(rng, 0.5, 2.0, *at.shape)
     x, y = (at, None) if kind in FROM_INPUT else (None, at)
     expected = reference.activation_backward(*(double(v) for v in (dy, x, y)), kind, ALPHA)
     if kind in FROM_INPUT:
         limit = bound("gate slope", dy)
     else:
-        limit = bound("formula", dy)  # 1 - y^2 and the like are accurate in units of 1
+        limit = bound("formula", np.maximum(dy, np.abs(expected)))  # 1 - y^2 and the like are accurate in units of 1
     assert_close(ops.activation_backward(dy, x, y, kind, ALPHA), expected, limit, kind)
 
 
@@ -73,7 +87,7 @@ def test_sizes_around_a_vector(isa: str, rng: Generator, kind: str) -> None:
     y = ops.activation_forward(x, kind, ALPHA)
     dx = ops.activation_backward(dy, x, y, kind, ALPHA)
     expected = reference.activation_forward(double(x), kind, ALPHA)
-    assert_close(y, expected, 8 * U * (np.abs(x) + 1), kind)
+    assert_close(y, expected, 8 * U * (np.abs(x) + np.abs(expected) + 1), kind)
     for n in range(2 * lanes() + 4):
         assert_bits(ops.activation_forward(x[:n], kind, ALPHA), y[:n])
         assert_bits(ops.activation_forward(x[67 - n :].copy(), kind, ALPHA), y[67 - n :])
@@ -115,7 +129,7 @@ def test_sums_are_those_of_the_columns(isa: str, rng: Generator, kind: str) -> N
 @every_kind
 def test_slope_is_the_derivative(isa: str, rng: Generator, kind: str) -> None:
     x = normal(rng, 31, 37) * 3
-    x[np.abs(x) < 0.01] = 1.0  # away from the kink
+    x[np.abs(x[..., None] - np.array(KINKS, np.float32)).min(-1) < 0.01] = 2.0  # away from the kinks
     dy, v = normal(rng, 31, 37), rng.standard_normal((31, 37))
     dx = ops.activation_backward(dy, x, ops.activation_forward(x, kind, ALPHA), kind, ALPHA)
     ahead, behind = (reference.activation_forward(double(x) + step * v, kind, ALPHA) for step in (1e-6, -1e-6))
@@ -127,15 +141,22 @@ def test_special_values(isa: str, kind: str) -> None:
     x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0] * 9, np.float32)[:43]
     y = ops.activation_forward(x, kind, ALPHA)
     assert np.isnan(y[::5]).all(), "a NaN comes out as a NaN"
-    top = {"sigmoid": 1.0, "tanh": 1.0}.get(kind, np.inf)
-    bottom = {"linear": -np.inf, "leaky_relu": -np.inf, "elu": -ALPHA, "tanh": -1.0}.get(kind, 0.0)
+    top = {"relu6": 6.0, "log_sigmoid": 0.0}.get(
+        kind, 1.0 if kind in ("sigmoid", "tanh", "softsign", *STEPS) else np.inf
+    )
+    bottom = dict.fromkeys(("tanh", "softsign", "sign", "hard_tanh"), -1.0)
+    bottom |= dict.fromkeys(("linear", "leaky_relu", "log_sigmoid", *SHRINKS), -np.inf)
+    bottom |= {"elu": -ALPHA, "celu": -ALPHA, "selu": SELU_BOTTOM}
     np.testing.assert_array_equal(y[1::5], top)
-    if kind in GATED:
+    if kind in GATED and kind not in SHRINKS:
         assert not (np.abs(y[2::5]) > 0).any(), "-inf gives 0 or, as the formula -inf * 0 does, a NaN"
     else:
-        np.testing.assert_array_equal(y[2::5], bottom)
-    middle = {"sigmoid": 0.5, "softplus": np.log(2.0)}.get(kind, 0.0)
-    assert_close(y[3::5], np.full(len(y[3::5]), middle), elementary(middle))
+        np.testing.assert_array_equal(y[2::5], np.float32(bottom.get(kind, 0.0)))
+    middle = dict.fromkeys(("sigmoid", "hard_sigmoid", "sparse_sigmoid"), 0.5)
+    middle |= {"softplus": np.log(2.0), "log_sigmoid": -np.log(2.0), "exponential": 1.0, "sparse_plus": 0.25}
+    middle |= {"squareplus": np.sqrt(ALPHA) / 2}
+    value = middle.get(kind, 0.0)
+    assert_close(y[3::5], np.full(len(y[3::5]), value), elementary(value))
     np.testing.assert_array_equal(y[4::5], y[3 : 3 + 5 * len(y[4::5]) : 5])
 
 
@@ -143,9 +164,16 @@ def test_special_values(isa: str, kind: str) -> None:
 def test_slopes_far_out(isa: str, kind: str) -> None:
     x = np.array([-3e38, -1e30, -1e8, -1000, -120, 120, 1000, 1e8, 1e30, 3e38] * 4, np.float32)
     y, dy = ops.activation_forward(x, kind, ALPHA), np.full(x.shape, 3.0, np.float32)
-    left = {"linear": 1.0, "leaky_relu": ALPHA}.get(kind, 0.0)
-    right = {"sigmoid": 0.0, "tanh": 0.0}.get(kind, 1.0)
-    expected = 3 * np.where(x < 0, left, right)
+    left = {"leaky_relu": ALPHA}.get(kind, 1.0 if kind in ("linear", "log_sigmoid", *SHRINKS) else 0.0)
+    right = {"selu": SELU_SLOPE, "exponential": np.inf}
+    right |= dict.fromkeys(("sigmoid", "tanh", "log_sigmoid", *STEPS), 0.0)
+    expected = 3 * np.where(x < 0, left, right.get(kind, 1.0))
+    if kind == "softsign":
+        expected = 3 / (1 + np.abs(double(x))) ** 2
+    if kind == "squareplus":  # 1 + x / root without a difference
+        root = np.sqrt(double(x) ** 2 + ALPHA)
+        twice = root + np.abs(double(x))
+        expected = 1.5 * np.where(x < 0, ALPHA / twice, twice) / root
     assert_close(ops.activation_backward(dy, x, y, kind, ALPHA), expected, bound("gate slope", 3.0), kind)
 
 

@@ -161,3 +161,16 @@ def test_wrong_arguments() -> None:
         with pytest.raises(ValueError) as error:
             use()
         assert f": expected {text}" in str(error.value) or text in str(error.value)
+
+
+def test_unit_norm_of_very_long_rows(isa: str) -> None:
+    x = np.array([[3e20, 4e20, 0.0], [1e38, -2e38, 2e38], [1.0, 2.0, 2.0]], np.float32)
+    y, r = ops.unit_norm_forward(x)
+    expected = np.array([[0.6, 0.8, 0.0], [1 / 3, -2 / 3, 2 / 3], [1 / 3, 2 / 3, 2 / 3]])
+    assert_close(y, expected, bound("formula", 1.0))
+    assert_close(r, np.array([2e-21, 0.0, 1 / 3]), 1e-6 * np.array([2e-21, 1e-32, 1]))
+    assert np.isfinite(ops.unit_norm_backward(np.ones_like(x), y, r)).all()
+    x[0, 2], x[1, 0] = np.inf, np.nan
+    y = ops.unit_norm_forward(x)[0]
+    assert np.isnan(y[:2]).any(1).all(), "infinity has no direction"
+    assert_close(y[2], expected[2], bound("formula", 1.0))

@@ -22,7 +22,12 @@ def row_scale(kind: str, pred: Array, truth: Array) -> float:
     """Return how large the numbers are that are rounded in a row."""
     cols = pred.shape[1] if pred.size else 1
     size = float(np.abs(pred).max(initial=0) + np.abs(truth).max(initial=0) + 1)
-    factor = {"percentage_error": 100 * size / 1e-2, "squared_error": size, "squared_hinge": size**3, "poisson": 20.0}
+    factor = {
+        "absolute_percentage_error": 100 * size / 1e-2,
+        "squared_error": size,
+        "squared_hinge": size**3,
+        "poisson": 20.0,
+    }
     factor |= dict.fromkeys(("binary_crossentropy", "kl_divergence", "categorical_crossentropy"), 20.0)
     return size * cols * factor.get(kind, 1.0)
 
@@ -35,14 +40,16 @@ def test_score_rows(isa: str, rng: Generator, kind: str) -> None:
             pred, truth = normal(rng, rows, cols), np.round(normal(rng, rows, cols) * 4) / 4
             if kind in PROBABILITIES:
                 pred, truth = uniform(rng, 0.01, 0.99, rows, cols), uniform(rng, 0.0, 1.0, rows, cols)
-            if kind == "percentage_error":
+            if kind == "absolute_percentage_error":
                 truth = np.where(np.abs(truth) < 0.1, np.float32(0.5), truth)
             if kind == "equal":
                 truth[::2] = pred[::2]
             labels = rng.integers(0, cols, rows).astype(np.int32)
             options = {"k": 1 + cols // 2} if kind in ("top_k", "unlike_label") else {"smoothing": 0.0}
             for y_true in (truth, labels):
-                if (kind == "unlike_label" and y_true is truth) or (kind == "percentage_error" and y_true is labels):
+                if (kind == "unlike_label" and y_true is truth) or (
+                    kind == "absolute_percentage_error" and y_true is labels
+                ):
                     continue
                 got = ops.score_rows(kind, pred, y_true, **options)
                 expected = reference.score_rows(kind, double(pred), double(y_true), **options)
@@ -61,7 +68,7 @@ def test_smoothing(isa: str, rng: Generator) -> None:
 def test_nan_and_infinity_show(isa: str) -> None:
     truth = np.ones((3, 9), np.float32)
     for value in (np.nan, np.inf):
-        for kind in ("squared_error", "absolute_error", "log_cosh", "percentage_error"):
+        for kind in ("squared_error", "absolute_error", "log_cosh", "absolute_percentage_error"):
             pred = np.ones((3, 9), np.float32)
             pred[1, 4] = value
             values = ops.score_rows(kind, pred, truth)

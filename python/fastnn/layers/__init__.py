@@ -46,6 +46,7 @@ from fastnn.layers.pooling import (
 )
 from fastnn.layers.preprocessing import Normalization, Rescaling
 from fastnn.layers.recoloring import Cutout, RandomBrightness, RandomContrast, RandomErasing
+from fastnn.layers.rectifiers import Maxout, PReLU, RReLU
 from fastnn.layers.regularization import (
     ActivityRegularization,
     AlphaDropout,
@@ -134,11 +135,14 @@ __all__ = [
     "MaxPooling3D",
     "MaxUnpooling2D",
     "Maximum",
+    "Maxout",
     "Minimum",
     "Multiply",
     "Normalization",
+    "PReLU",
     "Permute",
     "RMSNormalization",
+    "RReLU",
     "RandomBrightness",
     "RandomContrast",
     "RandomCrop",

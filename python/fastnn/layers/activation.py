@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from fastnn import activations, checks
+from fastnn import activations, axes, checks
 from fastnn.checks import Float32
 from fastnn.layers.core import ActivatedLayer
 from fastnn.names import Shape
@@ -48,17 +50,26 @@ class Activation(ActivatedLayer):
         x, y = self.saved()
         return self.before_activation(dy, x, y)
 
+    def base_config(self) -> dict[str, Any]:
+        """Return the arguments that every layer has."""
+        return super().get_config()
+
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "activation": activations.serialize(self.activation)}
+        return {**self.base_config(), "activation": activations.serialize(self.activation)}
 
 
 class ReLU(Activation):
-    """Cut negative values to 0.
+    """Cut off what is small, and perhaps what is large.
 
-    y = max(x, 0), or negative_slope x for x < 0
+    y = min(x, max_value) for x > threshold, else negative_slope (x - threshold); by default max(x, 0)
 
     Args:
-        negative_slope: factor below 0, >= 0.
+        max_value: largest value of y, >= 0; None for any.
+        negative_slope: factor below the threshold, >= 0.
+        threshold: from where on values pass, >= 0.
+
+    Shape:
+        any, unchanged.
 
     Reference:
         Nair & Hinton (2010), Rectified linear units improve restricted Boltzmann machines.
@@ -67,20 +78,36 @@ class ReLU(Activation):
         >>> import numpy as np
         >>> fastnn.layers.ReLU()(np.array([[-1.0, 2.0]])).tolist()
         [[0.0, 2.0]]
+        >>> fastnn.layers.ReLU(max_value=6.0, negative_slope=0.5)(np.array([[-1.0, 2.0, 9.0]])).tolist()
+        [[-0.5, 2.0, 6.0]]
     """
 
     recordable: ClassVar[bool] = True
 
-    def __init__(self, negative_slope: float = 0.0, **base: Any) -> None:
-        self.negative_slope = checks.number(type(self).__name__, "negative_slope", negative_slope, 0.0)
-        kind = "leaky_relu" if self.negative_slope else "relu"
-        super().__init__(activations.Activation(kind, self.negative_slope), **base)
+    def __init__(
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        **base: Any,
+    ) -> None:
+        who = type(self).__name__
+        self.max_value = None if max_value is None else checks.number(who, "max_value", max_value, 0.0)
+        self.negative_slope = checks.number(who, "negative_slope", negative_slope, 0.0)
+        self.threshold = checks.number(who, "threshold", threshold, 0.0)
+        parts = self.negative_slope, self.max_value, self.threshold
+        super().__init__(activations.Activation("relu", *parts), **base)
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "trainable": self.trainable, "negative_slope": self.negative_slope}
+        return {
+            **self.base_config(),
+            "max_value": self.max_value,
+            "negative_slope": self.negative_slope,
+            "threshold": self.threshold,
+        }
 
 
-class LeakyReLU(ReLU):
+class LeakyReLU(Activation):
     """Scale negative values down.
 
     y = x for x > 0, negative_slope x below
@@ -100,7 +127,14 @@ class LeakyReLU(ReLU):
     recordable: ClassVar[bool] = True
 
     def __init__(self, negative_slope: float = 0.3, **base: Any) -> None:
-        super().__init__(negative_slope, **base)
+        if "alpha" in base:  # Keras 2
+            warnings.warn("LeakyReLU: alpha is now called negative_slope", stacklevel=2)
+            negative_slope = base.pop("alpha")
+        self.negative_slope = checks.number(type(self).__name__, "negative_slope", negative_slope, 0.0)
+        super().__init__(activations.Activation("leaky_relu", self.negative_slope), **base)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**self.base_config(), "negative_slope": self.negative_slope}
 
 
 class ELU(Activation):
@@ -127,29 +161,43 @@ class ELU(Activation):
         super().__init__(activations.Activation("elu", self.alpha), **base)
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "trainable": self.trainable, "alpha": self.alpha}
+        return {**self.base_config(), "alpha": self.alpha}
 
 
 class Softmax(Activation):
-    """Turn the last axis into probabilities.
+    """Turn values along an axis into probabilities.
 
     y = exp(x - max) / sum(exp(x - max))
 
     Args:
-        axis: -1, the last one.
+        axis: that of the classes, or several axes that are one set of classes together; not that of the samples.
+
+    Shape:
+        any, unchanged.
+
+    Raises:
+        ValueError: for an axis that an input does not have, or that of the samples.
 
     Example:
         >>> import numpy as np
         >>> fastnn.layers.Softmax()(np.zeros((1, 4))).tolist()
         [[0.25, 0.25, 0.25, 0.25]]
+        >>> fastnn.layers.Softmax(axis=1)(np.zeros((1, 2, 1))).tolist()
+        [[[0.5], [0.5]]]
     """
 
     recordable: ClassVar[bool] = True
 
-    def __init__(self, axis: int = -1, **base: Any) -> None:
-        if axis != -1:
-            checks.fail(type(self).__name__, "axis -1", axis, "move the axis to the end first")
-        super().__init__("softmax", **base)
+    def __init__(self, axis: int | Sequence[int] = -1, **base: Any) -> None:
+        self.axis = axes.axis_argument(type(self).__name__, axis)
+        super().__init__(activations.Activation("softmax", axis=self.axis), **base)
+
+    def check_shape(self, shape: Sequence[int | None]) -> None:
+        given = (self.axis,) if isinstance(self.axis, int) else self.axis
+        rank = len(shape)
+        numbers = {axis % rank for axis in given if -rank <= axis < rank}
+        if 0 in numbers or len(numbers) < len(given):
+            checks.fail(self.who, f"input with axis {self.axis} besides that of the samples", self._got(shape))
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "trainable": self.trainable}
+        return {**self.base_config(), "axis": list(self.axis) if isinstance(self.axis, tuple) else self.axis}

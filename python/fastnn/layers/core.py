@@ -109,7 +109,7 @@ class ActivatedLayer(Layer):
         return dy if self.skip_slope else self.effective().backward(dy, z, y)
 
     def step_key(self) -> tuple[Any, ...]:
-        return (*super().step_key(), self.activation.kind, self.activation.alpha)
+        return (*super().step_key(), *self.activation.step_key())
 
 
 class Dense(ActivatedLayer):
@@ -211,19 +211,20 @@ class Dense(ActivatedLayer):
         flat = x.reshape(-1, x.shape[-1]) if x.ndim != 2 else x
         f = self.effective()
         bias = None if self.bias is None else self.bias.value
+        shape = (*x.shape[:-1], self.units)
         if f.fusable:
             z = None
-            y = ops.dense_forward(flat, self.kernel.value, bias, f.kind, f.alpha)
+            y = ops.dense_forward(flat, self.kernel.value, bias, f.kind, f.alpha).reshape(shape)
         else:
-            z = ops.dense_forward(flat, self.kernel.value, bias)
+            z = ops.dense_forward(flat, self.kernel.value, bias).reshape(shape)
             y = f.forward(z)
         if training:
             self._saved = flat, None if f.from_output else z, y, x.shape
-        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], self.units)
+        return y
 
     def backward(self, dy: Float32) -> Float32 | None:
         x, z, y, shape = self.saved()
-        dz = self.before_activation(dy.reshape(y.shape), z, y)
+        dz = self.before_activation(dy.reshape(y.shape), z, y).reshape(len(x), self.units)
         self.product = (x, dz) if self.keep_product and dz.size <= MOST_PRODUCT else None
         dkernel = self.kernel.grad if self.trainable and self.product is None else None
         dbias = self.bias.grad if self.trainable and self.bias is not None else None

@@ -2,56 +2,123 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 from fastnn import checks
-from fastnn.checks import Float32
 from fastnn.losses.base import Loss
 from fastnn.losses.crossentropy import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
-from fastnn.losses.regression import MeanAbsoluteError, MeanSquaredError
+from fastnn.losses.focal import BinaryFocalCrossentropy, CategoricalFocalCrossentropy
+from fastnn.losses.functions import (
+    FUNCTIONS,
+    binary_crossentropy,
+    binary_focal_crossentropy,
+    categorical_crossentropy,
+    categorical_focal_crossentropy,
+    categorical_hinge,
+    cosine_similarity,
+    half_sum_squares,
+    hinge,
+    huber,
+    kl_divergence,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    sparse_categorical_crossentropy,
+    squared_hinge,
+)
+from fastnn.losses.hinge import CategoricalHinge, Hinge, SquaredHinge
+from fastnn.losses.probabilistic import KLDivergence, Poisson
+from fastnn.losses.regression import (
+    CosineSimilarity,
+    HalfSumSquares,
+    Huber,
+    LogCosh,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+)
 from fastnn.names import snake_case
 
 __all__ = [
     "BinaryCrossentropy",
+    "BinaryFocalCrossentropy",
     "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy",
+    "CategoricalHinge",
+    "CosineSimilarity",
+    "HalfSumSquares",
+    "Hinge",
+    "Huber",
+    "KLDivergence",
+    "LogCosh",
     "Loss",
     "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
     "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
+    "Poisson",
     "SparseCategoricalCrossentropy",
+    "SquaredHinge",
     "binary_crossentropy",
+    "binary_focal_crossentropy",
     "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+    "cosine_similarity",
     "deserialize",
     "get",
+    "half_sum_squares",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
     "mean_absolute_error",
+    "mean_absolute_percentage_error",
     "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
     "serialize",
     "sparse_categorical_crossentropy",
+    "squared_hinge",
 ]
 
-_ALIASES = {
-    "mse": MeanSquaredError,
-    "mae": MeanAbsoluteError,
+_ALIASES: dict[str, type[Loss]] = {
     "bce": BinaryCrossentropy,
+    "kld": KLDivergence,
+    "kullback_leibler_divergence": KLDivergence,
+    "logcosh": LogCosh,
+    "mae": MeanAbsoluteError,
+    "mape": MeanAbsolutePercentageError,
+    "mse": MeanSquaredError,
+    "msle": MeanSquaredLogarithmicError,
 }
-_BY_NAME: dict[str, type[Loss]] = {
-    **{
-        snake_case(c.__name__): c
-        for c in (
-            MeanSquaredError,
-            MeanAbsoluteError,
-            BinaryCrossentropy,
-            CategoricalCrossentropy,
-            SparseCategoricalCrossentropy,
-        )
-    },
-    **_ALIASES,
-}
+_BY_NAME: dict[str, type[Loss]] = {**{snake_case(c.__name__): c for c in FUNCTIONS.values()}, **_ALIASES}
 
 
-def get(identifier: str | Loss) -> Loss:
-    """Return a new loss from its name ("mse", "sparse_categorical_crossentropy", ...); a Loss is returned as it is."""
+def get(identifier: Any) -> Loss:
+    """Return a loss; a Loss is returned as it is.
+
+    Others are made from a name ("mse", "MSE", "sparse_categorical_crossentropy", "Huber", ...), a class, one of the functions of
+    this module, or a dict as `serialize` gives it.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest ones.
+        TypeError: for anything else, such as a function of your own: it has no derivative here.
+    """
     if isinstance(identifier, Loss):
         return identifier
+    if isinstance(identifier, Mapping):
+        return deserialize(identifier)
+    if isinstance(identifier, type) and issubclass(identifier, Loss):
+        return identifier()
+    if isinstance(identifier, FunctionType) and identifier in FUNCTIONS:
+        return FUNCTIONS[identifier]()
     if not isinstance(identifier, str):
         checks.fail_type(
             "loss",
@@ -59,8 +126,12 @@ def get(identifier: str | Loss) -> Loss:
             checks.describe(identifier),
             "for a function of your own subclass fastnn.losses.Loss",
         )
-    key = identifier if identifier in _BY_NAME else snake_case(identifier)
-    return _BY_NAME[checks.one_of("loss", "name", key, sorted(_BY_NAME))]()
+    return _class(identifier)()
+
+
+def _class(name: str) -> type[Loss]:
+    key = name if name in _BY_NAME else snake_case(name)
+    return _BY_NAME[checks.one_of("loss", "name", key, sorted(_BY_NAME))]
 
 
 def serialize(loss: Loss) -> dict[str, Any]:
@@ -68,31 +139,9 @@ def serialize(loss: Loss) -> dict[str, Any]:
     return {"class": type(loss).__name__, "config": loss.get_config()}
 
 
-def deserialize(data: dict[str, Any]) -> Loss:
-    """Return a new loss from what `serialize` returned."""
-    return _BY_NAME[checks.one_of("loss", "class", snake_case(str(data["class"])), sorted(_BY_NAME))](**data["config"])
-
-
-def mean_squared_error(y_true: Any, y_pred: Any) -> Float32:
-    """Return the squared error of every sample."""
-    return MeanSquaredError("none")(y_true, y_pred)  # type: ignore[no-any-return]
-
-
-def mean_absolute_error(y_true: Any, y_pred: Any) -> Float32:
-    """Return the absolute error of every sample."""
-    return MeanAbsoluteError("none")(y_true, y_pred)  # type: ignore[no-any-return]
-
-
-def binary_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False) -> Float32:
-    """Return the binary cross-entropy of every sample."""
-    return BinaryCrossentropy(from_logits, "none")(y_true, y_pred)  # type: ignore[no-any-return]
-
-
-def categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False) -> Float32:
-    """Return the cross-entropy of every sample."""
-    return CategoricalCrossentropy(from_logits, "none")(y_true, y_pred)  # type: ignore[no-any-return]
-
-
-def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False) -> Float32:
-    """Return the cross-entropy of every sample, targets being class numbers."""
-    return SparseCategoricalCrossentropy(from_logits, "none")(y_true, y_pred)  # type: ignore[no-any-return]
+def deserialize(data: Mapping[str, Any]) -> Loss:
+    """Return a new loss from what `serialize` returned; "class_name" may stand for "class", as in Keras."""
+    name = data.get("class", data.get("class_name"))
+    if not isinstance(name, str) or not isinstance(data.get("config", {}), Mapping):
+        checks.fail("loss", "a dict with 'class' and 'config'", checks.describe(dict(data)))
+    return _class(name)(**data.get("config", {}))

@@ -1,7 +1,8 @@
-"""Losses of probabilities: binary, categorical and sparse categorical cross-entropy."""
+"""Cross-entropies: binary, categorical and sparse categorical."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,44 +10,66 @@ from numpy.typing import NDArray
 
 from fastnn import checks, ops
 from fastnn.checks import Float32
-from fastnn.losses.base import Loss
+from fastnn.losses.base import Evaluated, Fused, Loss, Truth
 from fastnn.names import Shape, shape_text
 
 
-class BinaryCrossentropy(Loss):
-    """Cross-entropy of yes-or-no answers.
-
-    loss = mean over the last axis of -y_true log(p) - (1 - y_true) log(1 - p), p = y_pred, or sigmoid(y_pred) from logits
-
-    Behind a last layer with a sigmoid the model computes it on the logits: no overflow, and the gradient never vanishes by
-    clipping. Called on probabilities, they are clipped to [1e-7, 1 - 1e-7].
-
-    Args:
-        from_logits: whether y_pred is before the sigmoid.
-        reduction: "sum_over_batch_size", "sum" or "none".
-
-    Shape:
-        y_true: (N, D) in [0, 1], y_pred: (N, D).
-
-    Example:
-        >>> round(float(fastnn.losses.BinaryCrossentropy()([[0.0]], [[0.1192]])), 6)
-        0.126925
-    """
-
-    recordable: ClassVar[bool] = True
-    fuses: ClassVar[str | None] = "sigmoid"
+class Shares(Loss):
+    """The base of losses of probabilities, or of the logits before a sigmoid or softmax that the loss takes over."""
 
     def __init__(
-        self, from_logits: bool = False, reduction: str = "sum_over_batch_size", name: str | None = None
+        self,
+        from_logits: bool,
+        label_smoothing: float,
+        axis: int,
+        reduction: str | None,
+        name: str | None,
+        dtype: str | None,
     ) -> None:
-        super().__init__(reduction, name)
-        self.from_logits = checks.boolean(type(self).__name__, "from_logits", from_logits)
+        super().__init__(name, reduction, dtype)
+        who = type(self).__name__
+        self.from_logits = checks.boolean(who, "from_logits", from_logits)
+        self.label_smoothing = checks.number(who, "label_smoothing", label_smoothing, 0.0, 1.0)
+        self.axis = checks.integer(who, "axis", axis)
+
+    def evaluate_shares(
+        self, y_true: Truth, y_pred: Float32, weights: Float32 | None, scale: float, need_gradient: bool
+    ) -> Evaluated:
+        """Return what `evaluate` does, for probabilities."""
+        raise TypeError(checks.message(type(self).__name__, "a loss class with evaluate_shares", "none"))
+
+    def evaluate(
+        self, y_true: Truth, y_pred: Float32, weights: Float32 | None, scale: float, need_gradient: bool = True
+    ) -> Evaluated:
+        if self.from_logits:
+            return self.evaluate_fused(y_true, y_pred, weights, scale, need_gradient)[1:]
+        return self.evaluate_shares(y_true, y_pred, weights, scale, need_gradient)
+
+    def smoothed(self, y_true: Truth, classes: int) -> Truth:
+        """Return targets of which a share `label_smoothing` is spread over the classes."""
+        if not self.label_smoothing:
+            return y_true
+        return ops.smooth_targets(y_true, 1.0 - self.label_smoothing, self.label_smoothing / classes)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "from_logits": self.from_logits,
+            "label_smoothing": self.label_smoothing,
+            "axis": self.axis,
+            **super().get_config(),
+        }
+
+
+class BinaryShares(Shares):
+    """The base of losses of yes-or-no answers."""
+
+    fuses: str | None = "sigmoid"
 
     def prepare(self, y_true: Any, output_shape: Shape) -> NDArray[Any]:
         y = super().prepare(y_true, output_shape)
         if y.size and not (y.min() >= 0 and y.max() <= 1):
             checks.fail(
-                "BinaryCrossentropy",
+                type(self).__name__,
                 "y_true within [0, 1]",
                 f"values from {y.min():g} to {y.max():g}",
                 "use labels 0 and 1",
@@ -59,28 +82,77 @@ class BinaryCrossentropy(Loss):
     def shape_advice(self, y_true: NDArray[Any]) -> str:
         return "for more than two classes use sparse_categorical_crossentropy with a softmax"
 
-    def evaluate(
-        self, y_true: NDArray[Any], y_pred: Float32, weights: Float32 | None, scale: float, need_gradient: bool = True
-    ) -> tuple[Float32, Float32 | None]:
-        if self.from_logits:
-            return self.evaluate_fused(y_true, y_pred, weights, scale, need_gradient)[1:]
+
+class BinaryCrossentropy(BinaryShares):
+    """Cross-entropy of yes-or-no answers.
+
+    loss = mean over the axis of -y_true log(p) - (1 - y_true) log(1 - p), p = y_pred, or sigmoid(y_pred) from logits
+
+    Behind a last layer with a sigmoid the model computes it on the logits: no overflow, and the gradient never vanishes by
+    clipping. Called on probabilities, they are clipped to [1e-7, 1 - 1e-7].
+
+    Args:
+        from_logits: whether y_pred is before the sigmoid.
+        label_smoothing: share s of the targets that becomes 1/2, in [0, 1]: y_true (1 - s) + s / 2.
+        axis: along which the mean is taken.
+        reduction: "sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none" or None; see `Loss`.
+
+    Shape:
+        y_true: (N, ..., D) in [0, 1], y_pred: (N, ..., D).
+
+    Example:
+        >>> round(float(fastnn.losses.BinaryCrossentropy()([[0.0]], [[0.1192]])), 6)
+        0.126925
+    """
+
+    recordable: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
+
+    def evaluate_shares(
+        self, y_true: Truth, y_pred: Float32, weights: Float32 | None, scale: float, need_gradient: bool
+    ) -> Evaluated:
+        y_true = self.smoothed(y_true, 2)
         return ops.elementwise_loss(
             "binary_crossentropy", y_pred, y_true, weights, scale=scale, need_gradient=need_gradient
         )
 
     def evaluate_fused(
-        self, y_true: NDArray[Any], logits: Float32, weights: Float32 | None, scale: float, need_gradient: bool = True
-    ) -> tuple[Float32, Float32, Float32 | None]:
+        self, y_true: Truth, logits: Float32, weights: Float32 | None, scale: float, need_gradient: bool = True
+    ) -> Fused:
+        y_true = self.smoothed(y_true, 2)
         return ops.sigmoid_cross_entropy(logits, y_true, weights, scale=scale, need_gradient=need_gradient)
 
-    def step_key(self) -> tuple[Any, ...]:
-        return (*super().step_key(), self.from_logits)
 
-    def get_config(self) -> dict[str, Any]:
-        return {"from_logits": self.from_logits, **super().get_config()}
+class CategoricalShares(Shares):
+    """The base of losses of one class out of several."""
+
+    def __init__(
+        self,
+        from_logits: bool,
+        label_smoothing: float,
+        axis: int,
+        reduction: str | None,
+        name: str | None,
+        dtype: str | None,
+    ) -> None:
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
+        self.fuses = "softmax" if self.axis == -1 else None  # which is over the last axis
+
+    def shape_advice(self, y_true: NDArray[Any]) -> str:
+        return "for integer labels use sparse_categorical_crossentropy, or to_categorical(y)"
 
 
-class CategoricalCrossentropy(Loss):
+class CategoricalCrossentropy(CategoricalShares):
     """Cross-entropy with targets given as probabilities, usually one-hot.
 
     loss = -sum over classes of y_true log(p), p = y_pred, or softmax(y_pred) from logits
@@ -90,10 +162,12 @@ class CategoricalCrossentropy(Loss):
 
     Args:
         from_logits: whether y_pred is before the softmax.
-        reduction: "sum_over_batch_size", "sum" or "none".
+        label_smoothing: share s of the targets that is spread over all classes, in [0, 1]: y_true (1 - s) + s / classes.
+        axis: that of the classes.
+        reduction: "sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none" or None; see `Loss`.
 
     Shape:
-        y_true: (N, classes), y_pred: (N, classes).
+        y_true: (N, ..., classes), y_pred: (N, ..., classes).
 
     Example:
         >>> p = [[0.09, 0.07, 0.08, 0.08, 0.09, 0.10, 0.10, 0.21, 0.10, 0.09]]
@@ -103,47 +177,44 @@ class CategoricalCrossentropy(Loss):
     """
 
     recordable: ClassVar[bool] = True
-    fuses: ClassVar[str | None] = "softmax"
 
     def __init__(
-        self, from_logits: bool = False, reduction: str = "sum_over_batch_size", name: str | None = None
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: str | None = None,
     ) -> None:
-        super().__init__(reduction, name)
-        self.from_logits = checks.boolean(type(self).__name__, "from_logits", from_logits)
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
 
-    def shape_advice(self, y_true: NDArray[Any]) -> str:
-        return "for integer labels use sparse_categorical_crossentropy, or to_categorical(y)"
-
-    def evaluate(
-        self, y_true: NDArray[Any], y_pred: Float32, weights: Float32 | None, scale: float, need_gradient: bool = True
-    ) -> tuple[Float32, Float32 | None]:
-        if self.from_logits:
-            return self.evaluate_fused(y_true, y_pred, weights, scale, need_gradient)[1:]
+    def evaluate_shares(
+        self, y_true: Truth, y_pred: Float32, weights: Float32 | None, scale: float, need_gradient: bool
+    ) -> Evaluated:
+        y_true = self.smoothed(y_true, y_pred.shape[1])
         return ops.cross_entropy(y_pred, y_true, weights, scale=scale, need_gradient=need_gradient)
 
     def evaluate_fused(
-        self, y_true: NDArray[Any], logits: Float32, weights: Float32 | None, scale: float, need_gradient: bool = True
-    ) -> tuple[Float32, Float32, Float32 | None]:
+        self, y_true: Truth, logits: Float32, weights: Float32 | None, scale: float, need_gradient: bool = True
+    ) -> Fused:
+        y_true = self.smoothed(y_true, logits.shape[1])
         return ops.softmax_cross_entropy(logits, y_true, weights, scale=scale, need_gradient=need_gradient)
 
-    def step_key(self) -> tuple[Any, ...]:
-        return (*super().step_key(), self.from_logits)
 
-    def get_config(self) -> dict[str, Any]:
-        return {"from_logits": self.from_logits, **super().get_config()}
-
-
-class SparseCategoricalCrossentropy(CategoricalCrossentropy):
+class SparseCategoricalCrossentropy(CategoricalShares):
     """Cross-entropy with targets given as class numbers.
 
     loss = -log(p[label]), p = y_pred, or softmax(y_pred) from logits; otherwise as `CategoricalCrossentropy`
 
     Args:
         from_logits: whether y_pred is before the softmax.
-        reduction: "sum_over_batch_size", "sum" or "none".
+        ignore_class: label, such as -1 or 255, of what does not count: its loss is 0, and a mean is over the others; or None.
+        reduction: "sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none" or None; see `Loss`.
+        axis: that of the classes in y_pred.
 
     Shape:
-        y_true: (N,) integers in [0, classes), y_pred: (N, classes).
+        y_true: (N, ...) integers in [0, classes), or ignore_class; y_pred: (N, ..., classes).
 
     Example:
         >>> round(float(fastnn.losses.SparseCategoricalCrossentropy()([1], [[0.25, 0.75]])), 4)
@@ -152,15 +223,69 @@ class SparseCategoricalCrossentropy(CategoricalCrossentropy):
 
     recordable: ClassVar[bool] = True
 
+    def __init__(
+        self,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        axis: int = -1,
+        name: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__(from_logits, 0.0, axis, reduction, name, dtype)
+        low, high = -(2**31), 2**31 - 1
+        self.ignore_class = (
+            None
+            if ignore_class is None
+            else checks.integer(type(self).__name__, "ignore_class", ignore_class, low, high)
+        )
+
     def prepare(self, y_true: Any, output_shape: Shape) -> NDArray[Any]:
-        return class_labels(type(self).__name__, y_true, output_shape)
+        axis = self._axes(len(output_shape))[0]
+        shape = (*self.losses_shape(output_shape), output_shape[axis])
+        return class_labels(type(self).__name__, y_true, shape, self.ignore_class)
 
     def limits(self, output_shape: Shape) -> tuple[float, float]:
-        return 0.0, float((output_shape[-1] or 2**31) - 1)
+        classes = output_shape[self._axes(len(output_shape))[0]] or 2**31
+        if self.ignore_class is None or 0 <= self.ignore_class < classes:
+            return 0.0, classes - 1.0
+        if self.ignore_class in (-1, classes):
+            return min(self.ignore_class, 0), max(self.ignore_class, classes - 1.0)
+        return math.inf, -math.inf  # what is allowed is no interval
+
+    def _counting(self, y_true: Truth, weights: Float32 | None) -> tuple[Truth, Float32 | None]:
+        """Return labels and weights in which what is ignored has no part."""
+        if self.ignore_class is None:
+            return y_true, weights
+        scales = {"sum": "none", "none": "none", "mean_with_sample_weight": "mean"}
+        scale = scales.get(self.reduction, "rows")
+        counting, labels = ops.row_weights(len(y_true), weights, scale, y_true, self.ignore_class)
+        assert labels is not None  # labels were given
+        return labels, counting
+
+    def evaluate_shares(
+        self, y_true: Truth, y_pred: Float32, weights: Float32 | None, scale: float, need_gradient: bool
+    ) -> Evaluated:
+        labels, weights = self._counting(y_true, weights)
+        return ops.cross_entropy(y_pred, labels, weights, scale=scale, need_gradient=need_gradient)
+
+    def evaluate_fused(
+        self, y_true: Truth, logits: Float32, weights: Float32 | None, scale: float, need_gradient: bool = True
+    ) -> Fused:
+        labels, weights = self._counting(y_true, weights)
+        return ops.softmax_cross_entropy(logits, labels, weights, scale=scale, need_gradient=need_gradient)
+
+    def get_config(self) -> dict[str, Any]:
+        config = {**super().get_config(), "ignore_class": self.ignore_class}
+        del config["label_smoothing"]
+        return config
 
 
-def class_labels(who: str, y_true: Any, output_shape: Shape) -> NDArray[np.int32]:
-    """Return class numbers as int32 of shape (N, ...) for predictions (N, ..., classes), after checking their range."""
+def class_labels(who: str, y_true: Any, output_shape: Shape, ignored: int | None = None) -> NDArray[np.int32]:
+    """Return class numbers as int32 of shape (N, ...) for predictions (N, ..., classes), after checking their range.
+
+    ignored: a number that is no class, but allowed; or None.
+    """
     y = checks.array(who, "y_true", y_true)
     classes = output_shape[-1]
     if y.ndim == len(output_shape) and y.shape[-1] == 1:
@@ -179,11 +304,12 @@ def class_labels(who: str, y_true: Any, output_shape: Shape) -> NDArray[np.int32
             checks.fail(
                 who, "integer labels", f"fractions such as {y[y != np.floor(y)].flat[0]:g}", "is this a regression?"
             )
-    if y.size and (y.min() < 0 or (classes is not None and y.max() >= classes)):
+    counting = y if ignored is None else y[y != ignored]
+    if counting.size and (counting.min() < 0 or (classes is not None and counting.max() >= classes)):
         checks.fail(
             who,
-            f"labels from 0 to {'?' if classes is None else classes - 1}",
-            f"labels from {y.min():g} to {y.max():g}",
+            f"labels from 0 to {'?' if classes is None else classes - 1}{'' if ignored is None else f', or {ignored}'}",
+            f"labels from {counting.min():g} to {counting.max():g}",
             "number the classes from 0 and give the last layer as many units as there are classes",
         )
     return np.ascontiguousarray(y, np.int32)

@@ -56,7 +56,7 @@ class MeanAbsolutePercentageError(MeanOfRows):
         25.0
     """
 
-    kind: ClassVar[str] = "percentage_error"
+    kind: ClassVar[str] = "absolute_percentage_error"
 
 
 class MeanSquaredLogarithmicError(MeanOfRows):
@@ -67,7 +67,7 @@ class MeanSquaredLogarithmicError(MeanOfRows):
         0.480453
     """
 
-    kind: ClassVar[str] = "squared_log_error"
+    kind: ClassVar[str] = "squared_logarithmic_error"
 
 
 class LogCoshError(MeanOfRows):

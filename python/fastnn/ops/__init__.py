@@ -31,13 +31,21 @@ from fastnn.ops.conv3d import (
 )
 from fastnn.ops.data import advance, fill, gather_cells, gather_rows, permute, store_cells, store_rows
 from fastnn.ops.dense import column_sums, dense_backward, dense_forward, gemm
+from fastnn.ops.element_losses import (
+    categorical_hinge,
+    elementwise_loss,
+    row_weights,
+    sigmoid_cross_entropy,
+    sigmoid_focal,
+    signed_labels,
+    smooth_targets,
+    softmax_focal,
+)
 from fastnn.ops.elementwise import activation_backward, activation_forward, softmax_backward, softmax_forward
 from fastnn.ops.losses import (
     count_matches,
     cross_entropy,
-    elementwise_loss,
     mean_update,
-    sigmoid_cross_entropy,
     softmax_cross_entropy,
 )
 from fastnn.ops.machine import bandwidth_roof, measure_bandwidth, measure_peak, peak_roof
@@ -84,6 +92,16 @@ from fastnn.ops.pool import (
     max_pool2d_forward,
 )
 from fastnn.ops.recording import Arena, Call, Replay, Tape, label, planning, recording, stop_recording
+from fastnn.ops.rectifiers import (
+    clipped_relu_backward,
+    clipped_relu_forward,
+    log_softmax_backward,
+    log_softmax_forward,
+    prelu_backward,
+    prelu_forward,
+    random_relu_backward,
+    random_relu_forward,
+)
 from fastnn.ops.regular import clip_negative, clip_norms, mask_rows, mask_weights, penalty
 from fastnn.ops.rows import group_norm_backward, group_norm_forward, layer_norm_backward, layer_norm_forward
 from fastnn.ops.scores import count_outcomes, count_pairs, keep_largest, moments_update, score_rows
@@ -123,9 +141,12 @@ __all__ = [
     "batch_norm_inference",
     "broadcast",
     "broadcast_backward",
+    "categorical_hinge",
     "clip_factors",
     "clip_negative",
     "clip_norms",
+    "clipped_relu_backward",
+    "clipped_relu_forward",
     "column_sums",
     "concatenate",
     "conv2d_backward_filter",
@@ -172,6 +193,8 @@ __all__ = [
     "layer_norm_backward",
     "layer_norm_forward",
     "lion_step",
+    "log_softmax_backward",
+    "log_softmax_forward",
     "mask_rows",
     "mask_weights",
     "max_pool2d_backward",
@@ -192,19 +215,28 @@ __all__ = [
     "penalty",
     "permute",
     "planning",
+    "prelu_backward",
+    "prelu_forward",
     "prepare_gradient",
     "random_affine",
     "random_keep",
     "random_rectangles",
+    "random_relu_backward",
+    "random_relu_forward",
     "random_uniform",
     "recording",
     "resample2d",
     "rmsprop_step",
+    "row_weights",
     "score_rows",
     "sgd_step",
     "sigmoid_cross_entropy",
+    "sigmoid_focal",
+    "signed_labels",
+    "smooth_targets",
     "softmax_backward",
     "softmax_cross_entropy",
+    "softmax_focal",
     "softmax_forward",
     "split",
     "stop_recording",

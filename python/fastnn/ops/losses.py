@@ -1,4 +1,4 @@
-"""Losses and metrics."""
+"""Cross-entropies and metrics."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from fastnn.ops.base import (
 MATCHES = ("sparse", "categorical", "binary")
 
 
-def _check_truth(who: str, y_true: NDArray[Any], pred: Float32) -> None:
-    """Raise unless y_true is class numbers within the columns of pred (int32), or a float32 array of its shape."""
+def _check_truth(who: str, y_true: NDArray[Any], pred: Float32, *, in_range: bool = True) -> None:
+    """Raise unless y_true is class numbers (within the columns of pred) as int32, or a float32 array of its shape."""
     check_rank(who, "logits" if who == "softmax_cross_entropy" else "y_pred", pred, 2)
     if y_true.dtype not in (INT32, FLOAT32):
         checks.fail_type(who, "y_true as int32 class numbers or float32 targets", f"dtype {y_true.dtype}")
@@ -31,7 +31,7 @@ def _check_truth(who: str, y_true: NDArray[Any], pred: Float32) -> None:
         check_same_shape(who, "y_true", y_true, pred.shape)
         return
     check_same_shape(who, "y_true", y_true, pred.shape[:1])
-    if _core.planning():  # its buffers hold nothing
+    if not in_range or _core.planning():  # a plan's buffers hold nothing
         return
     if y_true.size and not 0 <= y_true.min() <= y_true.max() < pred.shape[1]:
         checks.fail(who, f"class numbers from 0 to {pred.shape[1] - 1}", f"{y_true.min()} to {y_true.max()}")
@@ -74,43 +74,6 @@ def cross_entropy(
 
 
 @twin
-def elementwise_loss(
-    kind: str,
-    y_pred: Float32,
-    y_true: Float32,
-    weights: Float32 | None = None,
-    *,
-    scale: float,
-    need_gradient: bool = True,
-) -> tuple[Float32, Float32 | None]:
-    """Return (losses, dpred): row means of "squared_error", "absolute_error" or "binary_crossentropy"."""
-    y_pred = as_float32("elementwise_loss", "y_pred", y_pred)
-    check_same_shape("elementwise_loss", "y_true", y_true, y_pred.shape)
-    losses = empty(y_pred.shape[:1])
-    dpred = empty(y_pred.shape) if need_gradient else None
-    _core.elementwise_loss(kind, y_pred, y_true, weights, None, losses, dpred, scale)
-    return losses, dpred
-
-
-@twin
-def sigmoid_cross_entropy(
-    logits: Float32,
-    y_true: Float32,
-    weights: Float32 | None = None,
-    *,
-    scale: float,
-    need_gradient: bool = True,
-) -> tuple[Float32, Float32, Float32 | None]:
-    """Return (probs, losses, dlogits) of binary cross-entropy on sigmoid(logits), row means."""
-    logits = as_float32("sigmoid_cross_entropy", "logits", logits)
-    check_same_shape("sigmoid_cross_entropy", "y_true", y_true, logits.shape)
-    probs, losses = empty(logits.shape), empty(logits.shape[:1])
-    dlogits = empty(logits.shape) if need_gradient else None
-    _core.elementwise_loss("sigmoid_crossentropy", logits, y_true, weights, probs, losses, dlogits, scale)
-    return probs, losses, dlogits
-
-
-@twin
 def mean_update(
     values: Float32, state: NDArray[np.float64], scale: float = 1.0, weights: Float32 | None = None
 ) -> None:
@@ -129,8 +92,8 @@ def count_matches(
 ) -> None:
     """Add the number of right predictions to state[0] and of all to state[1]; kind: sparse, categorical or binary.
 
-    weights: how often every row counts.
+    A label that is no column of y_pred never matches. weights: how often every row counts.
     """
     checks.one_of("count_matches", "kind", kind, MATCHES)
-    _check_truth("count_matches", y_true, y_pred)
+    _check_truth("count_matches", y_true, y_pred, in_range=False)
     _core.count_matches(kind, y_pred, y_true, weights, state, threshold)

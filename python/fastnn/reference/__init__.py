@@ -22,6 +22,17 @@ from .conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward,
 from .conv3d import conv3d_backward_filter, conv3d_backward_input, conv3d_forward, conv3d_transpose_forward
 from .data import advance, fill, gather_rows, permute, store_rows
 from .dense import column_sums, dense_backward, dense_forward, gemm
+from .element_losses import (
+    ELEMENT_LOSSES,
+    categorical_hinge,
+    elementwise_loss,
+    row_weights,
+    sigmoid_cross_entropy,
+    sigmoid_focal,
+    signed_labels,
+    smooth_targets,
+    softmax_focal,
+)
 from .elementwise import (
     ACTIVATIONS,
     FROM_OUTPUT,
@@ -33,9 +44,7 @@ from .elementwise import (
 from .losses import (
     count_matches,
     cross_entropy,
-    elementwise_loss,
     mean_update,
-    sigmoid_cross_entropy,
     softmax_cross_entropy,
 )
 from .merge import (
@@ -67,6 +76,16 @@ from .pool import (
     max_pool2d_forward,
 )
 from .random import dropout_backward, dropout_forward
+from .rectifiers import (
+    clipped_relu_backward,
+    clipped_relu_forward,
+    log_softmax_backward,
+    log_softmax_forward,
+    prelu_backward,
+    prelu_forward,
+    random_relu_backward,
+    random_relu_forward,
+)
 from .regular import clip_negative, clip_norms, mask_rows, mask_weights, penalty
 from .rows import group_norm_backward, group_norm_forward, layer_norm_backward, layer_norm_forward
 from .scores import ROW_SCORES, count_outcomes, count_pairs, keep_largest, moments_update, score_rows
@@ -74,6 +93,7 @@ from .shapes import crop_pad, embedding_backward, embedding_forward, max_unpool2
 
 __all__ = [
     "ACTIVATIONS",
+    "ELEMENT_LOSSES",
     "FROM_OUTPUT",
     "ROW_SCORES",
     "activation_backward",
@@ -98,9 +118,12 @@ __all__ = [
     "batch_norm_inference",
     "broadcast",
     "broadcast_backward",
+    "categorical_hinge",
     "clip_factors",
     "clip_negative",
     "clip_norms",
+    "clipped_relu_backward",
+    "clipped_relu_forward",
     "column_sums",
     "concatenate",
     "conv2d_backward_filter",
@@ -142,6 +165,8 @@ __all__ = [
     "layer_norm_backward",
     "layer_norm_forward",
     "lion_step",
+    "log_softmax_backward",
+    "log_softmax_forward",
     "mask_rows",
     "mask_weights",
     "max_pool2d_backward",
@@ -158,18 +183,27 @@ __all__ = [
     "nadam_step",
     "penalty",
     "permute",
+    "prelu_backward",
+    "prelu_forward",
     "prepare_gradient",
     "random_affine",
     "random_keep",
     "random_rectangles",
+    "random_relu_backward",
+    "random_relu_forward",
     "random_uniform",
     "resample2d",
     "rmsprop_step",
+    "row_weights",
     "score_rows",
     "sgd_step",
     "sigmoid_cross_entropy",
+    "sigmoid_focal",
+    "signed_labels",
+    "smooth_targets",
     "softmax_backward",
     "softmax_cross_entropy",
+    "softmax_focal",
     "softmax_forward",
     "split",
     "store_rows",

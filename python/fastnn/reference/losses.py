@@ -1,4 +1,4 @@
-"""Losses with their gradients, and the counters behind the metrics.
+"""Cross-entropies with their gradients, and the counters behind the metrics.
 
 A loss function returns one loss per row, times the weight of the row; the gradient is that of scale * sum of losses.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 from .common import Array
-from .elementwise import sigmoid
 
 _SMALLEST = 1e-7  # probabilities are clipped to [1e-7, 1 - 1e-7] before their log is taken
 
@@ -16,17 +15,17 @@ _SMALLEST = 1e-7  # probabilities are clipped to [1e-7, 1 - 1e-7] before their l
 def _targets(y_true: Array, like: Array) -> Array:
     """Return targets (rows, cols): labels (int32, one per row) become rows of zeros with a one."""
     if y_true.ndim == 2:
-        return y_true
+        return y_true.astype(like.dtype)
     targets = np.zeros_like(like)
     targets[np.arange(len(y_true)), y_true] = 1
     return targets
 
 
-def _weighted(losses: Array, weights: Array | None) -> Array:
+def weighted(losses: Array, weights: Array | None) -> Array:
     return losses if weights is None else weights * losses
 
 
-def _row_factor(weights: Array | None, scale: float) -> Array | float:
+def row_factor(weights: Array | None, scale: float) -> Array | float:
     """Return scale weight_i as a column, what the gradient of row i is multiplied by."""
     return scale if weights is None else scale * weights[:, None]
 
@@ -50,14 +49,14 @@ def softmax_cross_entropy(
     total = e.sum(axis=1, keepdims=True)
     probs = e / total
     targets = _targets(y_true, logits)
-    losses = _weighted(_entropy(targets, shifted - np.log(total)), weights)
+    losses = weighted(_entropy(targets, shifted - np.log(total)), weights)
     if not need_gradient:
         return probs, losses, None
-    dlogits = _row_factor(weights, scale) * (probs * targets.sum(axis=1, keepdims=True) - targets)
+    dlogits = row_factor(weights, scale) * (probs * targets.sum(axis=1, keepdims=True) - targets)
     return probs, losses, dlogits
 
 
-def _clipped(p: Array) -> tuple[Array, Array]:
+def clipped_shares(p: Array) -> tuple[Array, Array]:
     """Return q = min(max(p, 1e-7), 1 - 1e-7), and where it differs from p."""
     low, high = _SMALLEST, 1.0 - _SMALLEST
     return np.clip(p, low, high), (p < low) | (p > high)
@@ -70,71 +69,12 @@ def cross_entropy(
 
     probs (rows, cols); y_true labels int32 (rows,) or targets t (rows, cols). Returns losses, dprobs.
     """
-    q, clipped = _clipped(probs)
+    q, clipped = clipped_shares(probs)
     targets = _targets(y_true, probs)
-    losses = _weighted(_entropy(targets, np.log(q)), weights)
+    losses = weighted(_entropy(targets, np.log(q)), weights)
     if not need_gradient:
         return losses, None
-    return losses, np.where(clipped, 0, -_row_factor(weights, scale) * targets / q)
-
-
-def _squared_error(p: Array, t: Array) -> tuple[Array, Array]:
-    """(p - t)^2 and its derivative."""
-    return (p - t) ** 2, 2.0 * (p - t)
-
-
-def _absolute_error(p: Array, t: Array) -> tuple[Array, Array]:
-    """|p - t| and its derivative, 0 at p == t."""
-    return np.abs(p - t), np.sign(p - t)
-
-
-def _binary_crossentropy(p: Array, t: Array) -> tuple[Array, Array]:
-    """-t log q - (1 - t) log(1 - q), q = p clipped, and its derivative, 0 where clipped."""
-    q, clipped = _clipped(p)
-    value = -t * np.log(q) - (1.0 - t) * np.log(1.0 - q)
-    return value, np.where(clipped, 0, (1.0 - t) / (1.0 - q) - t / q)
-
-
-_ELEMENT_LOSSES = {
-    "squared_error": _squared_error,
-    "absolute_error": _absolute_error,
-    "binary_crossentropy": _binary_crossentropy,
-}
-
-
-def elementwise_loss(
-    kind: str,
-    y_pred: Array,
-    y_true: Array,
-    weights: Array | None = None,
-    *,
-    scale: float,
-    need_gradient: bool = True,
-) -> tuple[Array, Array | None]:
-    """loss_i = weight_i * mean over the row of l(p, t), dpred = scale weight_i l'(p, t) / cols; arrays (rows, cols).
-
-    kind: squared_error, absolute_error or binary_crossentropy. Returns losses, dpred.
-    """
-    value, slope = _ELEMENT_LOSSES[kind](y_pred, y_true)
-    losses = _weighted(value.mean(axis=1), weights)
-    if not need_gradient:
-        return losses, None
-    return losses, _row_factor(weights, scale) * slope / y_pred.shape[1]
-
-
-def sigmoid_cross_entropy(
-    logits: Array, y_true: Array, weights: Array | None = None, *, scale: float, need_gradient: bool = True
-) -> tuple[Array, Array, Array | None]:
-    """l(x, t) = max(x, 0) - x t + log(1 + exp(-|x|)), the binary cross-entropy of p = sigmoid(x); l' = p - t.
-
-    Mean of the row, weights and scale as in elementwise_loss; nothing is clipped. Returns p, losses, dlogits.
-    """
-    probs = sigmoid(logits)
-    value = np.maximum(logits, 0) - logits * y_true + np.log1p(np.exp(-np.abs(logits)))
-    losses = _weighted(value.mean(axis=1), weights)
-    if not need_gradient:
-        return probs, losses, None
-    return probs, losses, _row_factor(weights, scale) * (probs - y_true) / logits.shape[1]
+    return losses, np.where(clipped, 0, -row_factor(weights, scale) * targets / q)
 
 
 def mean_update(values: Array, state: Array, scale: float = 1.0, weights: Array | None = None) -> None:
@@ -151,7 +91,7 @@ def count_matches(
 ) -> None:
     """state[0] += number of matches, state[1] += number compared, each times its row's weight. What matches, by kind:
 
-    sparse: argmax of the row == label (the first maximum wins);
+    sparse: argmax of the row == label (the first maximum wins), never for a label that is no column;
     categorical: argmax of the row == argmax of the target row;
     binary: (y_pred > threshold) == (y_true > threshold), element by element.
     """

@@ -82,9 +82,9 @@ def batch_gemm(a: Array, b: Array, *, transpose_a: bool = False, transpose_b: bo
 
 def unit_norm_forward(x: Array) -> tuple[Array, Array]:
     """y = x r, r = 1 / sqrt(max(sum of x^2, 1e-12)) over the last axis."""
-    square = np.square(x).sum(-1, np.float64)
-    r = (1 / np.sqrt(np.maximum(square, SMALLEST_SQUARE))).astype(x.dtype)
-    return x * r[..., None], r
+    square = np.square(x, dtype=np.float64).sum(-1)
+    r = 1 / np.sqrt(np.maximum(square, SMALLEST_SQUARE))
+    return np.asarray(x * r[..., None], x.dtype), r.astype(x.dtype)
 
 
 def unit_norm_backward(dy: Array, y: Array, r: Array) -> Array:

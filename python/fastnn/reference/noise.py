@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .common import Array
-from .random import _LOW, _kept, _threshold, philox4x32
+from .random import _LOW, _threshold, philox4x32, uniform16
 
 # Wichura (1988), Algorithm AS 241, in its form for 7 digits: numerator and denominator, the highest power first.
 _MIDDLE = (59.109374720, 159.29113202, 50.434271938, 3.3871327179), (67.187563600, 78.757757664, 17.895169469, 1.0)
@@ -16,9 +16,9 @@ _TAIL = (0.17023821103, 1.3067284816, 2.7568153900, 1.4234372777), (0.1202113297
 
 def random_keep(shape: Sequence[int], rate: float, seed: int, stream: int, counter: Array) -> Array:
     """1 where dropout keeps an element of that shape, 0 elsewhere; counter is increased by one."""
-    step = int(counter[0]) & _LOW
+    numbers = uniform16(int(np.prod(shape)), seed, stream, counter)
     counter += 1
-    keep: Array = _kept(int(np.prod(shape)), _threshold(rate), seed, stream, step).astype(np.float32).reshape(shape)
+    keep: Array = (numbers >= _threshold(rate)).astype(np.float32).reshape(shape)
     return keep
 
 

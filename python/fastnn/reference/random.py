@@ -34,8 +34,8 @@ def _threshold(rate: float) -> int:
     return int(float(np.float32(rate)) * _LEVELS + 0.5)
 
 
-def _kept(n: int, threshold: int, seed: int, stream: int, step: int) -> Array:
-    """Return for elements 0 ... n - 1 whether dropout keeps them: 16-bit number >= threshold.
+def uniform16(n: int, seed: int, stream: int, used: Array) -> Array:
+    """Return the 16-bit numbers of elements 0 ... n - 1 at the step used[0].
 
     key = (low word, high word) of the seed. The block b of elements 8 b ... 8 b + 7 has the counter (low word of b,
     high word of b, stream, step); word w of its four gives elements 2 w (low half) and 2 w + 1 (high half).
@@ -45,16 +45,16 @@ def _kept(n: int, threshold: int, seed: int, stream: int, step: int) -> Array:
     counter[:, 0] = block & _LOW
     counter[:, 1] = block >> 32
     counter[:, 2] = stream
-    counter[:, 3] = step
+    counter[:, 3] = int(used[0]) & _LOW
     words = philox4x32(counter, (seed & _LOW, seed >> 32))
     numbers = np.stack([words & 0xFFFF, words >> 16], axis=-1)  # (blocks, 4, 2)
-    return numbers.reshape(-1)[:n] >= threshold
+    return numbers.reshape(-1)[:n]
 
 
 def _drop(x: Array, rate: float, seed: int, stream: int, used: Array) -> Array:
     """Return x times 65536 / (65536 - threshold), rounded to float32, where kept, 0 elsewhere."""
     threshold = _threshold(rate)
-    keep = _kept(x.size, threshold, seed, stream, int(used[0]) & _LOW).reshape(x.shape)
+    keep = uniform16(x.size, seed, stream, used).reshape(x.shape) >= threshold
     scale = np.float32(_LEVELS / max(_LEVELS - threshold, 1))
     y: Array = np.multiply(x, x.dtype.type(scale), out=np.zeros_like(x, order="C"), where=keep)
     return y

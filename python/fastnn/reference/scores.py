@@ -7,71 +7,14 @@ from collections.abc import Callable
 import numpy as np
 
 from .common import Array
+from .element_losses import categorical_hinge, elementwise_loss, sigmoid_cross_entropy
+from .losses import cross_entropy, softmax_cross_entropy
 
 _TINY = 1e-7
 _SHARED = ("categorical_crossentropy", "softmax_crossentropy")  # smoothing spreads over all columns
 
 
-def _log_cosh(p: Array, t: Array) -> Array:
-    a = np.abs(p - t)
-    result: Array = a + np.log1p(np.exp(-2 * a)) - np.log(2.0)
-    return result
-
-
-def _hinge(p: Array, t: Array) -> Array:
-    result: Array = np.maximum(1 - np.where(t == 0, -1, t) * p, 0)
-    return result
-
-
-def _binary(p: Array, t: Array) -> Array:
-    q = np.clip(p, _TINY, 1 - _TINY)
-    result: Array = -t * np.log(q) - (1 - t) * np.log(1 - q)
-    return result
-
-
-def _sigmoid_crossentropy(x: Array, t: Array) -> Array:
-    result: Array = np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
-    return result
-
-
-def _kl_divergence(p: Array, t: Array) -> Array:
-    q = np.clip(t, _TINY, 1)
-    result: Array = q * np.log(q / np.clip(p, _TINY, 1))
-    return result
-
-
-def _softmax_crossentropy(x: Array, t: Array) -> Array:
-    shifted = x - x.max(axis=1, keepdims=True)
-    return np.where(t == 0, 0, t * (np.log(np.exp(shifted).sum(axis=1, keepdims=True)) - shifted))
-
-
-# Functions of p and t, of which a row has the mean, then those of which it has the sum.
-_MEANS: dict[str, Callable[[Array, Array], Array]] = {
-    "equal": lambda p, t: (p == t).astype(p.dtype),
-    "squared_error": lambda p, t: (p - t) ** 2,
-    "absolute_error": lambda p, t: np.abs(p - t),
-    "percentage_error": lambda p, t: 100 * np.abs(p - t) / np.maximum(np.abs(t), _TINY),
-    "squared_log_error": lambda p, t: (np.log(1 + np.maximum(p, _TINY)) - np.log(1 + np.maximum(t, _TINY))) ** 2,
-    "log_cosh": _log_cosh,
-    "hinge": _hinge,
-    "squared_hinge": lambda p, t: _hinge(p, t) ** 2,
-    "poisson": lambda p, t: p - t * np.log(p + _TINY),
-    "binary_crossentropy": _binary,
-    "sigmoid_crossentropy": _sigmoid_crossentropy,
-}
-_SUMS: dict[str, Callable[[Array, Array], Array]] = {
-    "kl_divergence": _kl_divergence,
-    "categorical_crossentropy": lambda p, t: -t * np.log(np.clip(p, _TINY, 1 - _TINY)),
-    "softmax_crossentropy": _softmax_crossentropy,
-}
-
-
-def _categorical_hinge(p: Array, t: Array, k: int) -> Array:
-    result: Array = np.maximum(((1 - t) * p).max(axis=1) - (t * p).sum(axis=1) + 1, 0)
-    return result
-
-
-def _cosine_similarity(p: Array, t: Array, k: int) -> Array:
+def _cosine_similarity(p: Array, t: Array) -> Array:
     lengths = [np.maximum(np.sqrt((a.astype(np.float64) ** 2).sum(axis=1)), _TINY) for a in (p, t)]
     result: Array = ((p * t).sum(axis=1) / lengths[0] / lengths[1]).astype(p.dtype)
     return result
@@ -83,8 +26,28 @@ def _top_k(p: Array, t: Array, k: int) -> Array:
     return result
 
 
-_ROWS = {"categorical_hinge": _categorical_hinge, "cosine_similarity": _cosine_similarity, "top_k": _top_k}
-ROW_SCORES = (*_MEANS, *_SUMS, *_ROWS, "unlike_label")
+# Those that are losses of one prediction and one target, by the same names, then functions of predictions and targets (rows, cols).
+_ELEMENTS = (
+    "squared_error",
+    "absolute_error",
+    "absolute_percentage_error",
+    "squared_logarithmic_error",
+    "log_cosh",
+    "hinge",
+    "squared_hinge",
+    "poisson",
+    "binary_crossentropy",
+    "kl_divergence",
+)
+_ROWS: dict[str, Callable[[Array, Array], Array]] = {
+    "equal": lambda p, t: (p == t).mean(axis=1),
+    "sigmoid_crossentropy": lambda p, t: sigmoid_cross_entropy(p, t, scale=1.0, need_gradient=False)[1],
+    "categorical_crossentropy": lambda p, t: cross_entropy(p, t, scale=1.0, need_gradient=False)[0],
+    "softmax_crossentropy": lambda p, t: softmax_cross_entropy(p, t, scale=1.0, need_gradient=False)[1],
+    "categorical_hinge": lambda p, t: categorical_hinge(p, t, scale=1.0, need_gradient=False)[0],
+    "cosine_similarity": _cosine_similarity,
+}
+ROW_SCORES = (*_ELEMENTS, *_ROWS, "top_k", "unlike_label")
 
 
 def _truth(kind: str, y_true: Array, like: Array, smoothing: float) -> Array:
@@ -105,9 +68,14 @@ def score_rows(kind: str, y_pred: Array, y_true: Array, *, smoothing: float = 0.
         unlike: Array = (y_true != k).astype(y_pred.dtype)
         return unlike
     t = _truth(kind, y_true, y_pred, smoothing)
-    if kind in _MEANS:
-        return np.asarray(_MEANS[kind](y_pred, t).mean(axis=1), y_pred.dtype)
-    values: Array = _SUMS[kind](y_pred, t).sum(axis=1) if kind in _SUMS else _ROWS[kind](y_pred, t, k)
+    if kind == "top_k":
+        values = _top_k(y_pred, t, k)
+    elif kind in _ELEMENTS:
+        t = np.where(t == 0, -1, t) if kind in ("hinge", "squared_hinge") else t
+        sums = kind == "kl_divergence"
+        values, _ = elementwise_loss(kind, y_pred, t, scale=1.0, need_gradient=False, sum_rows=sums)
+    else:
+        values = _ROWS[kind](y_pred, t)
     return np.asarray(values, y_pred.dtype)
 
 

@@ -117,7 +117,7 @@ class Runner(Compiled):
             data.same_length(who, n, y=truth)
             weight = data.sample_weights(who, n, truth, weight, class_weight)
             if weight is not None and len(shape) > 2:
-                rows = int(np.prod([s or 1 for s in shape[1:-1]]))
+                rows = int(np.prod([s or 1 for s in score.loss.losses_shape(shape)[1:]]))
                 weight = np.repeat(weight[:, None], rows, 1)
             result.append(truth)
             weights.append(weight)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import checks, losses, metrics, ops
@@ -67,18 +66,19 @@ class Score(Settings):
         fused: the output is before the activation that the loss takes over. gradient_scale: what the gradient is multiplied by.
         mask: 0 for rows of the output that do not count; a mean is that of the others.
         """
-        flat = out.reshape(-1, out.shape[-1])
-        y = y.reshape(-1) if y.dtype == np.int32 else y.reshape(flat.shape)
+        ops.label("loss")
+        flat = self.loss.rows(out)
+        y = self.loss.truth_rows(y)
         weights = None if weights is None else weights.reshape(-1)
         plain, weighted = None, weights  # what counts in metrics
         if mask is not None:
-            mask = _rows_of(mask, out.shape[:-1])
+            mask = _rows_of(mask, self.loss.losses_shape(out.shape))
             if self.metrics:
                 plain, weighted = (ops.mask_weights(mask, w, rescale=False) for w in (None, weights))
-            weights = ops.mask_weights(mask, weights, rescale=self.loss.reduction == "sum_over_batch_size")
+            weights = ops.mask_weights(mask, weights, rescale=self.loss.averages)
+        weights = self.loss.weigh(len(flat), weights)
         scale = self.loss.scale(len(flat))
         slope = scale * self.weight * gradient_scale
-        ops.label("loss")
         if fused:
             y_pred, row_losses, dy = self.loss.evaluate_fused(y, flat, weights, slope, training)
         else:
@@ -90,7 +90,7 @@ class Score(Settings):
         for i, metric in enumerate(self.metrics):
             counts = plain if i < len(self.wanted) else weighted
             metric.update_state(y, y_pred, **({} if counts is None else {"sample_weight": counts}))
-        return None if dy is None else dy.reshape(out.shape)
+        return None if dy is None else self.loss.from_rows(dy, out.shape)
 
     def step_key(self) -> tuple[Any, ...]:
         """Return what a recorded step has captured."""
@@ -136,7 +136,7 @@ def _losses(structure: Structure, loss: Any) -> list[losses.Loss]:
     for one in result:
         if one.reduction == "none":
             checks.fail(
-                "compile", "a loss that is one number", "reduction='none'", "use 'sum_over_batch_size' or 'sum'"
+                "compile", "a loss that is one number", "reduction 'none'", "use 'sum_over_batch_size' or 'sum'"
             )
     return result
 
