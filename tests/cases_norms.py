@@ -45,5 +45,6 @@ NORMS: list[Case] = [
     ("AlphaDropout", {"rate": 0.3, "noise_shape": [None, 1], "seed": 15}, (7,), (), "shared"),
     ("GaussianDropout", {"rate": 0.3, "seed": 16}, (5, 7), (), ""),
     ("GaussianNoise", {"stddev": 0.3, "seed": 17}, (5, 7), (), ""),
+    ("Masking", {"mask_value": 0.25}, (5, 7), (), ""),
     ("ActivityRegularization", {"l1": 0.1, "l2": 0.2}, (5, 7), (), ""),
 ]

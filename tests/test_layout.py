@@ -53,6 +53,7 @@ ORDER = (
     "models",
     "tune",
     "callbacks",
+    "by_hand",
     "datasets",
     "plotting",
     "diagram",

@@ -365,3 +365,35 @@ def test_every_layer_takes_an_activity_regularizer() -> None:
     assert model.layers[0].get_config()["activity_regularizer"] == {"class_name": "L1", "config": {"l1": 0.5}}
     with pytest.raises(TypeError, match="Flatten: expected only known arguments, got 'kernel_regularizer'"):
         Flatten(kernel_regularizer="l2")
+
+
+class AroundOne(Regularizer):
+    """A penalty with a slope at 0."""
+
+    def __call__(self, x: Any) -> float:
+        return 0.2 * float(((np.asarray(x) - 1) ** 2).sum())
+
+    def gradient(self, x: Any) -> Any:
+        return 0.4 * (np.asarray(x) - 1)
+
+
+@pytest.mark.parametrize("regularizer", [L1L2(0.2, 0.3), AroundOne()], ids=["native", "in Python"])
+def test_penalties_between_layers_that_do_each_others_work(isa: str, regularizer: Regularizer) -> None:
+    """A relu whose slope the next layer would take, a softmax that the loss would take over."""
+    config.set_seed(5)
+    first = Dense(6, "relu", activity_regularizer=regularizer)
+    model = Sequential([Input((5,)), first, Dense(3, "softmax", activity_regularizer=L2(2.0))])
+    model.compile(optimizers.SGD(1.0), "sparse_categorical_crossentropy")
+    x, y = blobs(60)
+    before, probs = model.get_weights(), model(x)
+    entropy = -np.log(probs[np.arange(60), y]).mean()
+    assert model.test_on_batch(x, y) == pytest.approx(entropy + sum(model.losses), rel=1e-5)
+    assert model.losses[1] == pytest.approx(2 * (probs**2).sum() / 60, rel=1e-5)
+    model.train_on_batch(x, y)
+    gradients = [old.astype(np.float64) - new for old, new in zip(before, model.get_weights(), strict=True)]
+    for i, gradient in enumerate(gradients):
+        v, losses = gradient / np.linalg.norm(gradient), []
+        for step in (-1e-2, 1e-2):
+            model.set_weights([w + step * v if j == i else w for j, w in enumerate(before)])
+            losses.append(model.test_on_batch(x, y))
+        assert (losses[1] - losses[0]) / 2e-2 == pytest.approx(np.linalg.norm(gradient), rel=1e-2)

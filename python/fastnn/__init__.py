@@ -17,8 +17,10 @@ from fastnn import (
     utils,
 )
 from fastnn._core import __version__
+from fastnn.by_hand import explain
 from fastnn.layers.core import Input
 from fastnn.models import Model, Sequential
+from fastnn.tune import cross_validate, random_search
 
 __all__ = [
     "Input",
@@ -29,13 +31,16 @@ __all__ = [
     "callbacks",
     "config",
     "constraints",
+    "cross_validate",
     "datasets",
+    "explain",
     "initializers",
     "layers",
     "losses",
     "metrics",
     "models",
     "optimizers",
+    "random_search",
     "regularizers",
     "tune",
     "utils",

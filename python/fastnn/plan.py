@@ -6,6 +6,7 @@ for backward per call, and its gradients add up; so do those of a tensor that se
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -70,6 +71,8 @@ class Plan:
         self._chained: dict[int, Chain] = {}  # those that the last forward pass in training made, by their last call
         self.total: Total | None = None  # where penalties are added up while a step is scored
         self._active: dict[int, Float32] = {}  # outputs that are penalized, for backward, by call
+        self.output_masks: list[Float32 | None] = []  # of the outputs, while a step is scored
+        self._told_unmasked: set[str] = set()  # layers at which a mask was said to end
         self.activity_losses: dict[int, float] = {}  # their penalties in the last pass that was called by hand, by call
 
     @classmethod
@@ -132,7 +135,7 @@ class Plan:
         values: list[Any] = [None] * self.size
         for value, x in zip(self.inputs, inputs):
             values[value] = x
-        recording = ops.recording()
+        recording, masks = ops.recording(), dict[int, Float32]()
         starts = {chain.calls[0]: chain for chain in self._chains if chains.holds(chain, self.calls)}
         chained: dict[int, Chain] = {}
         made = set[int]()  # the other calls of chains
@@ -141,7 +144,9 @@ class Plan:
             if recording:
                 ops.label(layer.name, "forward")
             chain = starts.get(i)
-            if chain is not None and chain.fits(values):
+            if masks or layer.input_mask is not None:  # an error may have left one there
+                layer.input_mask = self._mask_for(call, masks)
+            if chain is not None and not masks and chain.fits(values):
                 values[chain.output] = chain.forward(layer, values, training)
                 chained[chain.calls[-1]] = chain
                 made.update(chain.calls)
@@ -151,8 +156,14 @@ class Plan:
                 self._penalize_output(i, values[call.output], training)
             if training and id(layer) in self._shared:
                 self._kept[i] = layer.keep()
+            mask = layer.input_mask if layer.output_mask is None else layer.output_mask
+            layer.input_mask = layer.output_mask = None
+            if mask is not None:
+                masks[call.output] = mask
             for value in call.last:
                 values[value] = None  # while a step is recorded, later calls get its memory
+                masks.pop(value, None)
+        self.output_masks = [] if self.total is None else [masks.get(value) for value in self.outputs]
         if training:
             self._chained = chained
         return [values[value] for value in self.outputs]
@@ -199,6 +210,21 @@ class Plan:
                 layer.forget()  # so that later calls of the recording may use its buffers
         self.penalize_weights(lambda layer: id(layer) in called)
         return [found[value] for value in self.inputs]
+
+    def _mask_for(self, call: Call, masks: dict[int, Float32]) -> Float32 | None:
+        """Return the mask of what a call reads: of several, where any of them has something. Say where a mask ends."""
+        found = [masks[value] for value in call.inputs if value in masks]
+        if not found:
+            return None
+        layer = call.layer
+        if not layer.supports_masking:
+            if layer.name not in self._told_unmasked:
+                self._told_unmasked.add(layer.name)
+                warnings.warn(f"{layer.who} does not support masks: what comes after it sees all values", stacklevel=2)
+            return None
+        if len(found) < len(call.inputs) or any(mask.shape != found[0].shape for mask in found):
+            return None
+        return found[0] if len(found) == 1 else ops.maximum(*found)
 
     def penalize_weights(self, reached: Callable[[Layer], bool] | None = None) -> None:
         """Add the penalties of parameters to the total, and their gradients to those of the layers that were reached, if given."""

@@ -5,8 +5,10 @@ from fastnn.layers.base import Layer
 from fastnn.layers.convolution import Conv1D, Conv2D, Conv3D
 from fastnn.layers.core import Dense, Flatten, Input, InputLayer, Reshape
 from fastnn.layers.depthwise import DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
+from fastnn.layers.function import Function
 from fastnn.layers.group_normalization import GroupNormalization
 from fastnn.layers.joining import Concatenate, Dot, concatenate, dot
+from fastnn.layers.masking import Masking
 from fastnn.layers.merging import (
     Add,
     Average,
@@ -58,6 +60,7 @@ __all__ = [
     "Dot",
     "Dropout",
     "Flatten",
+    "Function",
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling2D",
@@ -67,6 +70,7 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Masking",
     "MaxPooling2D",
     "Maximum",
     "Maxout",

@@ -30,6 +30,7 @@ class Activation(ActivatedLayer):
     """
 
     recordable: ClassVar[bool] = True
+    supports_masking: ClassVar[bool] = True
 
     def __init__(self, activation: Any, **base: Any) -> None:
         super().__init__(activation, **base)

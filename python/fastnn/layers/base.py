@@ -84,11 +84,22 @@ class Layer(Settings):
     recordable: ClassVar[bool] = False
     # What forward leaves for backward, and what a model says around its calls:
     unwatched: ClassVar[frozenset[str]] = frozenset(
-        {"_saved", "need_dx", "relu_input", "skip_slope", "skip_activation", "keep_product", "product"}
+        {
+            "_saved",
+            "need_dx",
+            "relu_input",
+            "skip_slope",
+            "skip_activation",
+            "keep_product",
+            "product",
+            "mask",
+            "output_mask",
+        }
     )
     takes_relu: ClassVar[bool] = False  # whether backward heeds `relu_input`
     leaves_product: ClassVar[bool] = False  # whether backward heeds `keep_product`
     takes_list: ClassVar[bool] = False  # whether x is a list of arrays, and so what backward returns
+    supports_masking: ClassVar[bool] = False  # whether the mask of its input holds for its output
     weight_names: ClassVar[tuple[str, ...]] = ()  # parameters whose regularizer and constraint are arguments
 
     def __init__(
@@ -127,6 +138,10 @@ class Layer(Settings):
         # Set by a model while it trains: leave the gradient of the kernel, x^T dz, to the optimizer's step.
         self.keep_product = False
         self.product: tuple[Float32, Float32] | None = None  # x and dz, then
+        self.input_mask: Float32 | None = None  # 0 where the input has nothing; set by a model
+        self.output_mask: Float32 | None = (
+            None  # of an output that has one of its own: set by forward, taken by the model
+        )
         self.nodes: list[weakref.ref[Node]] = []  # its calls on symbolic tensors
         self._saved: Any = None
 

@@ -142,6 +142,7 @@ class Dense(ActivatedLayer):
     recordable: ClassVar[bool] = True
     takes_relu: ClassVar[bool] = True
     leaves_product: ClassVar[bool] = True
+    supports_masking: ClassVar[bool] = True
     weight_names: ClassVar[tuple[str, ...]] = ("kernel", "bias")
 
     def __init__(

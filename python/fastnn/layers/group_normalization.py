@@ -45,6 +45,7 @@ class GroupNormalization(Layer):
     """
 
     recordable: ClassVar[bool] = True
+    supports_masking: ClassVar[bool] = True
     weight_names: ClassVar[tuple[str, ...]] = ("beta", "gamma")
 
     def __init__(

@@ -63,6 +63,8 @@ class Elementwise(Merge):
     An axis of size 1 is repeated to fit the others'; an input of smaller rank gets axes of size 1 behind its first one.
     """
 
+    supports_masking: ClassVar[bool] = True
+
     def compute_output_shape(self, input_shape: Any) -> Shape:
         rank = max(len(shape) for shape in input_shape)
         columns = zip(*(self._raised(shape, rank)[1:] for shape in input_shape))

@@ -59,6 +59,7 @@ class GaussianDropout(RandomLayer):
     """
 
     recordable: ClassVar[bool] = True
+    supports_masking: ClassVar[bool] = True
 
     def __init__(self, rate: float, seed: int | None = None, **base: Any) -> None:
         super().__init__(seed, **base)
@@ -106,6 +107,7 @@ class GaussianNoise(RandomLayer):
     """
 
     recordable: ClassVar[bool] = True
+    supports_masking: ClassVar[bool] = True
 
     def __init__(self, stddev: float, seed: int | None = None, **base: Any) -> None:
         super().__init__(seed, **base)

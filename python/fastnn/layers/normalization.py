@@ -48,6 +48,7 @@ class BatchNormalization(Layer):
     """
 
     recordable: ClassVar[bool] = True
+    supports_masking: ClassVar[bool] = True
     weight_names: ClassVar[tuple[str, ...]] = ("beta", "gamma")
 
     def __init__(
@@ -157,6 +158,9 @@ class BatchNormalization(Layer):
         if learns:
             if x.size == 0:
                 checks.fail(self.who, "at least one sample in training", f"input of shape {x.shape}")
+            if self.input_mask is not None:
+                fix = "use LayerNormalization, or put it before Masking"
+                checks.fail(self.who, "an input without a mask in training", "one with a mask", fix)
             y, mean, rstd = ops.batch_norm_forward(x, gamma, beta, *moving, momentum=self.momentum, **after)
         else:
             y, mean, rstd = ops.batch_norm_inference(x, gamma, beta, *moving, **after)

@@ -60,6 +60,7 @@ class Dropout(RandomLayer):
     """
 
     recordable: ClassVar[bool] = True
+    supports_masking: ClassVar[bool] = True
 
     def __init__(
         self, rate: float, noise_shape: Sequence[int | None] | None = None, seed: int | None = None, **base: Any
@@ -284,6 +285,7 @@ class ActivityRegularization(Layer):
     """
 
     recordable: ClassVar[bool] = True
+    supports_masking: ClassVar[bool] = True
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **base: Any) -> None:
         super().__init__(activity_regularizer=L1L2(l1, l2), **base)

@@ -104,6 +104,7 @@ class LayerNormalization(AxesLayer):
     """
 
     recordable: ClassVar[bool] = True
+    supports_masking: ClassVar[bool] = True
     weight_names: ClassVar[tuple[str, ...]] = ("beta", "gamma")
 
     def __init__(
@@ -243,6 +244,7 @@ class UnitNormalization(AxesLayer):
     """
 
     recordable: ClassVar[bool] = True
+    supports_masking: ClassVar[bool] = True
 
     def __init__(self, axis: Axes = -1, **base: Any) -> None:
         super().__init__(axis, **base)

@@ -19,10 +19,11 @@ from fastnn.plan import Plan
 from fastnn.structure import Structure
 from fastnn.summary import Entry, Style, bytes_text, summary_text
 from fastnn.training.batches import BatchTrainer
+from fastnn.training.gradients import GradientChecked
 from fastnn.training.profiler import Profiled
 
 
-class BaseModel(BatchTrainer, Profiled, Stored):
+class BaseModel(BatchTrainer, Profiled, GradientChecked, Stored):
     """A model over a plan: `Sequential` and `Model` say how the plan comes about."""
 
     recordable: ClassVar[bool] = True

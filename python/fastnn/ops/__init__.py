@@ -5,7 +5,7 @@ is "numpy". Arrays are float32 and C-contiguous; images are (N, H, W, C), filter
 calls made here become its records.
 """
 
-from fastnn.ops.base import NO_PADDING, Padding, Pair, as_float32, empty, twin_of, zeros
+from fastnn.ops.base import NO_PADDING, Padding, Pair, as_float32, empty, in_doubles, twin_of, zeros
 from fastnn.ops.conv import (
     conv2d_backward_filter,
     conv2d_backward_input,
@@ -164,6 +164,7 @@ __all__ = [
     "global_average_pool2d_forward",
     "group_norm_backward",
     "group_norm_forward",
+    "in_doubles",
     "inverse_norm",
     "keep_largest",
     "label",

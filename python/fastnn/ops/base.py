@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -62,8 +63,27 @@ def zeros(shape: Sequence[int], dtype: np.dtype[Any] = FLOAT32) -> NDArray[Any]:
     return np.ndarray(tuple(shape), dtype, memory, start)
 
 
+_in_doubles = False
+
+
+@contextmanager
+def in_doubles() -> Iterator[None]:
+    """Let the twin compute, and in float64 where its inputs are: to check gradients, for whole processes at a time."""
+    global _in_doubles
+    before, backend = _in_doubles, config.backend()
+    _in_doubles = True
+    config.set_backend("numpy")
+    try:
+        yield
+    finally:
+        _in_doubles = before
+        config.set_backend(backend)
+
+
 def as_float32(who: str, name: str, x: Any) -> Float32:
     """Return x as the kernels take it; nothing is copied where it is so already."""
+    if _in_doubles:
+        return np.asarray(x, np.float64)
     if type(x) is np.ndarray and x.dtype is FLOAT32 and x.flags.c_contiguous and x.flags.aligned:
         return x
     return checks.float32(who, name, x)

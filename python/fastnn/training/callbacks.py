@@ -31,8 +31,8 @@ class Monitor(Callback):
         self.min_delta = abs(checks.number(who, "min_delta", min_delta))
         self.best: float | None = None
         name = re.sub(r"_\d+$", "", monitor)  # a second Accuracy() is called accuracy_1
-        rising = mode == "max" or (mode == "auto" and name.endswith(_MORE_IS_BETTER))
-        self._sign = 1 if rising else -1
+        self.rising = mode == "max" or (mode == "auto" and name.endswith(_MORE_IS_BETTER))
+        self._sign = 1 if self.rising else -1
         self._warned = False
 
     def _is_better(self, value: float, reference: float | None) -> bool:

@@ -269,13 +269,14 @@ class Compiled:
         try:
             outputs = self.forward_parts(self._batches("x", len(self.input_structure), rows), training)
             gradients: list[Float32] = []
+            masks, self.plan.output_masks = self.plan.output_masks or [None] * len(outputs), []
             gradient_scale = self.optimizer.scale_loss(1.0) if self.optimizer is not None else 1.0
             for i, score in enumerate(self._scores):
                 y, weights = self._feed.batch("y", i, rows), self._feed.batch("weights", i, rows)
-                dy = score.add(y, weights, outputs[i], fusing[i] is not None, training, gradient_scale)
+                dy = score.add(y, weights, outputs[i], fusing[i] is not None, training, gradient_scale, masks[i])
                 if dy is not None:
                     gradients.append(dy)
-            del outputs, y, weights, dy  # while a step is recorded, later calls get their memory
+            del outputs, masks, y, weights, dy  # while a step is recorded, later calls get their memory
             if training:
                 leaving = self._leaving_products()
                 for leaf in self.leaf_layers:

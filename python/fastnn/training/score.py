@@ -59,38 +59,50 @@ class Score(Settings):
         fused: bool,
         training: bool,
         gradient_scale: float = 1.0,
+        mask: Float32 | None = None,
     ) -> Float32 | None:
         """Add a batch's output to loss and metrics; return the output's gradient (training only).
 
         fused: the output is before the activation that the loss takes over. gradient_scale: what the gradient is multiplied by.
+        mask: 0 for rows of the output that do not count; a mean is that of the others.
         """
         ops.label("loss")
         flat = self.loss.rows(out)
         y = self.loss.truth_rows(y)
-        counts = None if weights is None else weights.reshape(-1)
-        weights = self.loss.weigh(len(flat), counts)
+        weights = None if weights is None else weights.reshape(-1)
+        plain, weighted = None, weights  # what counts in metrics
+        if mask is not None:
+            mask = _rows_of(mask, self.loss.losses_shape(out.shape), self.loss.axis % out.ndim)
+            if self.metrics:
+                plain, weighted = (ops.mask_weights(mask, w, rescale=False) for w in (None, weights))
+        truth, weights = self.loss.counting(y, weights, mask)
         scale = self.loss.scale(len(flat))
         slope = scale * self.weight * gradient_scale
         if fused:
-            y_pred, row_losses, dy = self.loss.evaluate_fused(y, flat, weights, slope, training)
+            y_pred, row_losses, dy = self.loss.evaluate_fused(truth, flat, weights, slope, training)
         else:
             y_pred = flat
-            row_losses, dy = self.loss.evaluate(y, flat, weights, slope, training)
+            row_losses, dy = self.loss.evaluate(truth, flat, weights, slope, training)
         # With reduction="sum" a batch's loss is the sum of its samples', and an epoch's the mean of that over its samples.
         self.tracker.update_state(row_losses, scale=len(flat) * scale)
         ops.label("metrics")
-        for metric in self.metrics[: len(self.wanted)]:
-            metric.update_state(y, y_pred)
-        for weighted in self.metrics[len(self.wanted) :]:
-            if counts is None:
-                weighted.update_state(y, y_pred)
-            else:
-                weighted.update_state(y, y_pred, counts)  # type: ignore[call-arg]
+        for i, metric in enumerate(self.metrics):
+            counts = plain if i < len(self.wanted) else weighted
+            metric.update_state(y, y_pred, **({} if counts is None else {"sample_weight": counts}))
         return None if dy is None else self.loss.from_rows(dy, out.shape)
 
     def step_key(self) -> tuple[Any, ...]:
         """Return what a recorded step has captured."""
         return (id(self), self.weight, self.loss.step_key(), *(m.step_key() for m in self.metrics))
+
+
+def _rows_of(mask: Float32, shape: Sequence[Any], axis: int) -> Float32:
+    """Return the mask of every row of an output, `shape` of them along the axes but `axis`, from one that may be coarser."""
+    if mask.ndim > axis or mask.shape != tuple(shape[: mask.ndim]):
+        checks.fail("loss", f"a mask of shape {tuple(shape[:axis])}, or of its first axes", mask.shape)
+    if mask.ndim < len(shape):
+        mask = ops.broadcast(mask.reshape(*mask.shape, *[1] * (len(shape) - mask.ndim)), shape)
+    return mask.reshape(-1)
 
 
 def scores_of(structure: Structure, loss: Any, wanted: Any, loss_weights: Any, weighted: Any = None) -> list[Score]:

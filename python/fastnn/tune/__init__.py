@@ -1,5 +1,20 @@
-"""Finding hyperparameters."""
+"""Finding hyperparameters: learning rates, cross-validation, random search."""
 
+from fastnn.tune.folds import CrossValidation, cross_validate
 from fastnn.tune.lr_finder import LearningRateCurve, lr_finder
+from fastnn.tune.search import Choice, Integer, LogUniform, Range, SearchResult, Trial, Uniform, random_search
 
-__all__ = ["LearningRateCurve", "lr_finder"]
+__all__ = [
+    "Choice",
+    "CrossValidation",
+    "Integer",
+    "LearningRateCurve",
+    "LogUniform",
+    "Range",
+    "SearchResult",
+    "Trial",
+    "Uniform",
+    "cross_validate",
+    "lr_finder",
+    "random_search",
+]
