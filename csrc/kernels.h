@@ -546,17 +546,13 @@ struct CategoricalHinge {
   float scale;
 };
 
-// How weights are scaled: not at all, so that their mean is that of 1 where rows count and 0 where they do not, or so that it is 1.
-enum class WeightScale : std::int32_t { none, rows, mean };
-
-// y[i] = f w[i], or 0 where labels[i] == ignored; w = 1 if weights is null. With r rows that count: f = 1 for WeightScale::none,
-// rows / r for ::rows, rows / (sum of w over these) for ::mean, 0 if that would divide by 0. labels: or null, then all rows count.
-// kept: the labels, 0 where they are ignored; or null.
+// y[i] = f w[i], or 0 where labels[i] == ignored; w = 1 if weights is null. f = 1, or, with mean_of_one, rows / (sum of the w that
+// count), 0 if that would divide by 0. labels: or null, then all rows count. kept: the labels, 0 where they are ignored; or null.
 struct RowWeights {
   const float* weights;
   const std::int32_t* labels;
   std::int32_t ignored;
-  WeightScale scale;
+  bool mean_of_one;
   float* y;
   std::int32_t* kept;
   index_t rows;

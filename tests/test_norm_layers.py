@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tiny import X, Y, assert_same, state
 from tolerances import assert_bits
 
-from fastnn import Input, Model, Sequential, config, layers, optimizers
+from fastnn import Input, Model, Sequential, config, layers, losses, optimizers
 from fastnn.layers import AlphaDropout, Dense, Dropout, Function, GaussianDropout, GaussianNoise, Masking, ReLU
 
 Array = NDArray[Any]
@@ -231,6 +231,33 @@ def test_a_loss_is_the_mean_over_what_is_there(isa: str) -> None:
     # Both draw the same batches: shuffling follows from the seed as well.
     for got, want in zip(model.get_weights(), eager.get_weights(), strict=True):
         assert_bits(got, want)
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean", "sum", "mean_with_sample_weight"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_masks_together_with_an_ignored_class(reduction: str, weighted: bool) -> None:
+    x, _, there = masked_data()
+    labels = np.random.default_rng(5).integers(-1, 2, (12, 5))
+    model = masked_model(losses.SparseCategoricalCrossentropy(True, -1, reduction))
+    z = model.predict(x, verbose=0).astype(np.float64)
+    errors = np.log(np.exp(z).sum(-1)) - np.take_along_axis(z, np.maximum(labels, 0)[..., None], -1)[..., 0]
+    weights = np.random.default_rng(1).random(12).astype(np.float32) if weighted else np.ones(12, np.float32)
+    counts = there & (labels >= 0)
+    each = np.where(counts, weights[:, None], 0)
+    divisor = {"sum": 1, "mean_with_sample_weight": each.sum()}.get(reduction, counts.sum())
+    got = model.test_on_batch(x, labels, weights if weighted else None)
+    assert got == pytest.approx((each * errors).sum() / divisor + sum(model.losses), rel=1e-5)
+
+
+def test_a_mask_along_the_axis_of_a_loss_is_refused() -> None:
+    model = Sequential([Input((5, 5)), Masking(), layers.PReLU(), layers.Maxout(1), layers.RReLU(seed=1)])
+    model.compile("sgd", losses.CosineSimilarity(axis=1))
+    x = np.ones((4, 5, 5), np.float32)
+    with pytest.raises(ValueError, match=r"expected a mask of shape \(4,\), or of its first axes, got \(4, 5\)"):
+        model.test_on_batch(x, x)
+    model.compile("sgd", losses.CosineSimilarity())
+    x[:, 2:] = 0
+    assert model.test_on_batch(x, np.ones_like(x)) == pytest.approx(-1.0, rel=1e-6)
 
 
 def test_what_is_left_out_changes_nothing() -> None:

@@ -115,7 +115,9 @@ def rectifier_calls(i):
         "sigmoid_focal": lambda: ref.sigmoid_focal(i.rows, i.truth, weights, class_weights=(0.3, 0.7), **focal),
         "softmax_focal": lambda: ref.softmax_focal(i.rows, i.truth, weights, alpha=0.3, **focal),
         "categorical_hinge": lambda: ref.categorical_hinge(i.rows, i.truth, weights, scale=0.3),
-        "row_weights": lambda: [ref.row_weights(i.n, weights, scale, labels, 1) for scale in ("none", "rows", "mean")],
+        "row_weights": lambda: [
+            ref.row_weights(i.n, weights, mean_of_one=m, labels=labels, ignored=1) for m in (False, True)
+        ],
         "smooth_targets": lambda: ref.smooth_targets(i.truth, 0.9, 0.1),
         "signed_labels": lambda: ref.signed_labels(i.truth),
     }

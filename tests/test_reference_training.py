@@ -236,13 +236,17 @@ def test_categorical_hinge():
 
 def test_weights_of_rows():
     w, labels = np.array([1.0, 2.0, 4.0, 1.0]), np.array([0, -1, 2, 0], np.int32)
-    for scale, factor in (("none", 1.0), ("mean", 4 / 8)):
-        np.testing.assert_allclose(ref.row_weights(4, w, scale)[0], factor * w)
-    counting, kept = ref.row_weights(4, w, "mean", labels, -1)
+    for mean_of_one, factor in ((False, 1.0), (True, 4 / 8)):
+        np.testing.assert_allclose(ref.row_weights(4, w, mean_of_one=mean_of_one)[0], factor * w)
+    counting, kept = ref.row_weights(4, w, mean_of_one=True, labels=labels, ignored=-1)
     np.testing.assert_allclose(counting, [4 / 6, 0, 16 / 6, 4 / 6])
     np.testing.assert_array_equal(kept, [0, 0, 2, 0])
-    np.testing.assert_allclose(ref.row_weights(4, None, "rows", labels, -1)[0], [4 / 3, 0, 4 / 3, 4 / 3], rtol=1e-6)
-    np.testing.assert_array_equal(ref.row_weights(2, None, "rows", labels[1:2].repeat(2), -1)[0], [0, 0])
+    np.testing.assert_allclose(
+        ref.row_weights(4, mean_of_one=True, labels=labels, ignored=-1)[0], [4 / 3, 0, 4 / 3, 4 / 3], rtol=1e-6
+    )
+    np.testing.assert_array_equal(
+        ref.row_weights(2, mean_of_one=True, labels=labels[1:2].repeat(2), ignored=-1)[0], [0, 0]
+    )
 
 
 def test_smooth_and_signed_targets():

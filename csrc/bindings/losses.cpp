@@ -70,18 +70,15 @@ void categorical_hinge(const py::array& y_pred, const py::array& y_true, const M
                           out<float>(losses, rows, "losses"), out<float>(dpred, size, "dpred"), rows, cols, scale});
 }
 
-void row_weights(const MaybeArray& weights, const MaybeArray& labels, std::int32_t ignored, const std::string& scale,
-                 const py::array& y, const MaybeArray& kept) {
+void row_weights(const MaybeArray& weights, const MaybeArray& labels, std::int32_t ignored, bool mean_of_one, const py::array& y,
+                 const MaybeArray& kept) {
   const index_t rows = y.size();
-  require(scale == "none" || scale == "rows" || scale == "mean", "scale 'none', 'rows' or 'mean'");
   require(labels.has_value() || !kept.has_value(), "labels to keep some of them");
   launch("row_weights", &Kernels::row_weights,
          RowWeights{.weights = in<float>(weights, rows, "weights"),
                     .labels = in<std::int32_t>(labels, rows, "labels"),
                     .ignored = ignored,
-                    .scale = scale == "none"   ? WeightScale::none
-                             : scale == "rows" ? WeightScale::rows
-                                               : WeightScale::mean,
+                    .mean_of_one = mean_of_one,
                     .y = out<float>(y, rows, "y"),
                     .kept = out<std::int32_t>(kept, rows, "kept"),
                     .rows = rows});

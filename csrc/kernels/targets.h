@@ -9,22 +9,18 @@ namespace {
 using fastnn::RowWeights;
 using fastnn::SignedLabels;
 using fastnn::SmoothTargets;
-using fastnn::WeightScale;
 
-// The sums are added up in double and in order; a batch has few rows.
+// The sum is added up in double and in order; a batch has few rows.
 void row_weights(const RowWeights& a) {
   double sum = 0.0;
-  index_t count = 0;
   for (index_t i = 0; i < a.rows; ++i) {
     const bool counts = !a.labels || a.labels[i] != a.ignored;
     a.y[i] = counts ? (a.weights ? a.weights[i] : 1.0f) : 0.0f;
     if (a.kept) a.kept[i] = counts ? a.labels[i] : 0;
     sum += static_cast<double>(a.y[i]);
-    count += counts;
   }
-  if (a.scale == WeightScale::none) return;
-  const double divisor = a.scale == WeightScale::rows ? static_cast<double>(count) : sum;
-  const float factor = divisor == 0.0 ? 0.0f : static_cast<float>(static_cast<double>(a.rows) / divisor);
+  if (!a.mean_of_one) return;
+  const float factor = sum == 0.0 ? 0.0f : static_cast<float>(static_cast<double>(a.rows) / sum);
   FASTNN_SIMD
   for (index_t i = 0; i < a.rows; ++i) a.y[i] *= factor;
 }

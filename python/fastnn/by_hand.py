@@ -150,9 +150,7 @@ class _Text:
             names, given = outputs, steps[-1].out
         yield ""
         target = np.eye(len(names))[truth] if truth.dtype == np.int32 else truth.reshape(1, -1)
-        value, dy = loss.evaluate(
-            truth.reshape(target.shape) if truth.dtype != np.int32 else truth, given, None, factor
-        )
+        value, dy = loss.evaluate(*loss.counting(loss.truth_rows(truth), None)[:1], given, None, factor)
         assert dy is not None
         shown = ", ".join(f"{n} = {self.number(v)} for {self.number(t)}" for n, v, t in zip(names, given[0], target[0]))
         yield f"{type(loss).__name__} of {shown}: L = {self.number(factor * float(value[0]))}"

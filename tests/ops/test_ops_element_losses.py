@@ -259,14 +259,18 @@ def test_far_from_the_truth(isa: str, kind: str) -> None:
 @pytest.mark.parametrize("rows", [0, 1, 5, 16, 67])
 def test_weights_of_rows(isa: str, rng: Generator, rows: int) -> None:
     weights, labels = uniform(rng, 0.0, 2.0, rows), rng.integers(-1, 3, rows).astype(np.int32)
-    for scale in ("none", "rows", "mean"):
-        for given in ((weights, scale), (weights, scale, labels, -1), (None, scale, labels, 2), (None, scale)):
-            got, want = ops.row_weights(rows, *given), reference.row_weights(rows, *(double(v) for v in given))  # type: ignore[arg-type]
+    for mean_of_one in (False, True):
+        for given, ignored in ((weights, None), (weights, -1), (None, 2), (None, None)):
+            options: dict[str, Any] = {"mean_of_one": mean_of_one}
+            if ignored is not None:
+                options |= {"labels": labels, "ignored": ignored}
+            got = ops.row_weights(rows, given, **options)
+            want = reference.row_weights(rows, None if given is None else double(given), **options)
             assert_close(got[0], want[0], bound("formula", want[0], 2))
-            if len(given) > 2:
+            if ignored is not None:
                 np.testing.assert_array_equal(got[1], want[1])
-    assert_close(ops.row_weights(rows, np.zeros(rows, np.float32), "mean")[0], np.zeros(rows), 0)
-    nobody = ops.row_weights(rows, None, "rows", np.full(rows, 7, np.int32), 7)
+    assert_close(ops.row_weights(rows, np.zeros(rows, np.float32), mean_of_one=True)[0], np.zeros(rows), 0)
+    nobody = ops.row_weights(rows, mean_of_one=True, labels=np.full(rows, 7, np.int32), ignored=7)
     assert_close(nobody[0], np.zeros(rows), 0)
 
 
@@ -292,8 +296,7 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     ),
     "rank": (lambda: ops.softmax_focal(X[0], X[0], alpha=1.0, gamma=1.0, **ONE_SCALE), ValueError, "logits of rank 2"),
     "weights": (lambda: ops.categorical_hinge(X, X, X[0], **ONE_SCALE), ValueError, "weights of 4 elements, got 3"),
-    "scale": (lambda: ops.row_weights(3, None, "men"), ValueError, "scale to be one of .* did you mean 'mean'"),
-    "labels": (lambda: ops.row_weights(3, None, "rows", np.zeros(2, np.int32), 0), ValueError, "labels of 3 elements"),
+    "labels": (lambda: ops.row_weights(3, labels=np.zeros(2, np.int32)), ValueError, "labels of 3 elements"),
 }
 
 

@@ -44,6 +44,7 @@ class PReLU(Layer):
     """
 
     recordable: ClassVar[bool] = True
+    supports_masking: ClassVar[bool] = True
     weight_names: ClassVar[tuple[str, ...]] = ("alpha",)
 
     def __init__(
@@ -142,6 +143,7 @@ class RReLU(RandomLayer):
     """
 
     recordable: ClassVar[bool] = True
+    supports_masking: ClassVar[bool] = True
 
     def __init__(
         self, lower: float = 1.0 / 8.0, upper: float = 1.0 / 3.0, seed: int | None = None, **base: Any
@@ -193,6 +195,7 @@ class Maxout(Layer):
     """
 
     recordable: ClassVar[bool] = True
+    supports_masking: ClassVar[bool] = True
 
     def __init__(self, group_size: int = 2, **base: Any) -> None:
         super().__init__(**base)

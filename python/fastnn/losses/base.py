@@ -93,7 +93,7 @@ class Loss(Settings):
     ) -> Evaluated:
         """Return the loss of every sample (times its weight), and scale times its gradient with respect to y_pred.
 
-        y_true is what `prepare` returned; both have a leading sample axis.
+        y_true and weights are what `counting` returned, rows of what `prepare` returned.
         """
         losses = self._own("call", self.call(y_true, y_pred), y_pred.shape[:1])
         if weights is not None:
@@ -170,11 +170,18 @@ class Loss(Settings):
         axis = self._axes(len(shape))[0]
         return (*shape[:axis], *shape[axis + 1 :])
 
-    def weigh(self, rows: int, weights: Float32 | None) -> Float32 | None:
-        """Return the weights of rows as the mean over rows needs them."""
-        if weights is None or self.reduction != "mean_with_sample_weight":
-            return weights
-        return ops.row_weights(rows, weights, "mean")[0]
+    def counting(
+        self, y_true: Truth, weights: Float32 | None, mask: Float32 | None = None
+    ) -> tuple[Truth, Float32 | None]:
+        """Return truth and weights of rows as `evaluate` takes them: with those the mean over all rows is that of what counts.
+
+        mask: 0 for rows that do not count.
+        """
+        if mask is not None:
+            weights = ops.mask_weights(mask, weights, rescale=self.reduction in ("sum_over_batch_size", "mean"))
+        if weights is not None and self.reduction == "mean_with_sample_weight":
+            weights, _ = ops.row_weights(len(y_true), weights, mean_of_one=True)
+        return y_true, weights
 
     # --- for use ---
 
@@ -206,9 +213,8 @@ class Loss(Settings):
             checks.fail(who, f"y_true and y_pred of the same length ({len(pred)})", len(truth))
         flat, shape = self.rows(full), [int(s or 0) for s in self.losses_shape(full.shape)]
         weights = None if sample_weight is None else row_weights(who, sample_weight, shape)
-        losses, dpred = self.evaluate(
-            self.truth_rows(truth), flat, self.weigh(len(flat), weights), self.scale(len(flat)), gradient
-        )
+        rows, weights = self.counting(self.truth_rows(truth), weights)
+        losses, dpred = self.evaluate(rows, flat, weights, self.scale(len(flat)), gradient)
         return losses.reshape(shape), None if dpred is None else self.from_rows(dpred, full.shape).reshape(pred.shape)
 
     @property

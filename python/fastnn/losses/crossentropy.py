@@ -253,27 +253,24 @@ class SparseCategoricalCrossentropy(CategoricalShares):
             return min(self.ignore_class, 0), max(self.ignore_class, classes - 1.0)
         return math.inf, -math.inf  # what is allowed is no interval
 
-    def _counting(self, y_true: Truth, weights: Float32 | None) -> tuple[Truth, Float32 | None]:
-        """Return labels and weights in which what is ignored has no part."""
+    def counting(
+        self, y_true: Truth, weights: Float32 | None, mask: Float32 | None = None
+    ) -> tuple[Truth, Float32 | None]:
         if self.ignore_class is None:
-            return y_true, weights
-        scales = {"sum": "none", "none": "none", "mean_with_sample_weight": "mean"}
-        scale = scales.get(self.reduction, "rows")
-        counting, labels = ops.row_weights(len(y_true), weights, scale, y_true, self.ignore_class)
+            return super().counting(y_true, weights, mask)
+        counts, labels = ops.row_weights(len(y_true), mask, labels=y_true, ignored=self.ignore_class)
         assert labels is not None  # labels were given
-        return labels, counting
+        return super().counting(labels, weights, counts)
 
     def evaluate_shares(
         self, y_true: Truth, y_pred: Float32, weights: Float32 | None, scale: float, need_gradient: bool
     ) -> Evaluated:
-        labels, weights = self._counting(y_true, weights)
-        return ops.cross_entropy(y_pred, labels, weights, scale=scale, need_gradient=need_gradient)
+        return ops.cross_entropy(y_pred, y_true, weights, scale=scale, need_gradient=need_gradient)
 
     def evaluate_fused(
         self, y_true: Truth, logits: Float32, weights: Float32 | None, scale: float, need_gradient: bool = True
     ) -> Fused:
-        labels, weights = self._counting(y_true, weights)
-        return ops.softmax_cross_entropy(logits, labels, weights, scale=scale, need_gradient=need_gradient)
+        return ops.softmax_cross_entropy(logits, y_true, weights, scale=scale, need_gradient=need_gradient)
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "ignore_class": self.ignore_class}

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import _core, checks
+from fastnn import _core
 from fastnn.checks import Float32
 from fastnn.ops.base import INT32, as_float32, check_rank, check_same_shape, empty, twin
 
 Weights = tuple[float, float]
 EVEN: Weights = (1.0, 1.0)
-SCALES = ("none", "rows", "mean")
 
 
 def _rows(who: str, name: str, y_pred: Float32, y_true: Float32) -> Float32:
@@ -128,17 +127,17 @@ def categorical_hinge(
 def row_weights(
     rows: int,
     weights: Float32 | None = None,
-    scale: str = "none",
+    *,
+    mean_of_one: bool = False,
     labels: NDArray[np.int32] | None = None,
     ignored: int = 0,
 ) -> tuple[Float32, NDArray[np.int32] | None]:
     """Return (weights, labels) without the rows whose label is `ignored`: their weight and their label are 0.
 
-    scale: "rows" makes the mean weight 1 where all weights are the same, "mean" makes it 1 whatever they are, "none" leaves them.
+    mean_of_one: they are scaled so that their mean is 1.
     """
-    checks.one_of("row_weights", "scale", scale, SCALES)
     y, kept = empty((rows,)), None if labels is None else empty((rows,), INT32)
-    _core.row_weights(weights, labels, ignored, scale, y, kept)
+    _core.row_weights(weights, labels, ignored, mean_of_one, y, kept)
     return y, kept
 
 

@@ -261,19 +261,24 @@ def categorical_hinge(
 
 
 def row_weights(
-    rows: int, weights: Array | None = None, scale: str = "none", labels: Array | None = None, ignored: int = 0
+    rows: int,
+    weights: Array | None = None,
+    *,
+    mean_of_one: bool = False,
+    labels: Array | None = None,
+    ignored: int = 0,
 ) -> tuple[Array, Array | None]:
     """y = f w, or 0 where labels == ignored (w = 1 without weights), and the labels with 0 where they are ignored.
 
-    scale: f is 1 for "none", rows / (rows that count) for "rows", rows / (sum of their w) for "mean"; 0 instead of infinity.
+    f = 1, or with mean_of_one rows / (sum of the w that count), 0 instead of infinity.
     """
     counts = np.ones(rows, bool) if labels is None else labels != ignored
     y = counts.astype(np.float32) if weights is None else np.where(counts, weights, 0).astype(weights.dtype)
     kept = None if labels is None else np.where(counts, labels, 0).astype(labels.dtype)
-    if scale == "none":
+    if not mean_of_one:
         return y, kept
-    divisor = float(counts.sum()) if scale == "rows" else float(y.sum(dtype=np.float64))
-    return y * y.dtype.type(rows / divisor if divisor else 0.0), kept
+    total = float(y.sum(dtype=np.float64))
+    return y * y.dtype.type(rows / total if total else 0.0), kept
 
 
 def smooth_targets(t: Array, keep: float, share: float) -> Array:

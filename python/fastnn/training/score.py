@@ -72,18 +72,17 @@ class Score(Settings):
         weights = None if weights is None else weights.reshape(-1)
         plain, weighted = None, weights  # what counts in metrics
         if mask is not None:
-            mask = _rows_of(mask, self.loss.losses_shape(out.shape))
+            mask = _rows_of(mask, self.loss.losses_shape(out.shape), self.loss.axis % out.ndim)
             if self.metrics:
                 plain, weighted = (ops.mask_weights(mask, w, rescale=False) for w in (None, weights))
-            weights = ops.mask_weights(mask, weights, rescale=self.loss.averages)
-        weights = self.loss.weigh(len(flat), weights)
+        truth, weights = self.loss.counting(y, weights, mask)
         scale = self.loss.scale(len(flat))
         slope = scale * self.weight * gradient_scale
         if fused:
-            y_pred, row_losses, dy = self.loss.evaluate_fused(y, flat, weights, slope, training)
+            y_pred, row_losses, dy = self.loss.evaluate_fused(truth, flat, weights, slope, training)
         else:
             y_pred = flat
-            row_losses, dy = self.loss.evaluate(y, flat, weights, slope, training)
+            row_losses, dy = self.loss.evaluate(truth, flat, weights, slope, training)
         # With reduction="sum" a batch's loss is the sum of its samples', and an epoch's the mean of that over its samples.
         self.tracker.update_state(row_losses, scale=len(flat) * scale)
         ops.label("metrics")
@@ -97,10 +96,10 @@ class Score(Settings):
         return (id(self), self.weight, self.loss.step_key(), *(m.step_key() for m in self.metrics))
 
 
-def _rows_of(mask: Float32, shape: Sequence[int]) -> Float32:
-    """Return the mask of every row of an output, `shape` of them, from one that may be coarser."""
-    if mask.ndim > len(shape) or mask.shape != tuple(shape[: mask.ndim]):
-        checks.fail("loss", f"a mask of an output with rows of shape {tuple(shape)}", mask.shape)
+def _rows_of(mask: Float32, shape: Sequence[Any], axis: int) -> Float32:
+    """Return the mask of every row of an output, `shape` of them along the axes but `axis`, from one that may be coarser."""
+    if mask.ndim > axis or mask.shape != tuple(shape[: mask.ndim]):
+        checks.fail("loss", f"a mask of shape {tuple(shape[:axis])}, or of its first axes", mask.shape)
     if mask.ndim < len(shape):
         mask = ops.broadcast(mask.reshape(*mask.shape, *[1] * (len(shape) - mask.ndim)), shape)
     return mask.reshape(-1)
