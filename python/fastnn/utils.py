@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +15,16 @@ from fastnn.training.splits import train_test_split
 
 if TYPE_CHECKING:
     from fastnn.diagram import plot_model
+    from fastnn.plotting import plot_activation_functions, plot_activations, plot_gradients, plot_history
 
 __all__ = [
     "conv_output_size",
     "custom_object_scope",
     "get_custom_objects",
+    "plot_activation_functions",
+    "plot_activations",
+    "plot_gradients",
+    "plot_history",
     "plot_model",
     "receptive_field",
     "register_keras_serializable",
@@ -30,10 +36,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Bring along what draws pictures when it is first asked for."""
-    if name == "plot_model":
-        from fastnn.diagram import plot_model
-
-        return plot_model
+    if name.startswith("plot_") and name in __all__:
+        return getattr(import_module("fastnn.diagram" if name == "plot_model" else "fastnn.plotting"), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
