@@ -92,7 +92,7 @@ class Layer(Settings):
             "skip_activation",
             "keep_product",
             "product",
-            "mask",
+            "input_mask",
             "output_mask",
         }
     )
