@@ -12,7 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from fastnn import Input, Sequential, activations, config, utils
 from fastnn.layers import Dense, Flatten
-from fastnn.plotting import plot_activation_functions, plot_activations, plot_gradients
+from fastnn.optimizers import numpy_style
+from fastnn.plotting import plot_activation_functions, plot_activations, plot_gradients, plot_paths
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +154,14 @@ def test_files_need_no_pyplot_window(tmp_path):
 
 
 def test_pictures_are_found_among_the_utilities():
-    for name in ("plot_activation_functions", "plot_activations", "plot_gradients", "plot_history", "plot_model"):
+    for name in (
+        "plot_activation_functions",
+        "plot_activations",
+        "plot_gradients",
+        "plot_history",
+        "plot_model",
+        "plot_paths",
+    ):
         assert callable(getattr(utils, name))
     with pytest.raises(AttributeError, match="no attribute 'plot_nothing'"):
         utils.__getattr__("plot_nothing")
@@ -174,3 +182,71 @@ def test_errors_of_layers(monkeypatch):
     for draw in (plot_activation_functions, lambda: plot_activations(model, x), lambda: plot_gradients(model, x, x)):
         with pytest.raises(ImportError, match="pip install"):
             draw()
+
+
+# ---------------------------------------------------------------- paths
+
+
+def long_bowl(x, y):
+    return x**2 / 20 + y**2
+
+
+def way(optimizer, steps=30):
+    """Return where an optimizer goes on the long bowl from (-7, 2)."""
+    p, points = {"x": np.array(-7.0), "y": np.array(2.0)}, [(-7.0, 2.0)]
+    for _ in range(steps):
+        optimizer.update(p, {"x": p["x"] / 10, "y": 2 * p["y"]})
+        points.append((float(p["x"]), float(p["y"])))
+    return np.array(points)
+
+
+def test_paths_are_drawn_over_lines_of_equal_height():
+    ways = {"SGD": way(numpy_style.SGD(lr=0.95)), "Momentum": way(numpy_style.Momentum(lr=0.1))}
+    figure = plot_paths(long_bowl, ways, title="Two")
+    (panel,) = figure.axes
+    assert panel.get_title() == "Two"
+    drawn = {line.get_label(): np.array(line.get_xydata()) for line in panel.get_lines()}
+    for name, points in ways.items():
+        np.testing.assert_array_equal(drawn[name], points)
+        assert panel.get_xlim()[0] < points[:, 0].min() < points[:, 0].max() < panel.get_xlim()[1]
+        assert panel.get_ylim()[0] < points[:, 1].min() < points[:, 1].max() < panel.get_ylim()[1]
+    (contours,) = panel.collections
+    heights = [level for level, line in zip(contours.levels, contours.get_paths()) if len(line.vertices)]
+    assert len(heights) > 15
+    for level, line in zip(contours.levels, contours.get_paths()):
+        if len(line.vertices):
+            np.testing.assert_allclose(long_bowl(*line.vertices.T), level, rtol=0.05, atol=0.02)
+    assert_nothing_is_clipped(figure)
+
+
+def test_descent_zigzags_and_momentum_goes_a_shorter_way():
+    lengths = {
+        optimizer: np.linalg.norm(np.diff(way(optimizer), axis=0), axis=1).sum()
+        for optimizer in (numpy_style.SGD(lr=0.95), numpy_style.Momentum(lr=0.1))
+    }
+    descent, momentum = lengths.values()
+    assert descent > momentum
+
+
+def test_axes_of_paths_and_surfaces_with_holes(tmp_path):
+    figure = plot_paths(lambda x, y: np.where(x > 0, x * y, np.nan), {"one": [[1.0, 1.0]]}, x=(-2, 2), y=(-1, 3))
+    assert (figure.axes[0].get_xlim(), figure.axes[0].get_ylim()) == ((-2.0, 2.0), (-1.0, 3.0))
+    plot_paths(lambda x, y: 0 * x, {"flat": [[1.0, 1.0], [1.0, 2.0]]}, tmp_path / "p.png")
+    assert (tmp_path / "p.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "text"),
+    [
+        (({},), {}, TypeError, "plot_paths: expected paths as a dict of names to points"),
+        (({"a": [1.0, 2.0]},), {}, ValueError, r"the path 'a' of shape \(n, 2\), got \(2,\)"),
+        (({"a": [[1.0, np.inf]]},), {}, ValueError, "finite points in the path 'a'"),
+        (({"a": [[1.0, 1.0]]},), {"x": (2, 1)}, ValueError, r"x as \(least, greatest\), got \(2, 1\)"),
+        (({"a": [[1.0, 1.0]]},), {"y": 3}, TypeError, r"y as \(least, greatest\)"),
+    ],
+)
+def test_errors_of_paths(arguments, options, error, text):
+    with pytest.raises(error, match=text):
+        plot_paths(long_bowl, *arguments, **options)
+    with pytest.raises(ValueError, match="function to return an array of shape"):
+        plot_paths(lambda x, y: 1.0, {"a": [[1.0, 1.0]]})

@@ -15,7 +15,7 @@ from fastnn.training.splits import train_test_split
 
 if TYPE_CHECKING:
     from fastnn.diagram import plot_model
-    from fastnn.plotting import plot_activation_functions, plot_activations, plot_gradients, plot_history
+    from fastnn.plotting import plot_activation_functions, plot_activations, plot_gradients, plot_history, plot_paths
 
 __all__ = [
     "conv_output_size",
@@ -27,6 +27,7 @@ __all__ = [
     "plot_gradients",
     "plot_history",
     "plot_model",
+    "plot_paths",
     "receptive_field",
     "register_keras_serializable",
     "set_random_seed",
