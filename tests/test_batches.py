@@ -186,6 +186,7 @@ def test_types_of_labels(x_type: str, y_type: str) -> None:
     assert_same(state(model), state(other))
 
 
+@pytest.mark.filterwarnings("ignore:compile")  # cross-entropies of what is no probability
 @every_loss
 def test_truths(case: LossCase) -> None:
     """What a loss refuses is refused by the shortcut as well, with the same error; what it takes trains the same."""

@@ -243,7 +243,7 @@ def test_train_test_split() -> None:
         (lambda: utils.train_test_split(X, y), "arrays of 10 samples"),
         (lambda: utils.train_test_split(X, test_size=1.0), "test_size to be a finite number"),
         (lambda: utils.train_test_split(X[:1]), "test_size that leaves samples"),
-        (lambda: utils.train_test_split(X, stratify=Y[:, 0]), "classes to stratify by, got fractions"),
+        (lambda: utils.train_test_split(X, stratify=Y[:, 0]), "classes for stratify, got fractions"),
         (lambda: utils.train_test_split(X, stratify=y), "stratify of 10 samples"),
     ):
         with pytest.raises(ValueError, match=f"train_test_split: expected {text}"):

@@ -141,10 +141,11 @@ def test_rows_are_the_parts_of_a_training_step() -> None:
 
 @pytest.mark.parametrize("batch", [1, 7, 32])
 def test_work_of_products_and_convolutions_is_exact(batch: int) -> None:
-    model = Sequential([Input((9, 8, 4)), Conv2D(6, (3, 2), strides=(2, 1), groups=2), Flatten(), Dense(5, name="out")])
+    convolution_layer = Conv2D(6, (3, 2), strides=(2, 1), groups=2)
+    model = Sequential([Input((9, 8, 4)), convolution_layer, Flatten(), Dense(5, "softmax", name="out")])
     model.compile("sgd", LABELS)
     rows = by_part(model.profile(batch_size=batch, steps=3))
-    convolution = model.layers[0].name
+    convolution = convolution_layer.name
     outputs, taps = batch * 4 * 7 * 6, 3 * 2 * 2
     assert rows[convolution, "forward"].flops == 2 * outputs * taps
     assert rows[convolution, "backward"].flops == 2 * outputs * taps, "the first layer's input has no gradient"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +15,19 @@ from fastnn.training.splits import train_test_split
 
 if TYPE_CHECKING:
     from fastnn.diagram import plot_model
+    from fastnn.plotting import plot_activation_functions, plot_activations, plot_gradients, plot_history, plot_paths
 
 __all__ = [
     "conv_output_size",
     "custom_object_scope",
     "get_custom_objects",
+    "hidden_units",
+    "plot_activation_functions",
+    "plot_activations",
+    "plot_gradients",
+    "plot_history",
     "plot_model",
+    "plot_paths",
     "receptive_field",
     "register_keras_serializable",
     "set_random_seed",
@@ -30,10 +38,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Bring along what draws pictures when it is first asked for."""
-    if name == "plot_model":
-        from fastnn.diagram import plot_model
-
-        return plot_model
+    if name.startswith("plot_") and name in __all__:
+        return getattr(import_module("fastnn.diagram" if name == "plot_model" else "fastnn.plotting"), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
@@ -93,6 +99,34 @@ def conv_output_size(size: int, window: int, padding: int = 0, stride: int = 1, 
         got = f"{window} taps, {dilation} apart, and {room} places with padding"
         checks.fail(who, "a window that fits into the padded input", got, "use more padding or a smaller window")
     return (room - dilation * (window - 1) - 1) // stride + 1
+
+
+def hidden_units(samples: int, inputs: int, outputs: int, alpha: tuple[float, float] = (2.0, 10.0)) -> tuple[int, int]:
+    """Return the fewest and the most hidden units that a rule of thumb gives: samples / (alpha (inputs + outputs)).
+
+    It keeps the number of weights, (inputs + outputs) per hidden unit, below a share of the samples. A range to start trying from.
+
+    Args:
+        samples: for training, >= 1.
+        inputs, outputs: units of the first and of the last layer, >= 1.
+        alpha: the smallest and the largest factor, > 0; the largest gives the fewest units.
+
+    Returns:
+        (fewest, most), rounded down, at least 1.
+
+    Example:
+        >>> fastnn.utils.hidden_units(60000, 784, 10)
+        (7, 37)
+    """
+    who = "hidden_units"
+    n, width = checks.integer(who, "samples", samples, 1), checks.integer(who, "inputs", inputs, 1)
+    width += checks.integer(who, "outputs", outputs, 1)
+    if not isinstance(alpha, (tuple, list)) or len(alpha) != 2:
+        checks.fail_type(who, "alpha as two numbers", checks.describe(alpha))
+    low, high = (checks.number(who, "alpha", factor, above=0.0) for factor in alpha)
+    if low > high:
+        checks.fail(who, "alpha with the smallest factor first", alpha)
+    return max(int(n / (high * width)), 1), max(int(n / (low * width)), 1)
 
 
 def receptive_field(model: Any) -> dict[str, tuple[int, ...]]:

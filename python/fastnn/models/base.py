@@ -20,10 +20,10 @@ from fastnn.structure import Structure
 from fastnn.summary import Entry, Style, bytes_text, summary_text
 from fastnn.training.batches import BatchTrainer
 from fastnn.training.gradients import GradientChecked
-from fastnn.training.profiler import Profiled
+from fastnn.training.inspection import Inspected
 
 
-class BaseModel(BatchTrainer, Profiled, GradientChecked, Stored):
+class BaseModel(BatchTrainer, Inspected, GradientChecked, Stored):
     """A model over a plan: `Sequential` and `Model` say how the plan comes about."""
 
     recordable: ClassVar[bool] = True

@@ -54,7 +54,8 @@ def get(identifier: str | Optimizer) -> Optimizer:
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
     """Return the optimizer as plain data."""
-    return {"class": type(optimizer).__name__, "config": optimizer.get_config(), **optimizer.exclusions.as_data()}
+    named = {**optimizer.exclusions.as_data(), **optimizer.rate_factors.as_data()}
+    return {"class": type(optimizer).__name__, "config": optimizer.get_config(), **named}
 
 
 def deserialize(data: dict[str, Any]) -> Optimizer:
@@ -62,4 +63,5 @@ def deserialize(data: dict[str, Any]) -> Optimizer:
     cls = _BY_NAME[checks.one_of("optimizer", "class", str(data["class"]).lower(), sorted(_BY_NAME))]
     optimizer = cls.from_config(data["config"])
     optimizer.exclusions.restore(data)
+    optimizer.rate_factors.restore(data)
     return optimizer

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from fastnn import checks, ops
 from fastnn.checks import Float32
 from fastnn.optimizers import arguments
+from fastnn.optimizers.clipping import gradient_factors
 from fastnn.optimizers.exclusions import Exclusions
 from fastnn.optimizers.rate import Rate
+from fastnn.optimizers.rate_factors import RateFactors
 from fastnn.optimizers.schedules.base import LearningRateSchedule, described, restored
 from fastnn.parameter import Parameter, ParameterStore
 from fastnn.recordable import is_recordable
@@ -71,7 +73,7 @@ class Optimizer(Settings):
     by_parameter: ClassVar[bool] = False  # update is called for every parameter by itself, and finds it in `parameter`
     full_batch: ClassVar[bool] = False  # a step looks at the loss of all samples more than once
     unwatched: ClassVar[frozenset[str]] = frozenset(
-        {"learning_rate", "_decay", "_product", "_factor", "_limit", "_parameter", "swapped"}
+        {"learning_rate", "_decay", "_own_rate", "_product", "_factor", "_limit", "_parameter", "swapped"}
     )  # the first is read from a buffer, the others are those of the stretch being updated
 
     def __init__(self, learning_rate: Any = 0.01, weight_decay: float | None = None, **common: Any) -> None:
@@ -90,6 +92,7 @@ class Optimizer(Settings):
         self._rate = Rate(cls, learning_rate)
         self.swapped = False  # whether parameters and averages are in each other's place
         self.exclusions = Exclusions(cls)  # from weight decay
+        self.rate_factors = RateFactors(cls)
         self.iterations = np.zeros(1, np.int64)  # steps that changed parameters
         self.calls = self.iterations if self.gradient_accumulation_steps is None else np.zeros(1, np.int64)
         self.slots: dict[str, Float32] = {}
@@ -118,8 +121,8 @@ class Optimizer(Settings):
 
     @property
     def learning_rate(self) -> float:
-        """The step size of the next step."""
-        return self._rate.at(int(self.calls[0]))
+        """The step size of the next step; within `update`, that of the stretch being updated."""
+        return self._rate.at(int(self.calls[0])) * self._own_rate[0]
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
@@ -127,8 +130,8 @@ class Optimizer(Settings):
 
     @property
     def lr(self) -> Float32:
-        """The learning rate as the array that the kernels read."""
-        return self._rate.value
+        """The learning rate as the array that the kernels read; within `update`, that of the stretch being updated."""
+        return self._rate.value if self._own_rate[1] is None else self._own_rate[1]
 
     @property
     def options(self) -> Options:
@@ -156,6 +159,35 @@ class Optimizer(Settings):
     ) -> None:
         """Spare parameters, given themselves or by regular expressions for a part of their names, from weight decay."""
         self.exclusions.add([p.name for p in var_list or ()], var_names or ())
+
+    def multiply_learning_rate(
+        self, factor: float, var_list: Iterable[Parameter] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        """Let some parameters learn faster or slower: their learning rate, also in weight decay, is `factor` times the others'.
+
+        Against vanishing gradients the first layers are given more; layers that were trained before, less. Of several factors that
+        fit a parameter the last one holds.
+
+        Args:
+            factor: >= 0; 0 leaves parameters where they are.
+            var_list: the parameters themselves, such as `layer.weights`.
+            var_names: regular expressions for a part of their names, such as "dense_1/".
+
+        Raises:
+            ValueError: for a negative factor, no parameters, and an optimizer that is `full_batch`.
+
+        Example:
+            >>> model = fastnn.Sequential([fastnn.Input((2,)), fastnn.layers.Dense(3, name="first"), fastnn.layers.Dense(1)])
+            >>> model.compile("sgd", "mse")
+            >>> model.optimizer.multiply_learning_rate(10.0, var_names=["first/"])
+            >>> [model.optimizer.rate_factors.of(p) for p in model.weights]
+            [10.0, 10.0, 1.0, 1.0]
+        """
+        if self.full_batch:
+            checks.fail(
+                type(self).__name__, "an optimizer that updates by parameters", "one that searches along a line"
+            )
+        self.rate_factors.add(factor, [p.name for p in var_list or ()], var_names or ())
 
     def build(self, parameters: ParameterStore | Iterable[Parameter]) -> None:
         """Make the slots for a model's parameters; kept when the same layout is built again.
@@ -301,18 +333,19 @@ class Optimizer(Settings):
     def _runs(
         self, active: Callable[[Parameter], bool] | None, products: Mapping[Parameter, Product]
     ) -> list[tuple[Any, slice]]:
-        """Return ((weight decay, parameter or None), span) of every stretch that one call of `update` changes."""
+        """Return ((weight decay, factor of the rate, parameter or None), span) of every stretch that one `update` changes."""
         single = self.by_parameter or self.clipnorm is not None
 
-        def kind(p: Parameter) -> tuple[float, Parameter | None] | None:
+        def kind(p: Parameter) -> tuple[float, float, Parameter | None] | None:
             decay = self.setting(p) if active is None or active(p) else None
-            return None if decay is None else (decay, p if single or p in products else None)
+            return None if decay is None else (decay, self.rate_factors.of(p), p if single or p in products else None)
 
         assert self.store is not None
         runs = []
-        for (decay, p), span in self.store.runs(kind):
+        for setting, span in self.store.runs(kind):
+            p = setting[-1]
             stop = span.stop if p is None else span.start + p.size  # without what fills its last cache line
-            runs.append(((decay, p), slice(span.start, stop)))
+            runs.append((setting, slice(span.start, stop)))
         return runs
 
     def _accumulate(self, runs: Sequence[tuple[Any, slice]]) -> None:
@@ -335,18 +368,23 @@ class Optimizer(Settings):
         stretches = [gradients[span] for _, span in runs]
         factors = gradient_factors(stretches, scale, self.clipnorm, self.global_clipnorm)
         fused = is_recordable(self)
-        for ((decay, parameter), span), factor in zip(runs, factors):
-            self._decay, self._parameter, self._factor = decay, parameter, factor
-            self._limit = np.inf if self.clipvalue is None else self.clipvalue
-            self._product = None if parameter is None else products.get(parameter)
-            if self._product is not None and parameter is not None:
-                ops.label(parameter.name.rpartition("/")[0], "backward")
-            w, g = self.store.values[span], gradients[span]
-            if not fused:
-                g = self._ready(w, g)
-            self.update(w, g, self.slots_of(span))
-            ops.label("optimizer")
-        self._product = self._factor = self._parameter = None
+        rates = {own: ops.add(self._rate.value, weights=[own]) for (_, own, _), _ in runs if own != 1}
+        try:
+            for ((decay, own, parameter), span), factor in zip(runs, factors):
+                self._own_rate = own, rates.get(own)
+                self._decay, self._parameter, self._factor = decay, parameter, factor
+                self._limit = np.inf if self.clipvalue is None else self.clipvalue
+                self._product = None if parameter is None else products.get(parameter)
+                if self._product is not None and parameter is not None:
+                    ops.label(parameter.name.rpartition("/")[0], "backward")
+                w, g = self.store.values[span], gradients[span]
+                if not fused:
+                    g = self._ready(w, g)
+                self.update(w, g, self.slots_of(span))
+                ops.label("optimizer")
+        finally:
+            self._product = self._factor = self._parameter = None
+            self._own_rate = 1.0, None
         if self.gradient_accumulation_steps:
             for _, span in runs:
                 ops.fill(gradients[span], 0.0)
@@ -390,7 +428,14 @@ class Optimizer(Settings):
         """Return what a recorded step has captured of this optimizer's settings."""
         names = (*arguments.DEFAULTS, *self.get_hyper_names())
         hyper = tuple(str(getattr(self, name)) for name in names)
-        return (id(self), self.weight_decay, self._rate.scheduled, self.exclusions.key(), *hyper)
+        return (
+            id(self),
+            self.weight_decay,
+            self._rate.scheduled,
+            self.exclusions.key(),
+            self.rate_factors.key(),
+            *hyper,
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this optimizer again."""
@@ -416,6 +461,7 @@ class Optimizer(Settings):
     _factor: Float32 | None = None
     _limit = np.inf
     _parameter: Parameter | None = None
+    _own_rate: tuple[float, Float32 | None] = (1.0, None)  # factor of the rate, and the rate with it
 
 
 def _store_of(parameters: list[Parameter]) -> ParameterStore:
@@ -424,17 +470,3 @@ def _store_of(parameters: list[Parameter]) -> ParameterStore:
     if store is not None and set(map(id, store.parameters)) == set(map(id, parameters)):
         return store
     return ParameterStore(parameters)
-
-
-def gradient_factors(
-    gradients: Sequence[Float32], scale: float, clipnorm: float | None, global_clipnorm: float | None
-) -> Sequence[Float32 | None]:
-    """Return what every gradient is multiplied by, None for 1: scale, and what brings down the norms of the scaled ones."""
-    count, limit = len(gradients), clipnorm or global_clipnorm
-    if limit is None or not gradients:
-        return [None if scale == 1 else np.array([scale], np.float32)] * count
-    squares, factors = ops.empty((count,), np.dtype(np.float64)), ops.empty((count if clipnorm else 1,))
-    for i, g in enumerate(gradients):
-        ops.dot(g, g, squares[i : i + 1])
-    ops.clip_factors(squares, factors, limit=limit, scale=scale, joint=not clipnorm)
-    return [factors[i : i + 1] if clipnorm else factors for i in range(count)]

@@ -24,6 +24,7 @@ from fastnn.regularizers import Total
 from fastnn.structure import Structure
 from fastnn.training import data
 from fastnn.training.history import History
+from fastnn.training.last_layer import mismatches
 from fastnn.training.score import Logs, Score, scores_of
 from fastnn.training.step import Step, Steps
 
@@ -57,6 +58,7 @@ class Compiled:
         self._depth = 0  # calls of fit, evaluate, predict within each other, through callbacks
         self._trained_by: int | None = None  # thread that runs fit
         self._told_eager = False
+        self._told_mismatch = False
         self.shuffle_seed = config.next_seed()
         self.epochs_shuffled = 0
 
@@ -137,6 +139,9 @@ class Compiled:
 
         Raises:
             ValueError: for unknown names; TypeError for unknown arguments.
+
+        Warns:
+            UserWarning: if the last layer's activation and the loss do not fit, such as a cross-entropy of what is no probability.
         """
         checks.unknown_arguments(
             "compile",
@@ -151,13 +156,21 @@ class Compiled:
         self._scores = scores
         self.loss = self.output_structure.whole([score.loss for score in scores]) if scores else None
         self._steps.clear()
+        self._told_mismatch = False
         if self.built:
             self._find_metrics()
+            self._tell_mismatches()
             self.optimizer.build(self.store)
 
     def _find_metrics(self) -> None:
         for score, shape in zip(self._scores, self.output_shapes):
             score.find_metrics(shape)
+
+    def _tell_mismatches(self) -> None:
+        """Warn, once, of last layers whose activation does not fit the loss."""
+        self._told_mismatch = True
+        for text in mismatches(self.plan, self._scores, self.output_shapes):
+            warnings.warn(f"compile: {text}", stacklevel=3)
 
     def _ready(self, who: str, x: Sequence[NDArray[Any]]) -> None:
         """Check that there is something to train, and build it for x if that has not been done."""
@@ -168,6 +181,8 @@ class Compiled:
         self._built_for(x)
         if any(score.metrics == [] and (score.wanted or score.weighted) for score in self._scores):
             self._find_metrics()
+        if not self._told_mismatch:
+            self._tell_mismatches()
         self.optimizer.build(self.store)
 
     def _built_for(self, x: Sequence[NDArray[Any]]) -> None:

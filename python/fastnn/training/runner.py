@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import checks
-from fastnn.training import data
+from fastnn.training import data, splits
 from fastnn.training.callback_list import CallbackList
 from fastnn.training.compiled import Compiled
 from fastnn.training.score import Logs
@@ -32,12 +32,21 @@ class Arrays:
     def __init__(self, parts: data.Samples, batch_size: int, steps: int | None = None, onward: bool = True) -> None:
         self.parts, self.batch_size = parts, batch_size
         self.shuffle = False  # whether each pass over the samples has an order of its own
+        self.classes: splits.Indices | None = None  # of the samples, if they are drawn so that each comes equally often
         self.count = len(parts[0][0])
         every = -(-self.count // batch_size)
         self.steps = every if steps is None else steps if onward else min(steps, every)
         self.begins_anew = steps is None or not onward
         self.at = 0  # the sample to go on with
         self.order: NDArray[np.int64] | None = None
+
+    def balance(self, who: str) -> None:
+        """Let every class of the only output come equally often."""
+        if not self.shuffle:
+            checks.fail(who, "shuffle=True with balanced=True", "shuffle=False")
+        if len(self.parts[1]) != 1:
+            checks.fail(who, "balanced for one output only", f"{len(self.parts[1])} outputs")
+        self.classes = splits.classes_of(who, self.parts[1][0], "balanced")
 
 
 class Runner(Compiled):
@@ -60,7 +69,7 @@ class Runner(Compiled):
         source = self._trains_on
         if source is not None and source.shuffle and 0 < at < source.count:  # the order of the pass that had begun
             self.epochs_shuffled -= 1
-            source.order = self._order(source.count)
+            source.order = self._order(source)
 
     # --- arrays and streams, checked ---
 
@@ -125,11 +134,12 @@ class Runner(Compiled):
 
     # --- epochs ---
 
-    def _order(self, n: int) -> NDArray[np.int64]:
+    def _order(self, source: Arrays) -> NDArray[np.int64]:
         """Return the next pass's order of the samples."""
         seed = np.random.SeedSequence(self.shuffle_seed, spawn_key=(self.epochs_shuffled,))
         self.epochs_shuffled += 1
-        return np.random.Generator(np.random.Philox(seed)).permutation(n)
+        rng = np.random.Generator(np.random.Philox(seed))
+        return rng.permutation(source.count) if source.classes is None else splits.balanced(source.classes, rng)
 
     def _run_epoch(
         self, mode: str, source: Arrays | Stream, callbacks: CallbackList, after: After, class_weight: Any = None
@@ -152,7 +162,7 @@ class Runner(Compiled):
         while done < source.steps and not (mode == "train" and self.stop_training):
             if source.at in (0, source.count):
                 source.at = 0
-                source.order = self._order(source.count) if source.shuffle else None
+                source.order = self._order(source) if source.shuffle else None
             self._feed.load(*source.parts, source.order)
             self._feed.position[0] = source.at
             left = -(-(source.count - source.at) // source.batch_size)

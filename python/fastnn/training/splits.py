@@ -12,16 +12,16 @@ from fastnn import checks, config
 Indices = NDArray[np.int64]
 
 
-def classes_of(who: str, y: Any) -> Indices:
-    """Return a class number per sample, from class numbers, one-hot rows or a column of few values."""
+def classes_of(who: str, y: Any, argument: str = "stratify") -> Indices:
+    """Return a class number per sample, from class numbers, one-hot rows or a column of few values; argument: what wants them."""
     truth = checks.array(who, "y", y)
     if truth.ndim == 0 or truth.ndim > 2:
-        checks.fail(who, "one class per sample to stratify by", f"y of shape {truth.shape}")
+        checks.fail(who, f"one class per sample for {argument}", f"y of shape {truth.shape}")
     if truth.ndim == 2 and truth.shape[1] > 1:
         return np.asarray(truth.argmax(axis=1), np.int64)
     values, classes = np.unique(truth.reshape(-1), return_inverse=True)
     if truth.dtype.kind == "f" and (values != np.floor(values)).any():
-        checks.fail(who, "classes to stratify by", "fractions", "is this a regression? then leave stratify out")
+        checks.fail(who, f"classes for {argument}", "fractions", f"is this a regression? then leave {argument} out")
     return np.asarray(classes, np.int64)
 
 
@@ -31,6 +31,22 @@ def parts_of(n: int, k: int, rng: np.random.Generator, classes: Indices | None =
     if classes is not None:
         order = order[np.argsort(classes[order], kind="stable")]  # class by class, at random within; dealt out in turn
     return [np.sort(order[i::k]) for i in range(k)]
+
+
+def balanced(classes: Indices, rng: np.random.Generator) -> Indices:
+    """Return as many samples as there are, drawn so that every class comes equally often, to within one.
+
+    The k classes come in rounds, each once in every round, so that batches are balanced, too. The samples of a class are drawn in
+    turn: none comes again before all others of its class have come.
+    """
+    n, sizes = len(classes), np.unique(classes, return_counts=True)[1]
+    members = np.split(np.argsort(classes, kind="stable"), np.cumsum(sizes)[:-1])
+    rounds = -(-n // len(members))
+    drawn = np.empty((rounds, len(members)), np.int64)
+    for column, own in enumerate(members):
+        passes = [rng.permutation(own) for _ in range(-(-rounds // len(own)))]
+        drawn[:, column] = np.concatenate(passes)[:rounds]
+    return np.asarray(rng.permuted(drawn, axis=1).reshape(-1)[:n], np.int64)
 
 
 def share_of(

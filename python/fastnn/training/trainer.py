@@ -67,6 +67,7 @@ class Trainer(Runner):
         validation_batch_size: int | None = None,
         validation_freq: int | Collection[int] = 1,
         stratify: bool = False,
+        balanced: bool = False,
         **unknown: Any,
     ) -> History:
         """Train for a number of epochs and return the history.
@@ -95,6 +96,8 @@ class Trainer(Runner):
             validation_batch_size: None is batch_size.
             validation_freq: validate every so many epochs, or in these epochs, counted from 1.
             stratify: draw the samples of validation_split at random (from the model's shuffle_seed), each class in the same share.
+            balanced: draw the samples so that every class comes equally often, in every batch and to within one. An epoch has as
+                many draws as there are samples: those of rare classes come again, of the others some wait for a later epoch.
 
         Returns:
             History: `.history` has "loss", the metrics, and the same with "val_".
@@ -125,6 +128,10 @@ class Trainer(Runner):
             validation = Arrays(held_out, _batch_size("fit", at_once), validation_steps, onward=False)
         if isinstance(source, Arrays):
             source.shuffle = shuffle
+        if checks.boolean("fit", "balanced", balanced):
+            if isinstance(source, Stream):
+                checks.fail("fit", "arrays for balanced=True", "batches", "balance them where they are made")
+            source.balance("fit")
         self._tell_if_eager(verbose)
         every = CallbackList(
             callbacks, add_history=True, model=self, verbose=verbose, epochs=epochs, steps=_steps(source)

@@ -1,5 +1,6 @@
-"""Finding hyperparameters: learning rates, cross-validation, random search."""
+"""Finding hyperparameters: learning rates, cross-validation, random search; what a learning curve says."""
 
+from fastnn.tune.diagnosis import Diagnosis, diagnose
 from fastnn.tune.folds import CrossValidation, cross_validate
 from fastnn.tune.lr_finder import LearningRateCurve, lr_finder
 from fastnn.tune.search import Choice, Integer, LogUniform, Range, SearchResult, Trial, Uniform, random_search
@@ -7,6 +8,7 @@ from fastnn.tune.search import Choice, Integer, LogUniform, Range, SearchResult,
 __all__ = [
     "Choice",
     "CrossValidation",
+    "Diagnosis",
     "Integer",
     "LearningRateCurve",
     "LogUniform",
@@ -15,6 +17,7 @@ __all__ = [
     "Trial",
     "Uniform",
     "cross_validate",
+    "diagnose",
     "lr_finder",
     "random_search",
 ]

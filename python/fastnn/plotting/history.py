@@ -1,4 +1,4 @@
-"""Pictures of a training run. Needs matplotlib (``pip install 'fastnn[plot]'``), which is imported when a picture is drawn."""
+"""plot_history: the learning curve."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastnn import checks
+from fastnn.plotting.figures import BLUE, VERMILION, new_figure, require_matplotlib, save, tidy
 from fastnn.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TRAINING, VALIDATION = "#0072b2", "#d55e00"  # blue and vermilion: told apart by the color-blind, and in gray
 MARKED_EPOCHS = 30  # with more, markers would run into each other
-PANEL_SIZE = (5.2, 4.0)  # inches
 
 
 def plot_history(
@@ -58,26 +57,15 @@ def plot_history(
     names = _panel_names(values, metrics)
     if axes is not None and len(axes) != len(names):
         checks.fail("plot_history", f"{len(names)} axes, one for each of {', '.join(names)}", len(axes))
-    figure: Any = _new_figure(len(names), on_screen=path is None) if axes is None else axes[0].figure
+    figure: Any = new_figure(len(names), on_screen=path is None) if axes is None else axes[0].figure
     if axes is None or title is not None:
         figure.suptitle(title or "Learning curve")
     for panel, name in zip(figure.axes if axes is None else axes, names):
         _draw(panel, name, epochs, values, every)
         if axes is None:
             panel.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
-    if path is not None:
-        os.makedirs(os.path.dirname(os.fspath(path)) or ".", exist_ok=True)
-        figure.savefig(path, dpi=150)
+    save(figure, path)
     return figure  # type: ignore[no-any-return]
-
-
-def require_matplotlib(who: str) -> None:
-    """Raise ImportError, with what to install, unless matplotlib can be imported."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        text = checks.message(who, "matplotlib to be installed", "no such package", "pip install 'fastnn[plot]'")
-        raise ImportError(text) from error
 
 
 def _series(history: Any) -> tuple[Mapping[str, Sequence[float]], list[int]]:
@@ -103,21 +91,6 @@ def _panel_names(values: Mapping[str, Sequence[float]], wanted: Sequence[str] | 
     return [checks.one_of("plot_history", "metrics", name, known) for name in wanted]
 
 
-def _new_figure(panels: int, on_screen: bool) -> Figure:
-    """Return a figure with so many panels side by side; one that is only written to a file needs no window system."""
-    size = (PANEL_SIZE[0] * panels, PANEL_SIZE[1])
-    if on_screen:
-        from matplotlib import pyplot
-
-        figure = pyplot.figure(figsize=size, layout="constrained")
-    else:
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=size, layout="constrained")
-    figure.subplots(1, panels)
-    return figure
-
-
 def _draw(panel: Any, name: str, epochs: list[int], values: Mapping[str, Sequence[float]], every: int) -> None:
     """Draw one quantity of training and of validation."""
     from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -126,18 +99,16 @@ def _draw(panel: Any, name: str, epochs: list[int], values: Mapping[str, Sequenc
     style: dict[str, Any] = {"marker": marker, "markersize": 3.5, "linewidth": 1.6}
     if name in values:
         x = _places(name, epochs, values[name], 1)
-        panel.plot(x, values[name], color=TRAINING, label="training", **style)
+        panel.plot(x, values[name], color=BLUE, label="training", **style)
     if (validation := f"val_{name}") in values:
         x = _places(validation, epochs, values[validation], every)
-        panel.plot(x, values[validation], color=VALIDATION, linestyle="--", label="validation", **style)
+        panel.plot(x, values[validation], color=VERMILION, linestyle="--", label="validation", **style)
     panel.set_xlabel("epoch")
     panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     panel.set_ylabel(name.replace("_", " "))
     if name.endswith("accuracy"):
         panel.yaxis.set_major_formatter(PercentFormatter(1.0))
-    panel.grid(True, color="0.9")
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
+    tidy(panel)
     panel.legend(frameon=False)
 
 

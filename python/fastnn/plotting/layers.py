@@ -1,0 +1,147 @@
+"""plot_activations, plot_gradients: what goes on in every layer of a model for a batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn import checks
+from fastnn.plotting.figures import BLUE, new_figure, require_matplotlib, save, tidy
+from fastnn.training.inspection import ActivationRow, Inspected
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = 5
+PANEL_SIZE = (2.8, 2.5)  # inches
+BAR_WIDTH = 0.45  # inches
+
+
+def plot_activations(
+    model: Inspected,
+    x: Any,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    layers: Sequence[str] | None = None,
+    bins: int = 30,
+    columns: int = COLUMNS,
+    title: str | None = None,
+) -> Figure:
+    """Draw a histogram of every layer's outputs for a batch, with the shares of dead units and saturated values.
+
+    Args:
+        model: a built model.
+        x: samples as `predict` takes them; all of them go through at once.
+        path: file to write (.png, .svg, .pdf), folders that do not exist are made; None: the figure belongs to pyplot.
+        layers: names of the layers to draw; None is all.
+        bins: of a histogram, >= 1.
+        columns: panels side by side, >= 1.
+        title: above the panels; None is "Outputs of the layers".
+
+    Returns:
+        the matplotlib Figure.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        ValueError: for a model that is not built, unknown layers, and samples that do not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> from fastnn.plotting import plot_activations
+        >>> model = fastnn.Sequential([fastnn.Input((3,)), fastnn.layers.Dense(8, "tanh", name="first"), fastnn.layers.Dense(2)])
+        >>> figure = plot_activations(model, np.ones((5, 3)))
+        >>> len(figure.axes), figure.axes[0].get_title()
+        (2, 'first (tanh)')
+    """
+    who = "plot_activations"
+    require_matplotlib(who)
+    _check_model(who, model)
+    count, across = checks.integer(who, "bins", bins, 1), checks.integer(who, "columns", columns, 1)
+    outputs = model.layer_outputs(x, layers)
+    rows = model.check_activations(x, layers).rows
+    if not rows or not all(out.size for out in outputs.values()):
+        checks.fail(who, "at least one layer and one sample", f"{len(rows)} layers")
+    figure: Any = new_figure(len(rows), path is None, across, PANEL_SIZE)
+    figure.suptitle(title or "Outputs of the layers")
+    for panel, row, out in zip(figure.axes, rows, outputs.values()):
+        finite = out[np.isfinite(out)]
+        panel.hist(finite, bins=count, color=BLUE)
+        panel.set_title(f"{row.layer} ({row.activation})" if row.activation else row.layer, fontsize="medium")
+        panel.set_xlabel(_legend(row, 1 - finite.size / out.size), fontsize="small")
+        panel.tick_params(labelsize="small")
+        tidy(panel)
+    save(figure, path)
+    return figure  # type: ignore[no-any-return]
+
+
+def plot_gradients(
+    model: Inspected,
+    x: Any,
+    y: Any,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    sample_weight: Any = None,
+    title: str | None = None,
+) -> Figure:
+    """Draw the length of the gradient of every layer that learns, for one batch: whether it vanishes or explodes.
+
+    Args:
+        model: a compiled model.
+        x, y, sample_weight: as `fit` takes them; all samples go through at once.
+        path: file to write (.png, .svg, .pdf), folders that do not exist are made; None: the figure belongs to pyplot.
+        title: above the panel; None is "Gradients of the layers".
+
+    Returns:
+        the matplotlib Figure.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        ValueError: for a model that is not compiled or learns nothing, and for samples that do not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> from fastnn.plotting import plot_gradients
+        >>> model = fastnn.Sequential([fastnn.Input((3,)), fastnn.layers.Dense(8, "tanh"), fastnn.layers.Dense(2)])
+        >>> model.compile("sgd", "mse")
+        >>> figure = plot_gradients(model, np.ones((5, 3)), np.ones((5, 2)))
+        >>> len(figure.axes[0].patches)
+        2
+    """
+    who = "plot_gradients"
+    require_matplotlib(who)
+    _check_model(who, model)
+    norms = model.gradient_norms(x, y, sample_weight)
+    if not norms:
+        checks.fail(who, "a model with layers that learn", f"'{model.name}'")
+    size = max(4.0, 1.5 + BAR_WIDTH * len(norms)), 3.6
+    figure: Any = new_figure(1, path is None, size=size)
+    panel = figure.axes[0]
+    places = range(len(norms))
+    lengths = [length if np.isfinite(length) else np.nan for length in norms.values()]
+    panel.bar(places, lengths, color=BLUE)
+    if any(length > 0 for length in lengths):
+        panel.set_yscale("log")
+    labels = [name if length > 0 else f"{name}: {length:g}" for name, length in norms.items()]
+    panel.set_xticks(places, labels, rotation=45, ha="right", rotation_mode="anchor")
+    panel.set_ylabel("length of the gradient")
+    panel.set_title(title or "Gradients of the layers")
+    tidy(panel)
+    panel.grid(False, axis="x")
+    save(figure, path)
+    return figure  # type: ignore[no-any-return]
+
+
+def _check_model(who: str, model: Any) -> None:
+    if not isinstance(model, Inspected):
+        checks.fail_type(who, "a model", checks.describe(model))
+
+
+def _legend(row: ActivationRow, unbounded: float) -> str:
+    """Return the numbers of a layer's outputs."""
+    parts = [f"mean {row.mean:.2g}, std {row.std:.2g}"]
+    shares = [("dead", row.dead), ("saturated", row.saturated), ("NaN or infinite", unbounded)]
+    told = [f"{share:.0%} {name}" for name, share in shares if share]
+    return "\n".join([*parts, ", ".join(told)]).strip()
