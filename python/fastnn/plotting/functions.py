@@ -94,5 +94,6 @@ def _draw(panel: Any, function: Activation, x: NDArray[np.float64]) -> None:
     panel.plot(x, derivative, color=VERMILION, linewidth=1.2, linestyle="--", label="f'(x)")
     panel.set_title(function.name, fontsize="medium")
     tidy(panel)
-    bottom, top = panel.get_ylim()
-    panel.set_ylim(max(bottom, -HIGHEST), min(top, HIGHEST))
+    bottom, top = np.clip([min(value.min(), derivative.min()), max(value.max(), derivative.max())], -HIGHEST, HIGHEST)
+    margin = 0.05 * (top - bottom) or 1.0
+    panel.set_ylim(bottom - margin, top + margin)
