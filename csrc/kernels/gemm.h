@@ -17,7 +17,9 @@ constexpr index_t kBlockK = 384;          // k of a block, at most: a packed pan
 constexpr index_t kBlockN = 16 * kPanel;  // columns of a block: packed, 768 kB, inside the second-level cache
 constexpr int kShortRows = kMaxRows > 8 ? kMaxRows / 2 : 4;
 constexpr index_t kLongK = 128;          // beyond, the loads of a tile count for more than its ends
-constexpr int kTransposedRows = 16;      // up to here a transposed b is not copied
+constexpr index_t kTransposedRows = 16;  // up to here a transposed b is not copied
+constexpr index_t kTransposedMore = kLanes > kSquare ? 64 : kTransposedRows;  // or here, if whole vectors of columns can be used
+constexpr index_t kBlockFloats = 1 << 17;                                     // of a transposed b: half of the second-level cache
 constexpr index_t kFarFloats = 1 << 21;  // b is larger than what the address translation buffers reach
 constexpr double kFlopsPerCycle = 2.0 * kLanes;
 
@@ -74,16 +76,18 @@ inline void multiply_rows(const float* a, index_t a_row, index_t a_col, const Pa
 
 // How a product is cut; a function of its shape alone.
 struct GemmPlan {
-  index_t block_k, block_n;
+  index_t block_k, block_n, pack_rows;
   bool transposed, few_rows, pack_b, pack_a;
   int height;  // of a tile, at most
 
   explicit GemmPlan(const Gemm& g) {
-    transposed = g.b_row == 1 && g.b_col != 1 && g.m <= kTransposedRows && g.n >= kSquare;
+    const bool vectors = g.b_col % kEvictingStride != 0 && g.n >= 2 * kPanel && g.k >= 2 * kPanel;
+    transposed = g.b_row == 1 && g.b_col != 1 && g.m <= (vectors ? kTransposedMore : kTransposedRows) && g.n >= kSquare;
     few_rows = g.b_col == 1 && g.m <= kMaxRows;
     const bool far = g.k * g.b_row > kFarFloats;
     height = tile_height(g.k, g.n);
     pack_a = transposed;
+    pack_rows = transposed ? g.m : kMaxRows;
     pack_b = false;
     block_k = g.k;
     block_n = round_up(g.n, kPanel);
@@ -104,7 +108,7 @@ struct GemmPlan {
     }
   }
   index_t packed_b() const { return pack_b ? packed_size(block_k, block_n) : 0; }
-  index_t packed_a() const { return pack_a ? block_k * kMaxRows : 0; }
+  index_t packed_a() const { return pack_a ? block_k * pack_rows : 0; }
 };
 
 index_t gemm_scratch(const Gemm& g) {
@@ -146,21 +150,28 @@ inline void gemm_few_rows(const Gemm& g, const GemmPlan& plan) {
   });
 }
 
-// Few rows and a transposed b: the columns are shared out.
+// Not so many rows and a transposed b: the columns are shared out, and those that stay in the cache together serve all rows.
 inline void gemm_transposed(const Gemm& g, const GemmPlan& plan) {
   const RowTiles rows(g.m);
   const double cycles = kSquare * cycles_of(g, 0.4);
+  const index_t block = rows.count == 1 ? g.n : round_up(max_of(1, kBlockFloats / g.k), 4 * kSquare);
   parallel_for(ceil_div(g.n, kSquare), cycles, g.slots, [&](index_t begin, index_t end, int slot) {
     float* packed = g.scratch + slot * plan.packed_a();
-    const index_t first = begin * kSquare, n = min_of(g.n, end * kSquare) - first;
     for (index_t tile = 0; tile < rows.count; ++tile) {
       const index_t start = rows.start(tile);
-      const int height = rows.height(tile);
-      float* c = g.c + start * g.ldc + first;
-      pack_rows(packed, g.a + start * g.a_row, g.a_row, g.a_col, height, g.k);
-      multiply_transposed({packed, g.b + first * g.b_col, g.b_col, c, g.ldc, g.k, g.accumulate}, height, n);
-      for (int i = 0; i < height; ++i) {
-        activate_row(c + i * g.ldc, n, g.bias ? g.bias + first : nullptr, g.activation, g.alpha);
+      pack_rows(packed + start * g.k, g.a + start * g.a_row, g.a_row, g.a_col, rows.height(tile), g.k);
+    }
+    const index_t stop = min_of(g.n, end * kSquare);
+    for (index_t first = begin * kSquare; first < stop; first += block) {
+      const index_t n = min_of(block, stop - first);
+      for (index_t tile = 0; tile < rows.count; ++tile) {
+        const index_t start = rows.start(tile);
+        const int height = rows.height(tile);
+        float* c = g.c + start * g.ldc + first;
+        multiply_transposed({packed + start * g.k, g.b + first * g.b_col, g.b_col, c, g.ldc, g.k, g.accumulate}, height, n);
+        for (int i = 0; i < height; ++i) {
+          activate_row(c + i * g.ldc, n, g.bias ? g.bias + first : nullptr, g.activation, g.alpha);
+        }
       }
     }
   });

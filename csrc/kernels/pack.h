@@ -36,44 +36,58 @@ constexpr int kSquare = 8;
 typedef float vsquare __attribute__((vector_size(32)));
 typedef float vsquare_unaligned __attribute__((vector_size(32), aligned(4), may_alias));
 
-// column[i][j] = x[j x_step + i]. The rows j and j + 4 share a register from the start, so that the rest happens within its halves.
-FASTNN_INLINE void load_transposed(const float* x, index_t x_step, vsquare (&column)[kSquare]) {
+// column[i][j] = x[j x_step + i] for i < 4. The rows j and j + 4 share a register from the start, so that the rest happens within
+// its halves.
+FASTNN_INLINE void load_transposed(const float* x, index_t x_step, vsquare (&column)[4]) {
   const float* const upper = opaque(x + 4 * x_step);
+  vsquare row[4];
   FASTNN_UNROLL
-  for (int half = 0; half < 8; half += 4) {
-    vsquare row[4];
-    FASTNN_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      const __m256 low = _mm256_castps128_ps256(_mm_loadu_ps(x + j * x_step + half));
-      row[j] = _mm256_insertf128_ps(low, _mm_loadu_ps(upper + j * x_step + half), 1);
-    }
-    const vsquare a = __builtin_shufflevector(row[0], row[1], 0, 8, 1, 9, 4, 12, 5, 13);
-    const vsquare b = __builtin_shufflevector(row[2], row[3], 0, 8, 1, 9, 4, 12, 5, 13);
-    const vsquare c = __builtin_shufflevector(row[0], row[1], 2, 10, 3, 11, 6, 14, 7, 15);
-    const vsquare d = __builtin_shufflevector(row[2], row[3], 2, 10, 3, 11, 6, 14, 7, 15);
-    column[half] = __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13);
-    column[half + 1] = __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
-    column[half + 2] = __builtin_shufflevector(c, d, 0, 1, 8, 9, 4, 5, 12, 13);
-    column[half + 3] = __builtin_shufflevector(c, d, 2, 3, 10, 11, 6, 7, 14, 15);
+  for (int j = 0; j < 4; ++j) {
+    const __m256 low = _mm256_castps128_ps256(_mm_loadu_ps(x + j * x_step));
+    row[j] = _mm256_insertf128_ps(low, _mm_loadu_ps(upper + j * x_step), 1);
   }
+  const vsquare a = __builtin_shufflevector(row[0], row[1], 0, 8, 1, 9, 4, 12, 5, 13);
+  const vsquare b = __builtin_shufflevector(row[2], row[3], 0, 8, 1, 9, 4, 12, 5, 13);
+  const vsquare c = __builtin_shufflevector(row[0], row[1], 2, 10, 3, 11, 6, 14, 7, 15);
+  const vsquare d = __builtin_shufflevector(row[2], row[3], 2, 10, 3, 11, 6, 14, 7, 15);
+  column[0] = __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13);
+  column[1] = __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
+  column[2] = __builtin_shufflevector(c, d, 0, 1, 8, 9, 4, 5, 12, 13);
+  column[3] = __builtin_shufflevector(c, d, 2, 3, 10, 11, 6, 7, 14, 15);
 }
 
-inline void transpose_square(const float* x, index_t x_step, float* y, index_t y_step) {
-  vsquare column[kSquare];
-  load_transposed(x, x_step, column);
+#if defined(__AVX512F__)
+// The same of two squares, one below the other.
+FASTNN_INLINE void load_transposed(const float* x, index_t x_step, vfloat (&column)[4]) {
+  vsquare first[4], second[4];
+  load_transposed(x, x_step, first);
+  load_transposed(opaque(x + kSquare * x_step), x_step, second);
   FASTNN_UNROLL
-  for (int i = 0; i < kSquare; ++i) *reinterpret_cast<vsquare_unaligned*>(y + i * y_step) = column[i];
+  for (int i = 0; i < 4; ++i) {
+    column[i] = __builtin_shufflevector(first[i], second[i], 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  }
+}
+#endif
+
+inline void transpose_square(const float* x, index_t x_step, float* y, index_t y_step) {
+  FASTNN_UNROLL
+  for (int half = 0; half < kSquare; half += 4) {
+    vsquare column[4];
+    load_transposed(x + half, x_step, column);
+    FASTNN_UNROLL
+    for (int i = 0; i < 4; ++i) *reinterpret_cast<vsquare_unaligned*>(y + (half + i) * y_step) = column[i];
+  }
 }
 #else
 constexpr int kSquare = 4;
 typedef vquad vsquare;
 typedef vquad_unaligned vsquare_unaligned;
 
-FASTNN_INLINE void load_transposed(const float* x, index_t x_step, vsquare (&column)[kSquare]) {
-  float copy[kSquare * kSquare];
+FASTNN_INLINE void load_transposed(const float* x, index_t x_step, vsquare (&column)[4]) {
+  float copy[4 * kSquare];
   transpose_quad(x, x_step, copy, kSquare);
   FASTNN_UNROLL
-  for (int i = 0; i < kSquare; ++i) column[i] = *reinterpret_cast<const vsquare_unaligned*>(copy + i * kSquare);
+  for (int i = 0; i < 4; ++i) column[i] = *reinterpret_cast<const vsquare_unaligned*>(copy + i * kSquare);
 }
 
 inline void transpose_square(const float* x, index_t x_step, float* y, index_t y_step) { transpose_quad(x, x_step, y, y_step); }

@@ -9,10 +9,20 @@
 
 namespace {
 
-// What stands in a counter beside the number of the block, and the key.
+constexpr int kRounds = 10;
+
+// What stands in a counter beside the number of the block, and the keys of the rounds.
 struct PhiloxStream {
-  std::uint64_t seed;
   std::uint32_t stream, step;
+  std::uint64_t key[kRounds][2];
+
+  PhiloxStream(std::uint64_t seed, std::uint32_t of_stream, std::uint32_t of_step) : stream(of_stream), step(of_step) {
+    std::uint32_t key0 = static_cast<std::uint32_t>(seed), key1 = static_cast<std::uint32_t>(seed >> 32);
+    for (auto& round : key) {
+      round[0] = key0, round[1] = key1;
+      key0 += 0x9E3779B9u, key1 += 0xBB67AE85u;
+    }
+  }
 };
 
 constexpr int kNumbersPerBlock = 8;  // of 16 bits
@@ -23,11 +33,17 @@ constexpr int kNumbers = kBlocks * kNumbersPerBlock;
 constexpr int kWide = kLanes / 2;
 typedef std::uint64_t vwide __attribute__((vector_size(kLanes * 4)));
 
-// multiply: the 64-bit products of the low halves. even_pairs, odd_pairs: a[i], b[i] for the even or the odd i, one after the
-// other.
+// multiply: the 64-bit products of the low halves. join: a word from low, then one from high. mix: the exclusive or of all three.
+// even_pairs, odd_pairs: a[i], b[i] for the even or the odd i, one after the other.
 #if defined(__AVX512F__)
 FASTNN_INLINE vwide multiply(vwide a, std::uint32_t factor) {
   return (vwide)_mm512_maskz_mul_epu32(0xff, (__m512i)a, _mm512_set1_epi64(factor));
+}
+FASTNN_INLINE vwide join(vwide low, vwide high) {
+  return (vwide)_mm512_mask_shuffle_epi32((__m512i)low, 0xaaaa, (__m512i)high, _MM_PERM_CCAA);
+}
+FASTNN_INLINE vwide mix(vwide a, vwide b, vwide c) {
+  return (vwide)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, (__m512i)c, 0x96);
 }
 FASTNN_INLINE vwide even_pairs(vwide a, vwide b) { return (vwide)_mm512_maskz_unpacklo_epi64(0xff, (__m512i)a, (__m512i)b); }
 FASTNN_INLINE vwide odd_pairs(vwide a, vwide b) { return (vwide)_mm512_maskz_unpackhi_epi64(0xff, (__m512i)a, (__m512i)b); }
@@ -46,34 +62,57 @@ FASTNN_INLINE vwide multiply(vwide a, std::uint32_t factor) { return (a & 0xffff
 FASTNN_INLINE vwide even_pairs(vwide a, vwide b) { return vwide{a[0], b[0]}; }
 FASTNN_INLINE vwide odd_pairs(vwide a, vwide b) { return vwide{a[1], b[1]}; }
 #endif
+#if !defined(__AVX512F__)
+FASTNN_INLINE vwide join(vwide low, vwide high) { return (low & 0xffffffffu) | high << 32; }
+FASTNN_INLINE vwide mix(vwide a, vwide b, vwide c) { return a ^ b ^ c; }
+#endif
 
 constexpr int kGroups = 4;  // of kWide blocks at a time: a round is a chain of slow instructions
 
-// The numbers of kGroups kWide blocks from `first` on, 16 bytes each. Lanes 2 i and 2 i + 1 of a group are its blocks i and
-// kWide / 2 + i, which puts the blocks into order at the end. What the high halves are does not matter.
+constexpr std::uint32_t kFactor0 = 0xD2511F53u, kFactor1 = 0xCD9E8D57u;
+
+// What the first two rounds make of the words that the blocks share.
+struct SharedWords {
+  std::uint64_t before, word0, word2, word3;
+
+  SharedWords(const PhiloxStream& s, std::uint64_t block) {
+    constexpr std::uint64_t kLow = 0xffffffffu;
+    const std::uint64_t first = std::uint64_t{s.stream} * kFactor1;
+    const std::uint64_t second = ((first >> 32) ^ (block >> 32) ^ s.key[0][0]) * kFactor0;
+    before = s.step ^ s.key[0][1];
+    word0 = (first & kLow) ^ s.key[1][0], word2 = (second >> 32) ^ s.key[1][1], word3 = second & kLow;
+  }
+};
+
+// The numbers of kGroups kWide blocks from `first` on, 16 bytes each; the high word of their numbers is the same. Lanes 2 i and
+// 2 i + 1 of a group are its blocks i and kWide / 2 + i, which puts the blocks into order at the end. What the high halves are
+// does not matter.
 FASTNN_INLINE void philox_blocks(const PhiloxStream& s, std::uint64_t first, std::uint32_t* words) {
-  vwide block = {}, c[kGroups][4];
+  const SharedWords shared(s, first);
+  const vwide zero = {};
+  vwide order = {}, c[kGroups][4];
   FASTNN_UNROLL
-  for (int i = 0; i < kWide; ++i) block[i] = first + static_cast<std::uint64_t>(i % 2 * (kWide / 2) + i / 2);
+  for (int i = 0; i < kWide; ++i) order[i] = static_cast<std::uint64_t>(i % 2 * (kWide / 2) + i / 2);
+  vwide block = order + first;
   FASTNN_UNROLL
   for (int g = 0; g < kGroups; ++g, block += kWide) {
-    c[g][0] = block, c[g][1] = block >> 32, c[g][2] = vwide{} + s.stream, c[g][3] = vwide{} + s.step;
+    const vwide p0 = multiply(block, kFactor0), p1 = multiply((p0 >> 32) ^ shared.before, kFactor1);
+    c[g][0] = (p1 >> 32) ^ shared.word0, c[g][1] = p1;
+    c[g][2] = p0 ^ shared.word2, c[g][3] = zero + shared.word3;
   }
-  std::uint32_t key0 = static_cast<std::uint32_t>(s.seed), key1 = static_cast<std::uint32_t>(s.seed >> 32);
   FASTNN_UNROLL
-  for (int round = 0; round < 10; ++round, key0 += 0x9E3779B9u, key1 += 0xBB67AE85u) {
+  for (int round = 2; round < kRounds; ++round) {
+    const vwide key0 = zero + s.key[round][0], key1 = zero + s.key[round][1];
     FASTNN_UNROLL
     for (int g = 0; g < kGroups; ++g) {
-      const vwide p0 = multiply(c[g][0], 0xD2511F53u), p1 = multiply(c[g][2], 0xCD9E8D57u);
-      c[g][0] = (p1 >> 32) ^ c[g][1] ^ std::uint64_t{key0};
-      c[g][1] = p1;
-      c[g][2] = (p0 >> 32) ^ c[g][3] ^ std::uint64_t{key1};
-      c[g][3] = p0;
+      const vwide p0 = multiply(c[g][0], kFactor0), p1 = multiply(c[g][2], kFactor1);
+      c[g][0] = mix(p1 >> 32, c[g][1], key0), c[g][1] = p1;
+      c[g][2] = mix(p0 >> 32, c[g][3], key1), c[g][3] = p0;
     }
   }
   FASTNN_UNROLL
   for (int g = 0; g < kGroups; ++g, words += 2 * kLanes) {
-    const vwide pair0 = (c[g][0] & 0xffffffffu) | c[g][1] << 32, pair1 = (c[g][2] & 0xffffffffu) | c[g][3] << 32;
+    const vwide pair0 = join(c[g][0], c[g][1]), pair1 = join(c[g][2], c[g][3]);
     const vwide low = even_pairs(pair0, pair1), high = odd_pairs(pair0, pair1);
     __builtin_memcpy(words, &low, sizeof low);
     __builtin_memcpy(words + kLanes, &high, sizeof high);
@@ -93,8 +132,21 @@ struct Numbers {
 };
 
 FASTNN_INLINE void drop_numbers(const Numbers& numbers, std::int32_t threshold, float scale, const float* x, float* y, int n) {
+  int i = 0;
+#if defined(__AVX512BW__)
+  // The comparison gives the bits that say which lanes are written; no number reaches 65536.
+  const __m512i least = _mm512_set1_epi16(static_cast<short>(threshold));
+  for (; i + 2 * kLanes <= n && threshold < 65536; i += 2 * kLanes) {
+    const __m512i both = _mm512_loadu_si512(numbers.words + i / 2);
+    const __mmask32 kept = _mm512_cmpge_epu16_mask(both, least);
+    const __m512 factor = _mm512_set1_ps(scale);
+    _mm512_storeu_ps(y + i, _mm512_maskz_mul_ps(static_cast<__mmask16>(kept), _mm512_loadu_ps(x + i), factor));
+    const __m512 more = _mm512_loadu_ps(x + i + kLanes);
+    _mm512_storeu_ps(y + i + kLanes, _mm512_maskz_mul_ps(static_cast<__mmask16>(kept >> kLanes), more, factor));
+  }
+#endif
   FASTNN_SIMD
-  for (int i = 0; i < n; ++i) y[i] = select(numbers[i] >= threshold, x[i] * scale, 0.0f);
+  for (int j = i; j < n; ++j) y[j] = select(numbers[j] >= threshold, x[j] * scale, 0.0f);
 }
 
 // y = scale x where the number of the element reaches the threshold, 0 elsewhere; y may be x.

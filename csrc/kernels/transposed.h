@@ -20,71 +20,84 @@ struct TransposedTile {
 
 using TransposedFunction = void (*)(const TransposedTile&);
 
-template <int Rows>
-FASTNN_INLINE void add_column(vsquare (&acc)[Rows], const float* a, vsquare column) {
+template <int Rows, class Vector>
+FASTNN_INLINE void add_column(Vector (&acc)[Rows], const float* a, Vector column) {
   FASTNN_UNROLL
   for (int i = 0; i < Rows; ++i) acc[i] = multiply_add(a[i], column, acc[i]);
 }
 
-// Rows x (Squares * kSquare).
-template <int Rows, int Squares>
+template <class Vector>
+struct Unaligned {
+  typedef Vector type __attribute__((aligned(4), may_alias));
+};
+
+// Rows x (Count * the lanes of a vector).
+template <int Rows, int Count, class Vector>
 void compute_transposed(const TransposedTile& t) {
-  vsquare acc[Squares][Rows] = {};
+  typedef typename Unaligned<Vector>::type Stored;
+  constexpr int kWidth = sizeof(Vector) / sizeof(float);
+  Vector acc[Count][Rows] = {};
   const index_t b_col = t.b_col, ldc = t.ldc;
   float* const c = t.c;
   if (t.load_c) {
     FASTNN_UNROLL
-    for (int s = 0; s < Squares; ++s) {
+    for (int s = 0; s < Count; ++s) {
       FASTNN_UNROLL
-      for (int i = 0; i < Rows; ++i) acc[s][i] = *reinterpret_cast<const vsquare_unaligned*>(c + i * ldc + s * kSquare);
+      for (int i = 0; i < Rows; ++i) acc[s][i] = *reinterpret_cast<const Stored*>(c + i * ldc + s * kWidth);
     }
   }
-  const index_t whole = t.k / kSquare * kSquare;
+  const index_t whole = t.k / 4 * 4;
   const float *a = t.a, *b = t.b;
-  for (index_t p = 0; p < whole; p += kSquare) {
+  // Four terms of each vector in turn: more of one would fill the schedulers with a single chain.
+  for (index_t p = 0; p < whole; p += 4) {
     const float* rows = b;
     FASTNN_UNROLL
-    for (int s = 0; s < Squares; ++s, rows = opaque(rows + kSquare * b_col)) {
-      vsquare column[kSquare];
+    for (int s = 0; s < Count; ++s, rows = opaque(rows + kWidth * b_col)) {
+      Vector column[4];
       load_transposed(rows, b_col, column);
       FASTNN_UNROLL
-      for (int q = 0; q < kSquare; ++q) add_column<Rows>(acc[s], a + q * Rows, column[q]);
+      for (int q = 0; q < 4; ++q) add_column<Rows>(acc[s], a + q * Rows, column[q]);
     }
-    a += kSquare * Rows;
-    b += kSquare;
+    a += 4 * Rows;
+    b += 4;
   }
   for (index_t p = whole; p < t.k; ++p, a += Rows, ++b) {
     FASTNN_UNROLL
-    for (int s = 0; s < Squares; ++s) {
-      vsquare column;
+    for (int s = 0; s < Count; ++s) {
+      Vector column;
       FASTNN_UNROLL
-      for (int j = 0; j < kSquare; ++j) column[j] = b[(s * kSquare + j) * b_col];
+      for (int j = 0; j < kWidth; ++j) column[j] = b[(s * kWidth + j) * b_col];
       add_column<Rows>(acc[s], a, column);
     }
   }
   FASTNN_UNROLL
-  for (int s = 0; s < Squares; ++s) {
+  for (int s = 0; s < Count; ++s) {
     FASTNN_UNROLL
-    for (int i = 0; i < Rows; ++i) *reinterpret_cast<vsquare_unaligned*>(c + i * ldc + s * kSquare) = acc[s][i];
+    for (int i = 0; i < Rows; ++i) *reinterpret_cast<Stored*>(c + i * ldc + s * kWidth) = acc[s][i];
   }
 }
 
-template <int Squares, int MaxRows>
+template <int Count, int MaxRows, class Vector = vsquare>
 struct TransposedTable {
   TransposedFunction function[MaxRows + 1] = {};
   constexpr TransposedTable() { put<MaxRows>(); }
   template <int Rows>
   constexpr void put() {
-    function[Rows] = compute_transposed<Rows, Squares>;
+    function[Rows] = compute_transposed<Rows, Count, Vector>;
     if constexpr (Rows > 1) put<Rows - 1>();
   }
 };
 
-// One square, or two, are too few chains for so few rows.
+// One square, or two, are too few chains for so few rows. With more rows a value of a is best used for a whole vector.
 constexpr int kPairRows = 3, kQuadRows = 2;
+constexpr index_t kNearFloats = 1 << 20;   // four megabytes of b
+constexpr index_t kEvictingStride = 1024;  // rows so far apart evict each other from the cache if there are more than eight
 constexpr TransposedTable<1, kMaxRows> kTransposedTiles;
 constexpr TransposedTable<2, kPairRows> kTransposedPairs;
 constexpr TransposedTable<4, kQuadRows> kTransposedQuads;
+#if defined(__AVX512F__)
+constexpr TransposedTable<1, kMaxRows, vfloat> kTransposedVectors;
+#endif
 
 // Fewer columns than a square, at the end of b: a square that ends there, of which these are kept.
 inline void multiply_last_columns(TransposedTile tile, int height, index_t columns) {
@@ -112,11 +125,15 @@ inline void multiply_transposed(const TransposedTile& all, int height, index_t n
       function(tile);
     }
   };
-  // Rows of b whose distance is a multiple of four kilobytes evict each other from the cache if there are more than eight.
-  if (all.b_col % 1024 != 0) {
-    if (height <= kQuadRows) columns_by(4 * kSquare, kTransposedQuads.function[height]);
-    if (height <= kPairRows) columns_by(2 * kSquare, kTransposedPairs.function[height]);
+  const bool apart = all.b_col % kEvictingStride != 0;
+  // Half of that distance suffices for twice as many rows; and prefetchers follow fewer better from afar.
+  if (height <= kQuadRows && all.b_col % (kEvictingStride / 2) != 0 && all.k * n <= kNearFloats) {
+    columns_by(4 * kSquare, kTransposedQuads.function[height]);
   }
+#if defined(__AVX512F__)
+  if (height >= kPairRows && apart) columns_by(kLanes, kTransposedVectors.function[height]);
+#endif
+  if (height <= kPairRows && apart) columns_by(2 * kSquare, kTransposedPairs.function[height]);
   for (; j < n; j += kSquare) {
     tile.b = all.b + j * all.b_col, tile.c = all.c + j;
     if (n - j < kSquare) return multiply_last_columns(tile, height, n - j);

@@ -87,6 +87,9 @@ def product_calls(rng: Generator) -> dict[str, Call]:
         "gemm of few rows, transposed": Call(
             "gemm", (normal(rng, 5, 301), normal(rng, 613, 301)), {"transpose_b": True}
         ),
+        "gemm of some rows, transposed": Call(
+            "gemm", (normal(rng, 45, 509), normal(rng, 613, 509)), {"transpose_b": True}
+        ),
         "gemm of few rows, b large": Call("gemm", (normal(rng, 9, 1030), normal(rng, 1030, 2051))),
         "gemm of many rows": Call("gemm", (tall, normal(rng, 129, 37)), {"activation": "relu"}),
         "gemm cut at k": Call("gemm", (a, b), {"bias": normal(rng, 131), "activation": "tanh"}),

@@ -84,13 +84,13 @@ def test_borders_of_blocks(isa: str, rng: Generator, ta: bool, tb: bool, k: int)
         assert_product(*operands(rng, m, n, k, ta, tb), ta, tb, normal(rng, n))
 
 
-@pytest.mark.parametrize(("n", "k"), [(5, 9), (300, 19), (70, 130), (259, 400), (2051, 1030)])
+@pytest.mark.parametrize(("n", "k"), [(5, 9), (300, 19), (70, 130), (83, 512), (259, 400), (2051, 1030)])
 @pytest.mark.parametrize("tb", [False, True])
 def test_a_row_is_the_same_in_every_batch(isa: str, rng: Generator, n: int, k: int, tb: bool) -> None:
     # Each of these heights is cut in another way.
     a, b = operands(rng, 131, n, k, False, tb)
     batch = ops.gemm(a, b, transpose_b=tb)
-    for m in (1, 2, 3, 4, 5, 7, 9, 14, 15, 16, 17, 40, 113):
+    for m in (1, 2, 3, 4, 5, 7, 9, 14, 15, 16, 17, 40, 64, 65, 113):
         assert_bits(ops.gemm(a[:m], b, transpose_b=tb), batch[:m])
         assert_bits(ops.gemm(a[:m].T.copy(), b, transpose_a=True, transpose_b=tb), batch[:m])
 
