@@ -120,6 +120,10 @@ class Pool {
   struct alignas(128) Parked : std::atomic<int> {
     constexpr Parked() : std::atomic<int>(0) {}
   };
+  struct Hand {
+    pthread_t thread;
+    int avoids = -1;  // the processor
+  };
   static constexpr int kShift = 8;
   static constexpr std::uint64_t kMask = (1u << kShift) - 1;
   static_assert(kMaxTeam <= kMask && kMaxChunks <= kMask);
@@ -157,6 +161,7 @@ class Pool {
 
   void wake(int slot) {
     if (parked_[slot].load(std::memory_order_relaxed) == 0) return;
+    keep_apart(slot);
     awake_.fetch_add(1, std::memory_order_relaxed);
     parked_[slot].store(0, std::memory_order_release);
     parked_[slot].notify_one();
@@ -171,16 +176,31 @@ class Pool {
     if (pthread_attr_init(&attributes) != 0) return false;
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_sigmask(SIG_SETMASK, &blocked, &before);
-    pthread_t thread;
+    pthread_t& thread = hands_[slot].thread;
     const bool made = pthread_create(&thread, &attributes, &Pool::enter, reinterpret_cast<void*>(std::intptr_t{slot})) == 0;
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     pthread_attr_destroy(&attributes);
     if (made) {
       awake_.fetch_add(1, std::memory_order_relaxed);
+      keep_apart(slot);
     } else {
       most_.store(slot - 1, std::memory_order_relaxed);
     }
     return made;
+  }
+
+  // Keeps a worker off the processor that the leader is on. The system likes to wake a thread where the one that wakes it is, and
+  // then takes milliseconds to see that the two are in each other's way.
+  void keep_apart([[maybe_unused]] int slot) {
+#if defined(__linux__)
+    Hand& hand = hands_[slot];
+    const int here = sched_getcpu();
+    if (here < 0 || here >= CPU_SETSIZE || here == hand.avoids) return;
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    CPU_CLR(here, &allowed);
+    if (CPU_COUNT(&allowed) > 0 && pthread_setaffinity_np(hand.thread, sizeof allowed, &allowed) == 0) hand.avoids = here;
+#endif
   }
 
   static void* enter(void* slot);
@@ -248,6 +268,7 @@ class Pool {
   alignas(128) std::atomic<std::uint64_t> current_{0};
   std::array<Lane, kMaxTeam> lanes_;
   std::array<Parked, kMaxTeam> parked_;
+  std::array<Hand, kMaxTeam> hands_{};
 };
 
 // Workers may use it as long as the process lives.

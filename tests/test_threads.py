@@ -171,6 +171,31 @@ time.sleep(0.5)
 assert used() - before <= 2, "a thread without work uses the processor"
 """
 
+APART = """
+if len(os.sched_getaffinity(0)) < 2:
+    sys.exit(0)
+everywhere = os.sched_getaffinity(0)
+x = np.random.default_rng(0).normal(size=(2048, 512)).astype(np.float32)
+w = x[:512]
+expected = ops.gemm(x, w)
+(worker,) = [int(task) for task in tasks() - at_start]
+
+def after_a_pause():
+    time.sleep(0.02)  # the worker parks
+    assert np.array_equal(ops.gemm(x, w), expected)
+    return os.sched_getaffinity(worker)
+
+found = after_a_pause()
+assert found and found < everywhere, "the worker may be woken where the leader is"
+for own in sorted(everywhere)[:2]:
+    os.sched_setaffinity(0, {own})  # nowhere else to go: the worker stays where it may be
+    before = os.sched_getaffinity(worker)
+    assert after_a_pause() == before
+    os.sched_setaffinity(0, everywhere)
+    found = after_a_pause()
+    assert found and found < everywhere
+"""
+
 
 @pytest.mark.parametrize(
     "program",
@@ -183,6 +208,7 @@ assert used() - before <= 2, "a thread without work uses the processor"
         pytest.param(CHANGE, id="other numbers of threads"),
         pytest.param(REFUSED, id="no thread to be had"),
         pytest.param(SIGNALS, id="signals and rest"),
+        pytest.param(APART, id="woken on another processor"),
     ],
 )
 def test_pool(program: str) -> None:
