@@ -21,6 +21,8 @@ constexpr index_t kTransposedRows = 16;  // up to here a transposed b is not cop
 constexpr index_t kTransposedMore = kLanes > kSquare ? 64 : kTransposedRows;  // or here, if whole vectors of columns can be used
 constexpr index_t kBlockFloats = 1 << 17;                                     // of a transposed b: half of the second-level cache
 constexpr index_t kFarFloats = 1 << 21;  // b is larger than what the address translation buffers reach
+constexpr index_t kManyRows = 1024;      // beyond, a block of b is used so often that it does not matter which thread copied it
+constexpr index_t kGroupPanels = 8;      // of columns that a thread computes alone, at least: rows of a are copied for each group
 constexpr double kFlopsPerCycle = 2.0 * kLanes;
 
 // A matrix cut into tiles of nearly equal height, so that no tile is a thin remainder.
@@ -74,9 +76,10 @@ inline void multiply_rows(const float* a, index_t a_row, index_t a_col, const Pa
   }
 }
 
-// How a product is cut; a function of its shape alone.
+// How a product is cut: by its shape, and by the number of threads where that does not change the order of a sum.
 struct GemmPlan {
   index_t block_k, block_n, pack_rows;
+  index_t groups;  // of columns, each copied and computed by one thread; or 1
   bool transposed, few_rows, pack_b, pack_a;
   int height;  // of a tile, at most
 
@@ -89,6 +92,7 @@ struct GemmPlan {
     pack_a = transposed;
     pack_rows = transposed ? g.m : kMaxRows;
     pack_b = false;
+    groups = 1;
     block_k = g.k;
     block_n = round_up(g.n, kPanel);
     if (transposed) return;
@@ -103,6 +107,11 @@ struct GemmPlan {
       block_n = min_of(block_n, kBlockN);
       const index_t stride = g.a_row == 1 ? g.a_col : g.a_row;
       pack_a = g.n > 4 * kPanel && (stride >= 1024 || stride % 256 == 0);
+      const index_t panels = ceil_div(g.n, kPanel);
+      if (pack_b && g.slots > 1 && g.m <= kManyRows && panels >= g.slots * kGroupPanels) {
+        groups = min_of(2 * g.slots, panels / kGroupPanels);
+        block_n = min_of(block_n, ceil_div(panels, groups) * kPanel);
+      }
       // So few rows do not evict each other.
       if ((g.a_row % 512 == 0 && !pack_a) || (g.ldc % 512 == 0 && g.k <= kLongK)) height = kShortRows;
     }
@@ -114,7 +123,7 @@ struct GemmPlan {
 index_t gemm_scratch(const Gemm& g) {
   if (g.k == 0) return 0;
   const GemmPlan plan(g);
-  return (plan.few_rows ? g.slots : 1) * plan.packed_b() + g.slots * plan.packed_a();
+  return (plan.few_rows || plan.groups > 1 ? g.slots : 1) * plan.packed_b() + g.slots * plan.packed_a();
 }
 
 // The epilogue of the columns from j0 on: at the end of the chains.
@@ -184,29 +193,81 @@ inline void prefetch_tile(const float* c, index_t ldc, int height) {
   }
 }
 
-// One block: all rows, columns [j0, j0 + b.n) and b.k terms of the sums.
-inline void gemm_block(const Gemm& g, const GemmPlan& plan, const Panels& b, index_t j0, index_t p0, float* packed_rows) {
+// Of the columns [j0, j0 + b.n) and b.k terms of the sums: the tiles [begin, end), counted row by row.
+inline void multiply_block(const Gemm& g, const GemmPlan& plan, const Panels& b, index_t j0, index_t p0, index_t begin, index_t end,
+                           float* packed) {
   const Epilogue epilogue = epilogue_of(g, j0, p0 + b.k == g.k);
   const bool load_c = p0 > 0 || g.accumulate;
   const RowTiles rows(g.m, plan.height);
   const index_t panels = b.count();
-  const double cycles = 2.0 * b.k * plan.height * kPanel / kFlopsPerCycle;
-  parallel_for(rows.count * panels, cycles, g.slots, [&](index_t begin, index_t end, int slot) {
-    float* packed = packed_rows + slot * plan.packed_a();
-    for (index_t item = begin; item < end;) {
-      const index_t tile = item / panels, start = rows.start(tile), stop = min_of(end, (tile + 1) * panels);
-      const int height = rows.height(tile);
-      const float* a = g.a + start * g.a_row + p0 * g.a_col;
-      index_t a_row = g.a_row, a_col = g.a_col;
-      if (plan.pack_a) {
-        pack_rows(packed, a, a_row, a_col, height, b.k);
-        a = packed, a_row = 1, a_col = height;
+  for (index_t item = begin; item < end;) {
+    const index_t tile = item / panels, start = rows.start(tile), stop = min_of(end, (tile + 1) * panels);
+    const int height = rows.height(tile);
+    const float* a = g.a + start * g.a_row + p0 * g.a_col;
+    index_t a_row = g.a_row, a_col = g.a_col;
+    if (plan.pack_a) {
+      pack_rows(packed, a, a_row, a_col, height, b.k);
+      a = packed, a_row = 1, a_col = height;
+    }
+    float* c = g.c + start * g.ldc + j0;
+    for (; item < stop; ++item) {
+      const index_t panel = item - tile * panels;
+      if (b.k > kLongK) prefetch_tile(c + (panel + 1) * kPanel, g.ldc, height);
+      multiply_tile(a, a_row, a_col, b, panel, 1, c, g.ldc, height, load_c, epilogue);
+    }
+  }
+}
+
+// A block of b in place: columns [j0, j0 + n), terms from p0 on.
+inline Panels block_of(const Gemm& g, const GemmPlan& plan, index_t j0, index_t n, index_t p0) {
+  return {g.b + p0 * g.b_row + j0 * g.b_col, g.b_row, false, min_of(plan.block_k, g.k - p0), n};
+}
+
+// What a block is copied by: a few rows where they are contiguous, else panels.
+inline index_t parts_of(const Gemm& g, const Panels& b) { return g.b_col == 1 ? ceil_div(b.k, kPackedRun) : b.count(); }
+inline void copy_parts(const Gemm& g, const Panels& b, float* to, index_t begin, index_t end) {
+  if (g.b_col == 1) return pack_panels(to, b.data, g.b_row, b.k, b.n, begin * kPackedRun, min_of(b.k, end * kPackedRun));
+  for (index_t j = begin; j < end; ++j) {
+    pack_panel(to + j * kPanel * b.k, b.data + j * kPanel * g.b_col, g.b_row, g.b_col, b.k, b.columns(j));
+  }
+}
+
+// The threads copy a block together and share its tiles out.
+inline void gemm_shared(const Gemm& g, const GemmPlan& plan) {
+  float* packed_a = g.scratch + plan.packed_b();
+  const index_t tiles = RowTiles(g.m, plan.height).count;
+  for (index_t j0 = 0; j0 < g.n; j0 += plan.block_n) {
+    for (index_t p0 = 0; p0 < g.k; p0 += plan.block_k) {
+      Panels b = block_of(g, plan, j0, min_of(plan.block_n, g.n - j0), p0);
+      if (plan.pack_b) {
+        const index_t parts = parts_of(g, b);
+        parallel_for(parts, 0.25 * static_cast<double>(b.k * b.n / parts),
+                     [&](index_t begin, index_t end) { copy_parts(g, b, g.scratch, begin, end); });
+        b.data = g.scratch, b.packed = true;
       }
-      float* c = g.c + start * g.ldc + j0;
-      for (; item < stop; ++item) {
-        const index_t panel = item - tile * panels;
-        if (b.k > kLongK) prefetch_tile(c + (panel + 1) * kPanel, g.ldc, height);
-        multiply_tile(a, a_row, a_col, b, panel, 1, c, g.ldc, height, load_c, epilogue);
+      const double cycles = 2.0 * b.k * plan.height * kPanel / kFlopsPerCycle;
+      parallel_for(tiles * b.count(), cycles, g.slots, [&](index_t begin, index_t end, int slot) {
+        multiply_block(g, plan, b, j0, p0, begin, end, packed_a + slot * plan.packed_a());
+      });
+    }
+  }
+}
+
+// Each thread copies blocks of its own columns and computes all rows of them: nothing that one thread wrote is read by another.
+inline void gemm_by_columns(const Gemm& g, const GemmPlan& plan) {
+  const index_t panels = ceil_div(g.n, kPanel), tiles = RowTiles(g.m, plan.height).count;
+  const double cycles = cycles_of(g, 0) * g.n / plan.groups;
+  parallel_for(plan.groups, cycles, g.slots, [&](index_t begin, index_t end, int slot) {
+    float* packed_b = g.scratch + slot * (plan.packed_b() + plan.packed_a());
+    for (index_t group = begin; group < end; ++group) {
+      const index_t stop = min_of(g.n, (group + 1) * panels / plan.groups * kPanel);
+      for (index_t j0 = group * panels / plan.groups * kPanel; j0 < stop; j0 += plan.block_n) {
+        for (index_t p0 = 0; p0 < g.k; p0 += plan.block_k) {
+          Panels b = block_of(g, plan, j0, min_of(plan.block_n, stop - j0), p0);
+          copy_parts(g, b, packed_b, 0, parts_of(g, b));
+          b.data = packed_b, b.packed = true;
+          multiply_block(g, plan, b, j0, p0, 0, tiles * b.count(), packed_b + plan.packed_b());
+        }
       }
     }
   });
@@ -228,30 +289,8 @@ void gemm(const Gemm& g) {
   const GemmPlan plan(g);
   if (plan.transposed) return gemm_transposed(g, plan);
   if (plan.few_rows) return gemm_few_rows(g, plan);
-  float* packed_b = g.scratch;
-  float* packed_a = g.scratch + plan.packed_b();
-  for (index_t j0 = 0; j0 < g.n; j0 += plan.block_n) {
-    const index_t n = min_of(plan.block_n, g.n - j0);
-    for (index_t p0 = 0; p0 < g.k; p0 += plan.block_k) {
-      const float* from = g.b + p0 * g.b_row + j0 * g.b_col;
-      Panels b = {from, g.b_row, false, min_of(plan.block_k, g.k - p0), n};
-      if (plan.pack_b) {
-        if (g.b_col == 1) {
-          parallel_for(ceil_div(b.k, 8), 8 * 0.2 * n, [&](index_t begin, index_t end) {
-            pack_panels(packed_b, from, g.b_row, 1, b.k, n, begin * 8, min_of(b.k, end * 8));
-          });
-        } else {
-          parallel_for(b.count(), 0.3 * b.k * kPanel, [&](index_t begin, index_t end) {
-            for (index_t j = begin; j < end; ++j) {
-              pack_panel(packed_b + j * kPanel * b.k, from + j * kPanel * g.b_col, g.b_row, g.b_col, b.k, b.columns(j));
-            }
-          });
-        }
-        b.data = packed_b, b.packed = true;
-      }
-      gemm_block(g, plan, b, j0, p0, packed_a);
-    }
-  }
+  if (plan.groups > 1) return gemm_by_columns(g, plan);
+  gemm_shared(g, plan);
 }
 
 }  // namespace

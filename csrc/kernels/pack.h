@@ -150,14 +150,13 @@ inline void pack_panel(float* to, const float* b, index_t b_row, index_t b_col, 
   }
 }
 
-// Copies the rows [begin, end) of k x n values of b into panels. Rows that are contiguous are read a few at a time all along, so
+// Copies the rows [begin, end) of k x n values of b into panels. The rows are contiguous, and read a few at a time all along, so
 // that a wide b is read page by page.
-inline void pack_panels(float* to, const float* b, index_t b_row, index_t b_col, index_t k, index_t n, index_t begin, index_t end) {
-  constexpr index_t kRun = 8;
-  const index_t run = b_col == 1 ? kRun : end - begin;
-  for (index_t p = begin; p < end; p += run) {
+constexpr index_t kPackedRun = 8;
+inline void pack_panels(float* to, const float* b, index_t b_row, index_t k, index_t n, index_t begin, index_t end) {
+  for (index_t p = begin; p < end; p += kPackedRun) {
     for (index_t j = 0; j < n; j += kPanel) {
-      pack_panel(to + j * k + p * kPanel, b + p * b_row + j * b_col, b_row, b_col, min_of(run, end - p), min_of(kPanel, n - j));
+      pack_panel(to + j * k + p * kPanel, b + p * b_row + j, b_row, 1, min_of(kPackedRun, end - p), min_of(kPanel, n - j));
     }
   }
 }

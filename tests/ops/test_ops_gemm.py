@@ -10,7 +10,7 @@ from gradcheck import STEP
 from ops_calls import ALPHA, Array, Generator, double, lanes, normal
 from tolerances import assert_bits, assert_close, assert_gradient, bound
 
-from fastnn import ops, reference
+from fastnn import config, ops, reference
 
 TRANSPOSES = [(False, False), (True, False), (False, True), (True, True)]
 
@@ -57,6 +57,22 @@ def test_wide_products(isa: str, rng: Generator, ta: bool, tb: bool, vectors: in
 def test_products_with_packed_operands(isa: str, rng: Generator, ta: bool, tb: bool, m: int, k: int) -> None:
     for n in (5, 9 * lanes() + 3):
         assert_product(*operands(rng, m, n, k, ta, tb), ta, tb)
+
+
+@pytest.mark.parametrize(("ta", "tb"), TRANSPOSES)
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_columns_shared_out(isa: str, rng: Generator, ta: bool, tb: bool, threads: int) -> None:
+    # Wide enough that each thread copies columns of its own; rows a multiple of 256 apart are copied too.
+    panels = 2 * lanes()
+    for m, n, k in ((120, 24 * panels + 3, 400), (256, 49 * panels - 5, 390)):
+        a, b = operands(rng, m, n, k, ta, tb)
+        bias = normal(rng, n)
+        expected = ops.gemm(a, b, transpose_a=ta, transpose_b=tb, bias=bias, activation="relu")
+        assert_product(a, b, ta, tb, bias)
+        config.set_num_threads(threads)
+        assert_bits(ops.gemm(a, b, transpose_a=ta, transpose_b=tb, bias=bias, activation="relu"), expected)
+        assert_product(a, b, ta, tb, bias)
+        config.set_num_threads(1)
 
 
 @pytest.mark.parametrize("m", [*range(1, 8), 13, 14, 15, 16, 17])
