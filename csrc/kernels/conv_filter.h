@@ -1,12 +1,12 @@
 // conv_filter.h - filter gradient of a 2-D convolution.
 //
-// dw is the product (taps x pixels) (pixels x K). A tile keeps some taps of one filter row for all output rows of a block; in
-// NHWC they lie side by side. The sum over output rows is cut into at most kFilterChunks runs, each with its own sum, combined in
-// order.
+// dw is the product (taps x pixels) (pixels x K). A tile keeps some taps of one filter row, or all taps of several, for all output
+// rows of a block; in NHWC those of a row lie side by side. The sum over output rows is cut into at most kFilterChunks runs, each
+// with its own sum, combined in order.
 #pragma once
 
+#include "conv_grid.h"
 #include "conv_shape.h"
-#include "conv_tile.h"
 #include "depthwise_filter.h"
 #include "filter_chunks.h"
 
@@ -20,35 +20,77 @@ index_t conv2d_backward_filter_scratch(const Conv2dBackwardFilter& a) {
   return filter_chunk_count(a.s) * filter_sums(a) + a.slots * window_size(a.s);
 }
 
+// Some columns of the gradient, from output rows of one image: sum is the whole gradient.
+struct FilterPart {
+  const Conv2dShape& s;
+  const Window& x;
+  const float* dy;  // of the image, from the first column on
+  float* sum;       // from the first column on
+  index_t group, columns;
+
+  index_t length() const { return is_dense(s) ? s.S * s.C : s.C / s.groups; }  // values that lie side by side
+
+  RunTile tile(index_t r, index_t begin, index_t end) const {
+    RunTile t = {};
+    t.a = x.at(begin * s.stride_h - s.pad_top + r * s.dilation_h) + group * (s.C / s.groups);
+    t.a_row = 1, t.a_outer = s.stride_h * x.stride, t.a_col = s.stride_w * s.C, t.a_line = s.dilation_h * x.stride;
+    t.b = dy + begin * s.Q * s.K, t.b_outer = s.Q * s.K, t.b_row = s.K;
+    t.outer = end - begin, t.runs = 1, t.length = s.Q;
+    t.c = sum + r * s.S * (s.C / s.groups) * s.K, t.ldc = s.K, t.load_c = true;
+    return t;
+  }
+
+  // The output rows of [begin, end) from which filter row r meets the image.
+  void clip(index_t r, index_t& begin, index_t& end) const {
+    while (begin < end && begin * s.stride_h - s.pad_top + r * s.dilation_h < 0) ++begin;
+    while (begin < end && (end - 1) * s.stride_h - s.pad_top + r * s.dilation_h >= s.H) --end;
+  }
+};
+
+// What filter row r gets from the output rows [begin, end).
+inline void add_filter_row(const FilterPart& part, index_t r, index_t begin, index_t end) {
+  part.clip(r, begin, end);
+  if (begin >= end) return;
+  const Conv2dShape& s = part.s;
+  const RowTiles tiles(part.length());
+  const RunTile whole = part.tile(r, begin, end);
+  for (index_t run = 0; run < (is_dense(s) ? 1 : s.S); ++run) {
+    for (index_t tile = 0; tile < tiles.count; ++tile) {
+      RunTile t = whole;
+      t.a += run * s.dilation_w * s.C + tiles.start(tile);
+      t.c += (run * part.length() + tiles.start(tile)) * s.K;
+      run_tile(t, tiles.height(tile), part.columns);
+    }
+  }
+}
+
+// The same for `lines` filter rows: together where all of them meet the image.
+inline void add_filter_lines(const FilterPart& part, index_t r, int lines, index_t p0, index_t p1) {
+  index_t begin = p0, end = p1;
+  for (int l = 0; l < lines; ++l) part.clip(r + l, begin, end);
+  if (begin >= end) begin = end = p1;
+  for (int l = 0; l < lines; ++l) add_filter_row(part, r + l, p0, begin);
+  if (begin < end) {
+    RunTile t = part.tile(r, begin, end);
+    run_grid(t, part.length(), lines, part.columns);
+  }
+  for (int l = 0; l < lines; ++l) add_filter_row(part, r + l, end, p1);
+}
+
 // sum += what output rows [p0, p1) of one image contribute, group by group.
 inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, index_t n, index_t p0, index_t p1, float* sum) {
   const Conv2dShape& s = a.s;
-  const index_t channels = s.C / s.groups, outputs = s.K / s.groups;
-  const index_t runs = is_dense(s) ? 1 : s.S, length = is_dense(s) ? s.S * s.C : channels;
-  const RowTiles tiles(length);
-  RunTile t = {};
-  t.a_row = 1, t.a_outer = s.stride_h * x.stride, t.a_col = s.stride_w * s.C;
-  t.b_outer = s.Q * s.K, t.b_row = s.K, t.runs = 1, t.length = s.Q, t.ldc = s.K, t.load_c = true;
-  for (index_t r = 0; r < s.R; ++r) {
-    index_t begin = p0, end = p1;  // the rows from which filter row r meets the image
-    while (begin < end && begin * s.stride_h - s.pad_top + r * s.dilation_h < 0) ++begin;
-    while (begin < end && (end - 1) * s.stride_h - s.pad_top + r * s.dilation_h >= s.H) --end;
-    t.outer = end - begin;
-    if (t.outer == 0) continue;
-    const float* row = x.at(begin * s.stride_h - s.pad_top + r * s.dilation_h);
-    const float* dy = a.dy + (n * s.P + begin) * s.Q * s.K;
-    for (index_t group = 0; group < s.groups; ++group) {
-      for (index_t k = 0; k < outputs; k += kPanel) {
-        const index_t columns = min_of(kPanel, outputs - k);
-        t.b = dy + group * outputs + k;
-        for (index_t run = 0; run < runs; ++run) {
-          for (index_t tile = 0; tile < tiles.count; ++tile) {
-            const index_t i = tiles.start(tile);
-            t.a = row + run * s.dilation_w * s.C + group * channels + i;
-            t.c = sum + ((r * s.S + run) * channels + i) * s.K + group * outputs + k;
-            run_tile(t, tiles.height(tile), columns);
-          }
-        }
+  const index_t outputs = s.K / s.groups;
+  for (index_t group = 0; group < s.groups; ++group) {
+    for (index_t k = 0; k < outputs; k += kPanel) {
+      const index_t first = group * outputs + k, columns = min_of(kPanel, outputs - k);
+      const FilterPart part = {s, x, a.dy + n * s.P * s.Q * s.K + first, sum + first, group, columns};
+      const index_t most = is_dense(s) ? grid_lines(part.length(), columns) : 1;
+      for (index_t r = 0; r < s.R;) {
+        index_t lines = min_of(most, s.R - r);
+        if (lines == 4) lines = 3;
+        lines > 1 ? add_filter_lines(part, r, static_cast<int>(lines), p0, p1) : add_filter_row(part, r, p0, p1);
+        r += lines;
       }
     }
   }

@@ -14,6 +14,7 @@ namespace {
 struct RunTile {
   const float* a;
   index_t a_row, a_outer, a_run, a_col;
+  index_t a_line;  // of a grid (conv_grid.h): between its lines
   const float* b;
   index_t b_outer, b_run, b_row;
   index_t outer, runs, length;
@@ -72,20 +73,39 @@ inline const float* row_of(const float* p, int i, index_t s, index_t s3, index_t
   return reinterpret_cast<const float*>(q + offset);
 }
 
+// The sums of Rows x (Vectors whole vectors and a tail).
+template <int Rows, int Vectors, class Tail>
+struct RunSums {
+  static constexpr int kWhole = Vectors * kLanes;
+  vfloat acc[Rows][Vectors + 1];  // the last column is not used
+  typename Tail::Vector tail[Rows];
+
+  FASTNN_INLINE void load_from(const float* c, index_t ldc, int last) {
+    FASTNN_UNROLL
+    for (int i = 0; i < Rows; ++i) {
+      FASTNN_UNROLL
+      for (int j = 0; j < Vectors; ++j) acc[i][j] = load(c + i * ldc + j * kLanes);
+      if constexpr (Tail::kUsed) tail[i] = Tail::get(c + i * ldc + kWhole, last);
+    }
+  }
+  FASTNN_INLINE void store_to(float* c, index_t ldc, int last) const {
+    FASTNN_UNROLL
+    for (int i = 0; i < Rows; ++i) {
+      FASTNN_UNROLL
+      for (int j = 0; j < Vectors; ++j) store(c + i * ldc + j * kLanes, acc[i][j]);
+      if constexpr (Tail::kUsed) Tail::put(c + i * ldc + kWhole, tail[i], last);
+    }
+  }
+};
+
 // Rows x (Vectors whole vectors and a tail of which t.last lanes are used).
 template <int Rows, int Vectors, class Tail>
 void compute_run_tile(const RunTile& t) {
   constexpr int kWhole = Vectors * kLanes;
-  vfloat acc[Rows][Vectors + 1] = {};
-  typename Tail::Vector tail[Rows] = {};
-  if (t.load_c) {
-    FASTNN_UNROLL
-    for (int i = 0; i < Rows; ++i) {
-      FASTNN_UNROLL
-      for (int j = 0; j < Vectors; ++j) acc[i][j] = load(t.c + i * t.ldc + j * kLanes);
-      if constexpr (Tail::kUsed) tail[i] = Tail::get(t.c + i * t.ldc + kWhole, t.last);
-    }
-  }
+  RunSums<Rows, Vectors, Tail> sums = {};
+  auto& acc = sums.acc;
+  auto& tail = sums.tail;
+  if (t.load_c) sums.load_from(t.c, t.ldc, t.last);
   constexpr int kGroups = (Rows + kGroup - 1) / kGroup;
   const index_t s = t.a_row * sizeof(float), s3 = 3 * s, s5 = 5 * s, a_col = t.a_col, b_row = t.b_row, length = t.length;
   const int last = t.last;
@@ -142,12 +162,7 @@ void compute_run_tile(const RunTile& t) {
       if constexpr (Tail::kUsed) tail[i] *= relu_slope(Tail::get(y + kWhole, last));
     }
   }
-  FASTNN_UNROLL
-  for (int i = 0; i < Rows; ++i) {
-    FASTNN_UNROLL
-    for (int j = 0; j < Vectors; ++j) store(t.c + i * t.ldc + j * kLanes, acc[i][j]);
-    if constexpr (Tail::kUsed) Tail::put(t.c + i * t.ldc + kWhole, tail[i], last);
-  }
+  sums.store_to(t.c, t.ldc, last);
 }
 
 // Tiles of a single vector have room for twice the rows, which pays where few products share the cost of a tile.

@@ -86,6 +86,22 @@ def test_channels_around_a_vector(isa: str, rng: Generator) -> None:
             )
 
 
+@pytest.mark.parametrize("taps", [3, 5, 7])
+def test_few_taps_beside_each_other(isa: str, rng: Generator, taps: int) -> None:
+    # Several filter rows share a tile of the filter's gradient where all of them meet the image, here in some rows, one or none.
+    width = lanes()
+    for rows, height, options in (
+        (3, 9, geometry(padding=((1, 1), (1, 2)))),
+        (5, 9, geometry(padding=((2, 2), (0, 1)), strides=(1, 2))),
+        (7, 8, geometry(padding=((3, 3), (2, 2)))),
+        (4, 11, geometry(padding=((0, 5), (1, 1)), strides=(2, 1))),
+        (2, 10, geometry(padding=((4, 0), (0, 0)), dilation=(3, 1))),
+        (6, 2, geometry(padding=((5, 4), (3, 3)))),
+    ):
+        for outputs in (1, width // 2, width - 1, width, width + 1, 2 * width, 2 * width + width // 2):
+            check_against_twin(rng, ((3, height, 9, 1), (rows, taps, 1, outputs), options))
+
+
 def test_random_convolutions(isa: str, rng: Generator) -> None:
     for _ in range(100):
         check_against_twin(rng, random_convolution(rng, 11))
