@@ -1,5 +1,7 @@
 """fastnn trains neural networks on a CPU, fast. See `fastnn.Sequential`, `fastnn.layers` and `fastnn.config`."""
 
+import sys
+
 from fastnn import (
     activations,
     callbacks,
@@ -22,6 +24,8 @@ from fastnn.layers.core import Input
 from fastnn.models import Model, Sequential
 from fastnn.tune import cross_validate, random_search
 
+keras = sys.modules[__name__]  # a program that says tf.keras.layers.Dense needs `import fastnn as tf`
+
 __all__ = [
     "Input",
     "Model",
@@ -35,6 +39,7 @@ __all__ = [
     "datasets",
     "explain",
     "initializers",
+    "keras",
     "layers",
     "losses",
     "metrics",
