@@ -22,11 +22,13 @@ from fastnn._core import __version__
 from fastnn.by_hand import explain
 from fastnn.layers.core import Input
 from fastnn.models import Model, Sequential
+from fastnn.rbm import RBM, pretrain
 from fastnn.tune import cross_validate, random_search
 
 keras = sys.modules[__name__]  # a program that says tf.keras.layers.Dense needs `import fastnn as tf`
 
 __all__ = [
+    "RBM",
     "Input",
     "Model",
     "Sequential",
@@ -45,6 +47,7 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "pretrain",
     "random_search",
     "regularizers",
     "tune",
