@@ -15,7 +15,16 @@ from fastnn.training.splits import train_test_split
 
 if TYPE_CHECKING:
     from fastnn.diagram import plot_model
-    from fastnn.plotting import plot_activation_functions, plot_activations, plot_gradients, plot_history, plot_paths
+    from fastnn.plotting import (
+        plot_activation_functions,
+        plot_activations,
+        plot_confusion_matrix,
+        plot_decision_boundary,
+        plot_gradients,
+        plot_history,
+        plot_paths,
+        plot_weights,
+    )
 
 __all__ = [
     "conv_output_size",
@@ -24,10 +33,13 @@ __all__ = [
     "hidden_units",
     "plot_activation_functions",
     "plot_activations",
+    "plot_confusion_matrix",
+    "plot_decision_boundary",
     "plot_gradients",
     "plot_history",
     "plot_model",
     "plot_paths",
+    "plot_weights",
     "receptive_field",
     "register_keras_serializable",
     "set_random_seed",
