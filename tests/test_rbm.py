@@ -217,7 +217,11 @@ def test_an_optimizer_is_copied_and_its_decay_holds() -> None:
     assert given.store is None
     second.fit(x, epochs=3)
     assert_bits(first.kernel.value, second.kernel.value)
+    given.exclude_from_weight_decay(var_names=["kernel", "bias"])
+    spared = RBM(3, optimizer=given, seed=0)
+    spared.fit(x, epochs=3)
     plain = RBM(3, optimizer=optimizers.SGD(0.1), seed=0)
     plain.fit(x, epochs=3)
     assert np.linalg.norm(first.kernel.value) < np.linalg.norm(plain.kernel.value)
+    assert_close(spared.kernel.value, plain.kernel.value, 1e-6)
     assert fastnn.RBM is RBM

@@ -252,7 +252,13 @@ def _own(optimizer: Any) -> Optimizer:
     found = optimizers.get(optimizer)
     if found.full_batch:
         checks.fail("RBM", "an optimizer that follows gradients", type(found).__name__)
-    return type(found).from_config(found.get_config()) if found is optimizer else found
+    if found is not optimizer:
+        return found
+    copy: Optimizer = type(found).from_config(found.get_config())
+    names = {**found.exclusions.as_data(), **found.rate_factors.as_data()}
+    copy.exclusions.restore(names)
+    copy.rate_factors.restore(names)
+    return copy
 
 
 def _probabilities(argument: str, value: Any, width: int | None) -> Float32:
