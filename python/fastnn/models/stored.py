@@ -76,6 +76,27 @@ class Stored:
         model: Any = self
         return saving.to_json(model, **options)
 
+    def hyperparameters(self) -> dict[str, dict[str, Any]]:
+        """Return what was chosen and not learned, as plain data, in two groups.
+
+        "algorithm" is how the model is trained: optimizer, loss, epochs and steps (batches) of the last `fit`. "model" is what
+        it is made of: class and arguments of every layer, by its name.
+
+        Example:
+            >>> model = fastnn.Sequential([fastnn.Input((3,)), fastnn.layers.Dense(8, "relu", name="hidden")])
+            >>> model.compile(fastnn.optimizers.SGD(0.5), "mse")
+            >>> found = model.hyperparameters()
+            >>> found["algorithm"]["optimizer"]["config"]["learning_rate"]
+            0.5
+            >>> found["model"]["hidden"]["class"], found["model"]["hidden"]["config"]["units"]
+            ('Dense', 8)
+        """
+        model: Any = self
+        last = {} if model.history is None else model.history.params
+        run = {name: last[name] for name in ("epochs", "steps") if name in last}
+        layers = {layer.name: saving.layer_data(layer) for layer in model.leaf_layers}
+        return {"algorithm": {**saving.algorithm_data(model), **run}, "model": layers}
+
     def is_plain(self, cls: type) -> bool:
         """Return whether files may describe the model as one of that class: no subclass computes or describes it otherwise."""
         own = type(self).__mro__[: type(self).__mro__.index(cls)]
