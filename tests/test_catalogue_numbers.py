@@ -25,14 +25,14 @@ def _seed() -> None:
 
 
 def test_inference_with_weights_from_a_pickle_one_by_one_and_in_batches(tmp_path: Path) -> None:
-    """Three layers, W1 to W3 and b1 to b3 in a dict, in the order of the file; sigmoids and a softmax."""
+    """Three layers, W1 to W3 and b1 to b3 in a dict, whatever its order; sigmoids and a softmax."""
     sizes = (64, 50, 100, 10)
     given = {f"b{i}": normal(n, seed=i) for i, n in enumerate(sizes[1:], 1)}
     given |= {f"W{i}": normal(*pair, seed=9 + i) for i, pair in enumerate(itertools.pairwise(sizes), 1)}
     (tmp_path / "sample_weight.pkl").write_bytes(pickle.dumps(given))
     network = pickle.loads((tmp_path / "sample_weight.pkl").read_bytes())  # noqa: S301
     model = Sequential([Input((64,)), Dense(50, "sigmoid"), Dense(100, "sigmoid"), Dense(10, "softmax")])
-    model.set_weights([network[f"{letter}{i}"] for i in (1, 2, 3) for letter in "Wb"])
+    model.load_weights(network)
 
     x, truth = digits.load_data()[1]
     x = x.reshape(len(x), -1)[:50] / 16.0
@@ -45,6 +45,7 @@ def test_inference_with_weights_from_a_pickle_one_by_one_and_in_batches(tmp_path
     assert_close(whole, activations.softmax(expected), 1e-5)
     assert_close(single, whole, 1e-6)
     assert (single.argmax(1) == expected.argmax(1)).all()
+    assert (model.predict_classes(x, verbose=0) == expected.argmax(1)).all()
     accuracy = metrics.SparseCategoricalAccuracy()
     accuracy.update_state(truth[:50], whole)
     assert accuracy.result() == pytest.approx((expected.argmax(1) == truth[:50]).mean())

@@ -46,7 +46,8 @@ class Stored:
         Args:
             source: a file of `save_weights` or `save`, or of another program: .safetensors, .npz with an array per name, Keras's
                 .weights.h5 and .keras (these need h5py); or a dict of arrays by name, such as "dense/kernel" (what stands before
-                that, as in Keras's paths, does not matter). Arrays are laid out as in Keras; for those of PyTorch see
+                that, as in Keras's paths, does not matter), or as textbooks call them, "W1", "b1", "W2", ...
+                Arrays are laid out as in Keras; for those of PyTorch see
                 `fastnn.models.load_pytorch_weights`.
             skip_mismatch: set what fits and leave the rest as it is; what was left out is in a warning and in the report.
             by_name: True goes by names, False by the order of layers. None goes by names; where these differ only in the numbers
