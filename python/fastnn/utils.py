@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         plot_decision_boundary,
         plot_gradients,
         plot_history,
+        plot_loss_surface,
         plot_paths,
         plot_weights,
     )
@@ -38,6 +39,7 @@ __all__ = [
     "plot_decision_boundary",
     "plot_gradients",
     "plot_history",
+    "plot_loss_surface",
     "plot_model",
     "plot_paths",
     "plot_weights",
