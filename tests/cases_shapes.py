@@ -55,6 +55,7 @@ RESHAPING = [
     image("Resizing", "larger, nearest", height=11, width=7, interpolation="nearest"),
     image("Resizing", "channels first", (2, 6, 5), height=4, width=9, **FIRST),
     image("Resizing", "bicubic, antialias", (9, 8, 2), height=3, width=5, interpolation="bicubic", antialias=True),
+    image("Resizing", "area", (9, 4, 2), height=4, width=7, interpolation="area"),
     image("Resizing", "crop", (9, 5, 2), height=4, width=4, crop_to_aspect_ratio=True),
     image("Resizing", "pad", (9, 5, 2), height=4, width=6, pad_to_aspect_ratio=True, fill_value=0.5),
     image("CenterCrop", "crop", height=3, width=4),

@@ -25,14 +25,14 @@ def _seed() -> None:
 
 
 def test_inference_with_weights_from_a_pickle_one_by_one_and_in_batches(tmp_path: Path) -> None:
-    """Three layers, W1 to W3 and b1 to b3 in a dict, in the order of the file; sigmoids and a softmax."""
+    """Three layers, W1 to W3 and b1 to b3 in a dict, whatever its order; sigmoids and a softmax."""
     sizes = (64, 50, 100, 10)
     given = {f"b{i}": normal(n, seed=i) for i, n in enumerate(sizes[1:], 1)}
     given |= {f"W{i}": normal(*pair, seed=9 + i) for i, pair in enumerate(itertools.pairwise(sizes), 1)}
     (tmp_path / "sample_weight.pkl").write_bytes(pickle.dumps(given))
     network = pickle.loads((tmp_path / "sample_weight.pkl").read_bytes())  # noqa: S301
     model = Sequential([Input((64,)), Dense(50, "sigmoid"), Dense(100, "sigmoid"), Dense(10, "softmax")])
-    model.set_weights([network[f"{letter}{i}"] for i in (1, 2, 3) for letter in "Wb"])
+    model.load_weights(network)
 
     x, truth = digits.load_data()[1]
     x = x.reshape(len(x), -1)[:50] / 16.0
@@ -45,6 +45,7 @@ def test_inference_with_weights_from_a_pickle_one_by_one_and_in_batches(tmp_path
     assert_close(whole, activations.softmax(expected), 1e-5)
     assert_close(single, whole, 1e-6)
     assert (single.argmax(1) == expected.argmax(1)).all()
+    assert (model.predict_classes(x, verbose=0) == expected.argmax(1)).all()
     accuracy = metrics.SparseCategoricalAccuracy()
     accuracy.update_state(truth[:50], whole)
     assert accuracy.result() == pytest.approx((expected.argmax(1) == truth[:50]).mean())
@@ -153,3 +154,76 @@ def test_small_initial_values_do_not_learn_digits(start: float | str, learns: bo
         assert loss < 2.0
     else:
         assert loss == pytest.approx(np.log(10), abs=0.01)
+
+
+# ---------------------------------------------------------------- losses and nets compared
+
+
+def test_cross_entropy_learns_digits_faster_than_the_squared_error() -> None:
+    (x, y), _ = digits.load_data()
+    epochs = {}
+    for loss in ("categorical_crossentropy", "mse"):
+        config.set_seed(0)
+        model = Sequential([Input((64,)), Dense(30, "sigmoid"), Dense(10, "softmax")])
+        model.compile(optimizers.SGD(0.5), loss, metrics=["accuracy"])
+        fitted = model.fit(x.reshape(len(x), -1) / 16.0, to_categorical(y, 10), epochs=30, verbose=0)
+        epochs[loss] = int(np.argmax(np.array([*fitted.history["accuracy"], 1.0]) > 0.9))
+    assert epochs["categorical_crossentropy"] < 10 < epochs["mse"]
+
+
+def test_a_linear_layer_with_hinge_loss_is_a_support_vector_machine() -> None:
+    """Breast cancer, standardized: within two points of scikit-learn's machine."""
+    load = pytest.importorskip("sklearn.datasets").load_breast_cancer
+    machine = pytest.importorskip("sklearn.svm").LinearSVC(loss="hinge", max_iter=100_000, random_state=0)
+    x, y = load(return_X_y=True)
+    x, y = (x - x.mean(0)) / x.std(0), 2 * y - 1
+    held_out = np.arange(len(x)) % 4 == 0
+    model = Sequential([Input((30,)), Dense(1, kernel_regularizer=regularizers.L2(0.01))])
+    model.compile(optimizers.Adam(0.01), "hinge")
+    model.fit(x[~held_out], y[~held_out], epochs=60, verbose=0)
+    ours = 2 * model.predict_classes(x[held_out], verbose=0, threshold=0) - 1
+    theirs = machine.fit(x[~held_out], y[~held_out]).score(x[held_out], y[held_out])
+    assert (ours == y[held_out]).mean() == pytest.approx(theirs, abs=0.02)
+
+
+def test_the_error_of_a_fitted_function_falls_with_the_width() -> None:
+    """One hidden layer comes as close to a function as it has units for."""
+    x = np.linspace(-1, 1, 200)[:, None]
+    errors = []
+    for width in (1, 3, 12, 50):
+        config.set_seed(0)
+        hidden = Dense(width, "tanh", kernel_initializer=10.0, bias_initializer=5.0)
+        model = Sequential([Input((1,)), hidden, Dense(1)])
+        model.compile(optimizers.Adam(0.02), "mse")
+        errors.append(model.fit(x, np.sin(12 * x), batch_size=200, epochs=1000, verbose=0).history["loss"][-1])
+    assert errors[0] > errors[1] > 20 * errors[2] > 40 * errors[3]
+
+
+def test_accuracy_is_that_of_another_package() -> None:
+    score = pytest.importorskip("sklearn.metrics").accuracy_score
+    y, p = np.arange(101) * 3 % 4, normal(101, 4)
+    metric = metrics.SparseCategoricalAccuracy()
+    metric.update_state(y, p)
+    assert metric.result() == pytest.approx(score(y, p.argmax(1)))
+
+
+def test_batch_normalization_is_noisier_in_smaller_batches() -> None:
+    """How far the output in training is from that in use, once the moving statistics are those of all samples."""
+    x = (2 + 3 * normal(4096, 3)).astype(np.float32)
+    layer = BatchNormalization(momentum=0.0)
+    layer(x, training=True)
+    rest, noise = np.asarray(layer(x)), []
+    layer.momentum = 1.0  # the moving statistics stay
+    for size in (4, 32, 256):
+        parts = [np.asarray(layer(part, training=True)) for part in np.split(x, len(x) // size)]
+        noise.append(float(np.abs(np.concatenate(parts) - rest).mean()))
+    assert noise[0] > 2 * noise[1] > 4 * noise[2] > 0
+
+
+def test_shifted_sigmoids_add_up_to_a_softplus_and_nearly_to_a_relu() -> None:
+    """sum over i >= 1 of sigmoid(x + 1/2 - i) is about log(1 + exp(x)), which far from 0 is max(x, 0)."""
+    x = np.linspace(-8, 8, 81)
+    total = sum(activations.sigmoid(x + 0.5 - i).astype(np.float64) for i in range(1, 60))
+    assert_close(total, activations.softplus(x), 0.02)
+    far = np.abs(x) > 4
+    assert_close(total[far], activations.relu(x[far]), 0.05)

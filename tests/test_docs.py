@@ -90,3 +90,13 @@ def test_example_of_an_optimizer(capsys: pytest.CaptureFixture[str]) -> None:
     path = ROOT / "examples" / "custom_optimizer.py"
     exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), {"__name__": "__main__"})  # noqa: S102 - our own file
     assert float(capsys.readouterr().out.rsplit(" ", 1)[1]) > 0.93
+
+
+@pytest.mark.skipif(not (ROOT / "examples").exists(), reason="the tests run without a checkout around them")
+def test_example_of_pre_training(capsys: pytest.CaptureFixture[str]) -> None:
+    path = ROOT / "examples" / "rbm_pretraining.py"
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), {"__name__": "__main__"})  # noqa: S102 - our own file
+    random, *errors, pretrained = capsys.readouterr().out.splitlines()
+    assert len(errors) == 4
+    assert float(random.rsplit(" ", 1)[1]) < 0.3
+    assert float(pretrained.rsplit(" ", 1)[1]) > 0.7

@@ -15,7 +15,7 @@ from fastnn.layers import Dense
 Array = NDArray[Any]
 
 
-@pytest.mark.parametrize(("name", "gain"), [("xavier", 1.0), ("he", 2.0)])
+@pytest.mark.parametrize(("name", "gain"), [("xavier", 1.0), ("xavier_book", 1.0), ("he", 2.0), ("he_book", 2.0)])
 def test_plain_deviations(name: str, gain: float) -> None:
     for shape, inputs in (((784, 300), 784), ((5, 5, 20, 100), 500)):
         values = initializers.deserialize({"class_name": name, "config": {"seed": 3}})(shape)

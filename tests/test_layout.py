@@ -51,6 +51,7 @@ ORDER = (
     "saving",
     "backup",
     "models",
+    "rbm",
     "tune",
     "callbacks",
     "by_hand",

@@ -12,7 +12,7 @@ import pytest
 from cases import ObjectCase, every_optimizer
 from gradcheck import normal
 from tiny import Array, assert_same, blobs, cnn, images, mlp, train
-from tolerances import assert_bits
+from tolerances import assert_bits, assert_close
 
 from fastnn import config, models, optimizers
 from fastnn.optimizers import Optimizer
@@ -408,6 +408,23 @@ def test_presets() -> None:
         assert (config["beta_1"], config["beta_2"], config["epsilon"]) == (0.9, 0.999, 1e-8)
     with pytest.raises(ValueError, match="did you mean 'torch'"):
         optimizers.presets.adam("pytorch")
+
+
+@pytest.mark.parametrize("name", ["SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam"])
+def test_presets_of_the_book_move_as_its_classes(name: str) -> None:
+    start, p = normal(7).astype(np.float32) + 3, Parameter("w", normal(7) + 3)
+    params, plain = {"w": start.copy()}, getattr(optimizers.numpy_style, name)()
+    optimizer = optimizers.presets.book(name.lower())
+    optimizer.build([p])
+    places: dict[str, list[Array]] = {"book": [], "ours": []}
+    for _ in range(20):
+        plain.update(params, {"w": 2 * params["w"]})
+        optimizer.apply([2 * p.value], [p])
+        places["book"].append(params["w"].copy())
+        places["ours"].append(p.numpy())
+    assert_close(np.array(places["ours"]), np.array(places["book"]), 2e-5)
+    with pytest.raises(ValueError, match=r"presets\.book: expected name to be one of"):
+        optimizers.presets.book("lion")
 
 
 def test_momentum_passes_the_first_basin() -> None:

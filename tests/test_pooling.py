@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from errors import check
 from gradcheck import normal
-from tolerances import assert_bits
+from tolerances import assert_bits, assert_close
 
 from fastnn import Model, layers
 from fastnn.layers import Dense, Flatten, Input
@@ -133,8 +133,31 @@ def test_ways_to_make_images_smaller_agree_on_shapes() -> None:
         layers.MaxPooling2D(2, padding="same"),
         layers.AveragePooling2D(2, padding="same"),
         layers.Resizing(7, 5, antialias=True),
+        layers.Resizing(7, 5, "area"),
     ):
         assert layer(x).shape == expected
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4])
+def test_thumbnails_by_area_are_average_pooling(isa: str, factor: int) -> None:
+    x = normal(2, 12, 24, 3).astype(np.float32)
+    small = np.asarray(layers.Resizing(12 // factor, 24 // factor, "area")(x))
+    assert_close(small, np.asarray(layers.AveragePooling2D(factor)(x)), 1e-6)
+
+
+@pytest.mark.parametrize(("old", "new"), [(7, 3), (5, 4), (3, 7), (1, 4), (6, 6)])
+def test_an_area_is_the_mean_of_what_lies_in_it(old: int, new: int) -> None:
+    """Every pixel cut into as many parts as the new row has pixels, which are then made of whole parts."""
+    x = normal(1, old, 1, 1).astype(np.float32)
+    parts = np.repeat(x.ravel().astype(np.float64), new).reshape(new, old)
+    assert_close(np.asarray(layers.Resizing(new, 1, "area")(x)).ravel(), parts.mean(axis=1), 1e-6)
+
+
+@pytest.mark.parametrize("size", [2, (3, 1)])
+def test_average_unpooling_is_undone_by_average_pooling(size: Any) -> None:
+    x = normal(2, 3, 4, 5).astype(np.float32)
+    back = layers.AveragePooling2D(size)(layers.UpSampling2D(size)(x))
+    assert_close(np.asarray(back), x, 1e-6)
 
 
 def test_error_texts() -> None:

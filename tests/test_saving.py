@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from safetensors.numpy import load_file
 from tiny import Array, X, Y, assert_same, blobs, cnn, images, line, mlp, state
 from tolerances import assert_bits
 
-from fastnn import Sequential, config, layers, losses, metrics
+from fastnn import Sequential, config, layers, losses, metrics, optimizers
 from fastnn.layers import Dense, Input
 from fastnn.models import load_model
 
@@ -150,3 +151,22 @@ def test_custom_objects(tmp_path: Path) -> None:
     assert_bits(again.predict(X, verbose=0), model.predict(X, verbose=0))
     with pytest.raises(ValueError, match=r"pass your own class as custom_objects={'Scaled': Scaled}"):
         load_model(path)
+
+
+def test_hyperparameters_are_in_two_groups() -> None:
+    model = Sequential([Input((5,)), Dense(4, "relu", name="hidden"), layers.Dropout(0.25, name="drop"), Dense(3)])
+    assert model.hyperparameters()["algorithm"] == {}
+    model.compile(optimizers.Adam(0.125, beta_1=0.5), losses.CategoricalCrossentropy(True), metrics=["accuracy"])
+    x, y = blobs(30)
+    model.fit(x, np.eye(3)[y], batch_size=10, epochs=2, verbose=0)
+    found = model.hyperparameters()
+    assert set(found) == {"algorithm", "model"}
+    algorithm = found["algorithm"]
+    assert (algorithm["optimizer"]["class"], algorithm["epochs"], algorithm["steps"]) == ("Adam", 2, 3)
+    assert algorithm["optimizer"]["config"]["learning_rate"] == 0.125
+    assert algorithm["optimizer"]["config"]["beta_1"] == 0.5
+    assert algorithm["loss"]["config"]["from_logits"] is True
+    assert list(found["model"]) == [layer.name for layer in model.layers]
+    assert found["model"]["hidden"]["config"]["activation"] == "relu"
+    assert found["model"]["drop"]["config"]["rate"] == 0.25
+    assert json.loads(json.dumps(found)) == found

@@ -403,3 +403,27 @@ def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
     both = Model(joined, Dense(2)(layers.Concatenate()([flat, flat])))
     with pytest.raises(ValueError, match="Dense, BatchNormalization or an activation behind Flatten, got <Concatenate"):
         load_pytorch_weights(both, torch_like(both))
+
+
+# ---------------------------------------------------------------- names of textbooks
+
+
+def test_names_of_textbooks_in_any_order_and_file(tmp_path: Path) -> None:
+    model = Sequential([Input((4,)), Dense(5), layers.ReLU(), Dense(3, use_bias=False)])
+    given = {"W2": normal(5, 3), "b1": normal(5, seed=1), "W1": normal(4, 5, seed=2)}
+    np.savez(tmp_path / "w.npz", **given)
+    for source in (given, tmp_path / "w.npz"):
+        model.set_weights([np.zeros(p.shape) for p in model.weights])
+        assert model.load_weights(source).complete
+        for p, name in zip(model.weights, ("W1", "b1", "W2")):
+            np.testing.assert_array_equal(p.value, given[name].astype(np.float32))
+    before = model.get_weights()
+    for wrong, text in (
+        ({**given, "b2": normal(3)}, "1 unknown"),
+        ({"W1": given["W1"], "W2": given["W2"]}, "1 missing"),
+        ({**given, "W1": normal(5, 4)}, r"shape \(4, 5\), got \(5, 4\)"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            model.load_weights(wrong)
+    for p, value in zip(model.weights, before):
+        np.testing.assert_array_equal(p.value, value)

@@ -103,16 +103,26 @@ def _training_state(model: BaseModel) -> tuple[Tensors, dict[str, Any]]:
     if optimizer is None or not scores:
         return tensors, state
     tensors |= {f"optimizer/{name}": array for name, array in optimizer.state().items()}
-    state["optimizer"] = _object_data(optimizers, optimizer)
-    chosen = [_object_data(losses, score.loss) for score in scores]
+    state |= algorithm_data(model)
     wanted, weighted = (
         [_metric_data(some) for some in kind] for kind in zip(*((s.wanted, s.weighted) for s in scores))
     )
     single = len(scores) == 1
-    state["loss"], state["metrics"] = (chosen[0], wanted[0]) if single else (chosen, wanted)
-    state["loss_weights"] = [score.weight for score in scores]
+    state["metrics"] = wanted[0] if single else wanted
     state["weighted_metrics"] = weighted[0] if single else weighted
     return tensors, state
+
+
+def algorithm_data(model: BaseModel) -> dict[str, Any]:
+    """Return what `compile` chose and training depends on, as plain data; nothing for a model that is not compiled."""
+    if model.optimizer is None or not model.scores:
+        return {}
+    chosen = [_object_data(losses, score.loss) for score in model.scores]
+    return {
+        "optimizer": _object_data(optimizers, model.optimizer),
+        "loss": chosen[0] if len(chosen) == 1 else chosen,
+        "loss_weights": [score.weight for score in model.scores],
+    }
 
 
 def _metric_data(wanted: Sequence[Any]) -> list[Any]:

@@ -15,19 +15,34 @@ from fastnn.training.splits import train_test_split
 
 if TYPE_CHECKING:
     from fastnn.diagram import plot_model
-    from fastnn.plotting import plot_activation_functions, plot_activations, plot_gradients, plot_history, plot_paths
+    from fastnn.plotting import (
+        plot_activation_functions,
+        plot_activations,
+        plot_confusion_matrix,
+        plot_decision_boundary,
+        plot_gradients,
+        plot_history,
+        plot_loss_surface,
+        plot_paths,
+        plot_weights,
+    )
 
 __all__ = [
     "conv_output_size",
     "custom_object_scope",
     "get_custom_objects",
     "hidden_units",
+    "normalize",
     "plot_activation_functions",
     "plot_activations",
+    "plot_confusion_matrix",
+    "plot_decision_boundary",
     "plot_gradients",
     "plot_history",
+    "plot_loss_surface",
     "plot_model",
     "plot_paths",
+    "plot_weights",
     "receptive_field",
     "register_keras_serializable",
     "set_random_seed",
@@ -67,6 +82,36 @@ def to_categorical(x: Any, num_classes: int | None = None) -> Float32:
     if labels.size and (labels.min() < 0 or largest >= count):
         checks.fail("to_categorical", f"class numbers from 0 to {count - 1}", f"{labels.min():g} to {largest}")
     return np.eye(count, dtype=np.float32)[labels.astype(np.int64)]
+
+
+def normalize(x: Any, axis: int = -1, order: float = 2) -> Float32:
+    """Return x / |x|, the norms taken along an axis; vectors of length 0 stay.
+
+    For features of mean 0 and deviation 1 see `fastnn.layers.Normalization`, which keeps them with the model.
+
+    Args:
+        x: an array of at least one axis.
+        axis: of the vectors that get length 1; -1 makes each sample's features one.
+        order: of the norm: 2 Euclidean, 1 the sum of absolute values, or any p > 0; infinity is the largest absolute value.
+
+    Raises:
+        ValueError: for an axis that x does not have, and an order that is not above 0.
+
+    Example:
+        >>> fastnn.utils.normalize([[3.0, 4.0], [0.0, 0.0]]).round(2).tolist()
+        [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    who = "normalize"
+    values = np.atleast_1d(checks.array(who, "x", x)).astype(np.float64)
+    place = checks.integer(who, "axis", axis, -values.ndim, values.ndim - 1)
+    if order != np.inf:
+        checks.number(who, "order", order, above=0.0)
+    size = np.abs(values).max(
+        axis=place, keepdims=True, initial=0.0
+    )  # taken out first: the square of 1e200 is infinite
+    scaled = np.divide(values, size, out=np.zeros_like(values), where=size > 0)
+    length = np.linalg.norm(scaled, order, axis=place, keepdims=True)
+    return np.asarray(np.divide(scaled, length, out=scaled, where=length > 0), np.float32)
 
 
 def set_random_seed(seed: int) -> None:

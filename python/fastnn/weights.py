@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fastnn.models.base import BaseModel
 
 PREFIX = "weights/"  # of the weights' names in a file of ours
+TEXTBOOK = {"kernel": "W", "bias": "b"}  # and the number of the layer
 
 
 @dataclass(frozen=True)
@@ -154,9 +155,20 @@ def _matched(parameters: Sequence[Parameter], given: Source, by_name: bool | Non
     known = dict(zip(tails, theirs)) if len(set(tails)) == len(tails) else {}
     found = {name: name if name in given.arrays else known.get(name, "") for name in names}
     found = {name: key for name, key in found.items() if key}
+    if by_name is None and not found:
+        found = _by_textbook(names, theirs)
     if by_name is None and given.ordered and len(found) < len(names) and _counted(tails) == _counted(names):
         return dict(zip(names, theirs))
     return found
+
+
+def _by_textbook(names: Sequence[str], theirs: Sequence[str]) -> dict[str, str]:
+    """Return the source's names where these are W1, b1, W2, ...: kernel and bias of the first layer with a kernel, and so on."""
+    if not all(re.fullmatch(r"[Wb][1-9][0-9]*", name) for name in theirs):
+        return {}
+    layers = [name.removesuffix("/kernel") for name in names if name.endswith("/kernel")]
+    called = {f"{layer}/{own}": f"{letter}{i}" for i, layer in enumerate(layers, 1) for own, letter in TEXTBOOK.items()}
+    return {name: called[name] for name in names if called.get(name) in theirs}
 
 
 def _counted(names: Sequence[str]) -> list[str]:

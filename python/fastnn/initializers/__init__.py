@@ -70,6 +70,7 @@ _NAMES: dict[str, type[Initializer]] = {
     **{cls.__name__: cls for cls in _CLASSES},
     **{snake_case(cls.__name__): cls for cls in _CLASSES},
     **{"zero": Zeros, "one": Ones, "uniform": RandomUniform, "normal": RandomNormal},
+    **{"xavier_book": Xavier, "he_book": He},
 }
 
 

@@ -109,7 +109,7 @@ class ActivatedLayer(Layer):
         return dy if self.skip_slope else self.effective().backward(dy, z, y)
 
     def step_key(self) -> tuple[Any, ...]:
-        return (*super().step_key(), *self.activation.step_key())
+        return (*super().step_key(), self.skip_activation, *self.activation.step_key())
 
 
 class Dense(ActivatedLayer):

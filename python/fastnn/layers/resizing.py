@@ -107,11 +107,12 @@ class ToSize(Layer):
 class Resizing(ToSize):
     """Resize images of any size to one.
 
-    nearest: each pixel is the one of the input that its center lies in; else a mean of those around (bilinear: of four)
+    nearest: each pixel is the one of the input that its center lies in; else a mean of those around (bilinear: of four).
+    area: of all that lie in it, by their shares; of images that get smaller by whole factors that is average pooling.
 
     Args:
         height, width: of the output in pixels.
-        interpolation: "bilinear", "nearest", "bicubic", "lanczos3" or "lanczos5"; pixels are areas.
+        interpolation: "bilinear", "nearest", "bicubic", "lanczos3", "lanczos5" or "area", for thumbnails; pixels are areas.
         crop_to_aspect_ratio: keep the ratio of sides, cut off what is too much.
         pad_to_aspect_ratio: keep the ratio of sides, put a border where there is too little.
         fill_mode: "constant", the only one there is.
@@ -147,7 +148,7 @@ class Resizing(ToSize):
         **base: Any,
     ) -> None:
         super().__init__(height, width, data_format, base)
-        self.interpolation = checks.one_of(self.who, "interpolation", interpolation, taps.INTERPOLATIONS)
+        self.interpolation = checks.one_of(self.who, "interpolation", interpolation, (*taps.INTERPOLATIONS, taps.AREA))
         self.crop_to_aspect_ratio = checks.boolean(self.who, "crop_to_aspect_ratio", crop_to_aspect_ratio)
         self.pad_to_aspect_ratio = checks.boolean(self.who, "pad_to_aspect_ratio", pad_to_aspect_ratio)
         if self.crop_to_aspect_ratio and self.pad_to_aspect_ratio:

@@ -37,6 +37,7 @@ KERNELS: dict[str, Callable[[Float64], Float64]] = {
     "lanczos5": _lanczos(5),
 }
 INTERPOLATIONS = ("nearest", *KERNELS)
+AREA = "area"
 
 
 @functools.lru_cache(maxsize=256)
@@ -47,11 +48,16 @@ def resizing(
 
     Pixel i of the new row has its center at (i + 1/2) old / new - 1/2 of the old one. nearest: it is the old pixel there. Else it
     is a mean of those around it, weighted by a kernel of their distance; antialias widens the kernel where a row gets shorter.
+    area: weighted by how much of each lies within the new pixel, which is as wide as old / new of them.
     align_corners: the first and the last centers are those of the old row, the others evenly between.
     """
     if method == "nearest":
         weights = np.zeros((new, old))
         weights[np.arange(new), (2 * np.arange(new) + 1) * old // (2 * new)] = 1
+    elif method == AREA:
+        ends, pixels = np.arange(new + 1)[:, None] * (old / new), np.arange(old)
+        inside = np.minimum(ends[1:], pixels + 1) - np.maximum(ends[:-1], pixels)
+        weights = np.maximum(inside, 0) * (new / old)
     else:
         scale = old / new
         center = (np.arange(new) + 0.5) * scale - 0.5

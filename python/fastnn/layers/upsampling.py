@@ -117,7 +117,8 @@ class UpSampling1D(UpSampling):
 class UpSampling2D(UpSampling):
     """Make images larger.
 
-    nearest: y[n, p, q, c] = x[n, p // rows, q // columns, c]; the others are means of the pixels around
+    nearest: y[n, p, q, c] = x[n, p // rows, q // columns, c]; the others are means of the pixels around. Nearest is also called
+    average unpooling: AveragePooling2D of the same size gives x again. That of a maximum is `MaxUnpooling2D`.
 
     Args:
         size: factors of rows and columns, >= 1.

@@ -19,11 +19,12 @@ from fastnn.plan import Plan
 from fastnn.structure import Structure
 from fastnn.summary import Entry, Style, bytes_text, summary_text
 from fastnn.training.batches import BatchTrainer
+from fastnn.training.classes import Classifying
 from fastnn.training.gradients import GradientChecked
 from fastnn.training.inspection import Inspected
 
 
-class BaseModel(BatchTrainer, Inspected, GradientChecked, Stored):
+class BaseModel(BatchTrainer, Classifying, Inspected, GradientChecked, Stored):
     """A model over a plan: `Sequential` and `Model` say how the plan comes about."""
 
     recordable: ClassVar[bool] = True

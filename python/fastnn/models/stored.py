@@ -46,7 +46,8 @@ class Stored:
         Args:
             source: a file of `save_weights` or `save`, or of another program: .safetensors, .npz with an array per name, Keras's
                 .weights.h5 and .keras (these need h5py); or a dict of arrays by name, such as "dense/kernel" (what stands before
-                that, as in Keras's paths, does not matter). Arrays are laid out as in Keras; for those of PyTorch see
+                that, as in Keras's paths, does not matter), or as textbooks call them, "W1", "b1", "W2", ...
+                Arrays are laid out as in Keras; for those of PyTorch see
                 `fastnn.models.load_pytorch_weights`.
             skip_mismatch: set what fits and leave the rest as it is; what was left out is in a warning and in the report.
             by_name: True goes by names, False by the order of layers. None goes by names; where these differ only in the numbers
@@ -75,6 +76,27 @@ class Stored:
         """
         model: Any = self
         return saving.to_json(model, **options)
+
+    def hyperparameters(self) -> dict[str, dict[str, Any]]:
+        """Return what was chosen and not learned, as plain data, in two groups.
+
+        "algorithm" is how the model is trained: optimizer, loss, epochs and steps (batches) of the last `fit`. "model" is what
+        it is made of: class and arguments of every layer, by its name.
+
+        Example:
+            >>> model = fastnn.Sequential([fastnn.Input((3,)), fastnn.layers.Dense(8, "relu", name="hidden")])
+            >>> model.compile(fastnn.optimizers.SGD(0.5), "mse")
+            >>> found = model.hyperparameters()
+            >>> found["algorithm"]["optimizer"]["config"]["learning_rate"]
+            0.5
+            >>> found["model"]["hidden"]["class"], found["model"]["hidden"]["config"]["units"]
+            ('Dense', 8)
+        """
+        model: Any = self
+        last = {} if model.history is None else model.history.params
+        run = {name: last[name] for name in ("epochs", "steps") if name in last}
+        layers = {layer.name: saving.layer_data(layer) for layer in model.leaf_layers}
+        return {"algorithm": {**saving.algorithm_data(model), **run}, "model": layers}
 
     def is_plain(self, cls: type) -> bool:
         """Return whether files may describe the model as one of that class: no subclass computes or describes it otherwise."""

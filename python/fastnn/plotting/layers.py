@@ -1,4 +1,4 @@
-"""plot_activations, plot_gradients: what goes on in every layer of a model for a batch."""
+"""plot_activations, plot_gradients, plot_weights: what goes on in every layer of a model for a batch, and what it has learned."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COLUMNS = 5
 PANEL_SIZE = (2.8, 2.5)  # inches
 BAR_WIDTH = 0.45  # inches
+NEARLY_ZERO = 1e-3  # what L1 is said to have made zero
 
 
 def plot_activations(
@@ -130,6 +131,72 @@ def plot_gradients(
     panel.set_title(title or "Gradients of the layers")
     tidy(panel)
     panel.grid(False, axis="x")
+    save(figure, path)
+    return figure  # type: ignore[no-any-return]
+
+
+def plot_weights(
+    model: Inspected,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    layers: Sequence[str] | None = None,
+    bins: int = 30,
+    columns: int = COLUMNS,
+    title: str | None = None,
+) -> Figure:
+    """Draw a histogram of the weights of every layer that has some, without its biases and other vectors.
+
+    Whether they have grown too large, whether L1 has made many of them zero, how they lie before and after training.
+
+    Args:
+        model: a built model.
+        path: file to write (.png, .svg, .pdf), folders that do not exist are made; None: the figure belongs to pyplot.
+        layers: names of the layers to draw; None is all.
+        bins: of a histogram, >= 1.
+        columns: panels side by side, >= 1.
+        title: above the panels; None is "Weights of the layers".
+
+    Returns:
+        the matplotlib Figure.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        ValueError: for a model that is not built, unknown layers, and layers without weights only.
+
+    Example:
+        >>> from fastnn.plotting import plot_weights
+        >>> model = fastnn.Sequential([fastnn.Input((3,)), fastnn.layers.Dense(8, name="first"), fastnn.layers.Dense(2)])
+        >>> figure = plot_weights(model)
+        >>> len(figure.axes), figure.axes[0].get_title()
+        (2, 'first/kernel')
+    """
+    who = "plot_weights"
+    require_matplotlib(who)
+    _check_model(who, model)
+    count, across = checks.integer(who, "bins", bins, 1), checks.integer(who, "columns", columns, 1)
+    found = model.leaf_layers
+    if layers is not None:
+        if isinstance(layers, str):
+            checks.fail_type(who, "layers as a list of names", repr(layers), f"write [{layers!r}]")
+        wanted = {checks.one_of(who, "layers", name, [layer.name for layer in found]) for name in layers}
+        found = [layer for layer in found if layer.name in wanted]
+    drawn = [p for layer in found for p in layer.weights if p.learns and len(p.shape) > 1 and p.size]
+    if not drawn:
+        checks.fail(who, "a built model with layers that have weights", f"'{model.name}'")
+    figure: Any = new_figure(len(drawn), path is None, across, PANEL_SIZE)
+    figure.suptitle(title or "Weights of the layers")
+    for panel, p in zip(figure.axes, drawn):
+        values = p.value[np.isfinite(p.value)].astype(np.float64)
+        panel.hist(values, bins=count, color=BLUE)
+        panel.set_title(p.name, fontsize="medium")
+        mean, std = (values.mean(), values.std()) if values.size else (np.nan, np.nan)
+        told = [f"mean {mean:.2g}, std {std:.2g}"]
+        shares = [("below 0.001", np.mean(np.abs(values) < NEARLY_ZERO) if values.size else 0.0)]
+        shares.append(("NaN or infinite", 1 - values.size / p.size))
+        told.append(", ".join(f"{share:.0%} {name}" for name, share in shares if share))
+        panel.set_xlabel("\n".join(told).strip(), fontsize="small")
+        panel.tick_params(labelsize="small")
+        tidy(panel)
     save(figure, path)
     return figure  # type: ignore[no-any-return]
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fastnn import checks
-from fastnn.training.callbacks import Monitor
-from fastnn.training.history import History
 from fastnn.training.splits import generator
-from fastnn.tune.runs import built, own_callbacks, refuse_options, side_by_side, worker_count
+from fastnn.tune.trials import Trial, check_trials, train_all
 
 WHO = "random_search"
 
@@ -120,15 +118,6 @@ class Choice(Range):
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One training: its parameters, its score (the objective after the last epoch), its history."""
-
-    parameters: dict[str, Any]
-    score: float
-    history: History
-
-
-@dataclass(frozen=True)
 class SearchResult:
     """What a search gave; printed, a table of the best trials.
 
@@ -230,46 +219,11 @@ def random_search(
         >>> narrower["rate"].low >= 1e-4
         True
     """
-    refuse_options(WHO, fit, ("x", "y"))
-    if not callable(build) or hasattr(build, "fit"):
-        checks.fail_type(WHO, "build to be a function that returns a compiled model", checks.describe(build))
     ranges = _ranges(space)
-    if objective.startswith("val_") and fit.get("validation_data") is None and not fit.get("validation_split"):
-        fix = "give validation_split=0.2, or another objective"
-        checks.fail(WHO, f"validation_split or validation_data for the objective {objective!r}", "neither", fix)
-    count = checks.integer(WHO, "trials", trials, 1)
-    sign = -1.0 if Monitor(objective, mode).rising else 1.0
-    drawn = _draws(ranges, count, seed)
-    found: dict[int, Trial] = {}
-    best: list[Any] = [None, math.inf, count]  # model, signed score, number
-
-    def models() -> Iterator[Any]:
-        for parameters in drawn:
-            yield built(WHO, build(**parameters), x)
-
-    def work(i: int, model: Any) -> tuple[History, Any]:
-        return model.fit(x, y, callbacks=own_callbacks(WHO, callbacks), **{**fit, "verbose": 0}), model
-
-    def done(i: int, result: tuple[History, Any]) -> None:
-        history, model = result
-        values = history.history.get(objective)
-        if not values:
-            fix = "give validation_split or validation_data" if objective.startswith("val_") else "name one of these"
-            checks.fail(WHO, f"objective {objective!r} in the logs", ", ".join(history.history) or "nothing", fix)
-        found[i] = Trial(drawn[i], float(values[-1]), history)
-        signed = math.inf if math.isnan(values[-1]) else sign * values[-1]
-        if best[0] is None or (signed, i) < (best[1], best[2]):
-            best[:] = model, signed, i
-        if verbose:
-            print(f"trial {i + 1}/{count}: {objective}: {found[i].score:.4f}, {drawn[i]}")
-
-    side_by_side(models(), work, worker_count(WHO, workers, count), done)
-
-    def rank(i: int) -> tuple[bool, float, int]:
-        score = found[i].score
-        return math.isnan(score), 0.0 if math.isnan(score) else sign * score, i
-
-    return SearchResult([found[i] for i in sorted(found, key=rank)], ranges, objective, best[0])
+    check_trials(WHO, build, objective, fit)
+    drawn = _draws(ranges, checks.integer(WHO, "trials", trials, 1), seed)
+    done, order, best = train_all(WHO, build, drawn, x, y, objective, mode, callbacks, workers, verbose, fit)
+    return SearchResult([done[i] for i in order], ranges, objective, best)
 
 
 def _ranges(space: Any) -> dict[str, Range]:
