@@ -6,14 +6,13 @@ for backward per call, and its gradients add up; so do those of a tensor that se
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fastnn import chains, ops
+from fastnn import chains, checks, ops
 from fastnn.chains import Chain
 from fastnn.checks import Float32
 from fastnn.graph import Node, SymbolicTensor
@@ -227,7 +226,7 @@ class Plan:
         if not layer.supports_masking:
             if layer.name not in self._told_unmasked:
                 self._told_unmasked.add(layer.name)
-                warnings.warn(f"{layer.who} does not support masks: what comes after it sees all values", stacklevel=2)
+                checks.warn(f"{layer.who} does not support masks: what comes after it sees all values")
             return None
         if len(found) < len(call.inputs) or any(mask.shape != found[0].shape for mask in found):
             return None

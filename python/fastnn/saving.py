@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -120,9 +119,7 @@ def _metric_data(wanted: Sequence[Any]) -> list[Any]:
     functions = [m for m in wanted if isinstance(m, metrics.MeanMetricWrapper)]
     if functions:
         names = ", ".join(m.name for m in functions)
-        warnings.warn(
-            f"save: the metrics {names} are functions and not saved; compile anew after loading", stacklevel=5
-        )
+        checks.warn(f"save: the metrics {names} are functions and not saved; compile anew after loading")
     return [m if isinstance(m, str) else _object_data(metrics, m) for m in wanted if m not in functions]
 
 

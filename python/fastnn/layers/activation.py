@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -128,7 +127,7 @@ class LeakyReLU(Activation):
 
     def __init__(self, negative_slope: float = 0.3, **base: Any) -> None:
         if "alpha" in base:  # Keras 2
-            warnings.warn("LeakyReLU: alpha is now called negative_slope", stacklevel=2)
+            checks.warn("LeakyReLU: alpha is now called negative_slope")
             negative_slope = base.pop("alpha")
         self.negative_slope = checks.number(type(self).__name__, "negative_slope", negative_slope, 0.0)
         super().__init__(activations.Activation("leaky_relu", self.negative_slope), **base)

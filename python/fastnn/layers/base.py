@@ -18,7 +18,7 @@ from fastnn.names import Shape, shape_text, snake_case, unique_name
 from fastnn.parameter import Parameter
 from fastnn.settings import Settings
 
-BASE_ARGUMENTS = ("name", "trainable", "dtype", "input_shape", "activity_regularizer")
+BASE_ARGUMENTS = ("name", "trainable", "dtype", "input_shape", "input_dim", "activity_regularizer")
 
 _budget: list[int] = []  # values that may still be made, innermost last
 
@@ -63,6 +63,7 @@ class Layer(Settings):
         trainable: False freezes the parameters: their bits do not change in training.
         dtype: None or "float32", the only one there is.
         input_shape: shape of one sample, for the first layer of a model.
+        input_dim: the same for samples of one axis: its size.
         activity_regularizer: regularizer of the output (its penalty divided by the batch size), or None.
         unknown: `<weight>_regularizer` and `<weight>_constraint` of the parameters that a class names in `weight_names`.
 
@@ -109,6 +110,7 @@ class Layer(Settings):
         trainable: bool = True,
         dtype: str | None = None,
         input_shape: Sequence[int] | None = None,
+        input_dim: int | None = None,
         activity_regularizer: Any = None,
         **unknown: Any,
     ) -> None:
@@ -126,6 +128,8 @@ class Layer(Settings):
         self.name = name or unique_name(snake_case(cls))
         self.trainable = checks.boolean(cls, "trainable", trainable)
         self.given_shape: Shape | None = None
+        if input_dim is not None and input_shape is None:
+            input_shape = (checks.integer(cls, "input_dim", input_dim, 1),)
         if input_shape is not None:
             self.given_shape = sample_shape(cls, "input_shape", input_shape)
         self.built = False

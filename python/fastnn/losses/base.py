@@ -238,6 +238,9 @@ class Loss(Settings):
         """Return the arguments that make this loss again."""
         return {"reduction": self.reduction, "name": self.name}
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} '{self.name}'>"
+
 
 def row_weights(who: str, weights: Any, shape: Sequence[int]) -> Float32:
     """Return one float32 weight per row, from one per sample or one per loss."""

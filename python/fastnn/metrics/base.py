@@ -75,6 +75,9 @@ class Metric(Settings):
         """Return the arguments that make this metric again."""
         return {"name": self.name}
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} '{self.name}'>"
+
 
 class Mean(Metric):
     """The mean of values, such as the losses of samples.

@@ -1,0 +1,175 @@
+"""What Keras users write without a second thought: every form of an argument that they know gives the same numbers."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import callbacks, checks, layers, losses, metrics, models, optimizers
+
+RNG = np.random.default_rng(0)
+X = RNG.random((20, 4), np.float32)
+YES = (X[:, :1] > 0.5).astype(np.float32)
+
+
+def binary(**options: Any) -> fastnn.Sequential:
+    fastnn.config.set_seed(1)
+    model = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(1, activation="sigmoid")])
+    model.compile("sgd", "binary_crossentropy", **options)
+    return model
+
+
+def by_time() -> fastnn.Sequential:
+    fastnn.config.set_seed(1)
+    model = fastnn.Sequential([fastnn.Input((None, 3)), layers.Dense(2, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], weighted_metrics=["accuracy"])
+    return model
+
+
+def distance(y_true: Any, y_pred: Any) -> Any:
+    return np.abs(y_true - y_pred)
+
+
+# ---------------------------------------------------------------- metrics
+
+
+def test_a_function_or_a_class_is_a_metric(tmp_path: Path) -> None:
+    asked = [distance, losses.mean_squared_error, metrics.Recall, functools.partial(distance), "mae", "mse"]
+    model = binary(metrics=asked)
+    logs = model.evaluate(X, YES, verbose=0, return_dict=True)
+    assert list(logs) == ["loss", "distance", "mean_squared_error", "recall", "mean_metric_wrapper", "mae", "mse"]
+    np.testing.assert_allclose([logs["distance"], logs["mean_metric_wrapper"]], logs["mae"], rtol=1e-6)
+    np.testing.assert_allclose(logs["mean_squared_error"], logs["mse"], rtol=1e-6)
+    with pytest.warns(UserWarning, match="the metrics distance, mean_squared_error, .* are functions and not saved"):
+        model.save(tmp_path / "m.fastnn")
+    assert models.load_model(tmp_path / "m.fastnn").metrics_names == ["loss", "recall", "mae", "mse"]
+
+
+def test_metrics_keep_the_name_that_they_were_asked_for_by() -> None:
+    asked = ["MAE", "AUC", "Precision", "precision", "root_mean_squared_error", "acc"]
+    history = binary(metrics=asked).fit(X, YES, verbose=0).history
+    assert list(history) == ["loss", *asked]
+
+
+def test_a_weighted_metric_beside_the_plain_one() -> None:
+    model = binary(metrics=["acc"], weighted_metrics=["acc", "mae"])
+    weights = np.arange(20.0)
+    logs = model.evaluate(X, YES, sample_weight=weights, verbose=0, return_dict=True)
+    assert list(logs) == ["loss", "acc", "weighted_acc", "mae"]
+    right = (model.predict(X, verbose=0) > 0.5) == (YES > 0.5)
+    np.testing.assert_allclose(logs["acc"], right.mean(), rtol=1e-6)
+    np.testing.assert_allclose(logs["weighted_acc"], (right[:, 0] * weights).sum() / weights.sum(), rtol=1e-6)
+
+
+def test_monitors_know_that_more_auc_is_better_in_either_spelling() -> None:
+    assert callbacks.EarlyStopping("val_AUC").rising
+    assert callbacks.EarlyStopping("val_auc").rising
+    assert not callbacks.EarlyStopping("val_loss").rising
+
+
+# ---------------------------------------------------------------- weights of losses
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1)])
+def test_a_weight_for_every_time(shape: tuple[int, ...]) -> None:
+    model = by_time()
+    x, y = RNG.random((6, 5, 3), np.float32), RNG.integers(0, 2, (6, 5))
+    weights = RNG.random((6, 5))
+    given = weights.reshape(shape)
+    loss, plain, weighted = model.evaluate(x, y, sample_weight=given, verbose=0)
+    p = model.predict(x, verbose=0)
+    each = -np.log(np.take_along_axis(p, y[..., None], -1))[..., 0]
+    right = p.argmax(-1) == y
+    expected = (weights * each).mean(), right.mean(), (weights * right).sum() / weights.sum()
+    np.testing.assert_allclose((loss, plain, weighted), expected, rtol=1e-5)
+    of_batch = by_time().train_on_batch(x, y, sample_weight=given)
+    np.testing.assert_allclose(of_batch, expected, rtol=1e-5)
+    trained, other = by_time(), by_time()
+    trained.fit(x, y, sample_weight=given, validation_data=(x, y, given), batch_size=4, epochs=2, verbose=0)
+    other.fit(x, y, sample_weight=weights, batch_size=4, epochs=2, verbose=0)
+    for a, b in zip(trained.get_weights(), other.get_weights()):
+        assert (a == b).all()
+
+
+def test_a_weight_for_every_sample_of_any_length() -> None:
+    x, y, weights = RNG.random((6, 5, 3), np.float32), RNG.integers(0, 2, (6, 5)), RNG.random(6)
+    expected = by_time().evaluate(x, y, sample_weight=np.repeat(weights[:, None], 5, 1), verbose=0)
+    assert by_time().evaluate(x, y, sample_weight=weights, verbose=0) == expected
+    with pytest.raises(ValueError, match=r"expected sample_weight of shape \(6,\) or \(6, 5\), got \(5, 6\)"):
+        by_time().evaluate(x, y, sample_weight=np.ones((5, 6)), verbose=0)
+
+
+def test_class_weight_by_names_of_classes_is_refused() -> None:
+    for wrong in ({"0": 1.0}, [1.0, 2.0], "balanced"):
+        with pytest.raises(
+            TypeError, match=r"expected class_weight as a dict of class number to weight, got .*; write"
+        ):
+            binary().fit(X, YES, class_weight=wrong, verbose=0)
+
+
+# ---------------------------------------------------------------- the rest
+
+
+def test_input_dim() -> None:
+    model = fastnn.Sequential([layers.Dense(3, input_dim=4), layers.Dense(2)])
+    assert model.input_shape == (None, 4)
+    assert model.count_params() == 15 + 8
+    with pytest.raises(TypeError, match="Dense: expected input_dim to be an integer >= 1, got '4'"):
+        layers.Dense(3, input_dim="4")  # type: ignore[arg-type]
+
+
+def test_the_end_of_a_training_gets_the_last_logs() -> None:
+    seen: list[dict[str, float]] = []
+    watch = callbacks.LambdaCallback(on_train_end=lambda logs: seen.append(dict(logs)))
+    history = binary(metrics=["mae"]).fit(X, YES, epochs=2, validation_split=0.2, callbacks=[watch], verbose=0).history
+    assert seen == [{name: values[-1] for name, values in history.items()}]
+
+
+@pytest.mark.parametrize(("x", "says"), [(None, "None"), (lambda: iter(()), "call the function")])
+def test_no_samples(x: Any, says: str) -> None:
+    for method in (lambda: binary().fit(x, verbose=0), lambda: binary().predict(x, verbose=0)):
+        with pytest.raises(TypeError, match=f"expected samples x, got .*{says}"):
+            method()
+
+
+def test_one_sample_is_no_batch() -> None:
+    with pytest.raises(ValueError, match=r"expected x of shape \(samples, ...\), got shape \(4,\); .* x\[None\]"):
+        binary().predict(X[0], verbose=0)
+
+
+def test_errors_say_how_to_give_an_optimizer() -> None:
+    with pytest.raises(TypeError, match=r"got <class .*; make an object of the class: Adam\(\)"):
+        optimizers.get(optimizers.Adam)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"expected a name or an Optimizer, got 3 \(int\); write 'adam' or Adam"):
+        optimizers.get(3)  # type: ignore[arg-type]
+
+
+def test_an_unknown_name_is_listed_once() -> None:
+    with pytest.raises(ValueError, match=r"expected mode to be one of 'a', 'b', got 'zzz'$"):
+        checks.one_of("f", "mode", "zzz", ("a", "b"))
+
+
+def test_warnings_point_to_the_line_of_the_user(tmp_path: Path) -> None:
+    def batches() -> Any:
+        yield X, YES
+
+    model = binary(metrics=[distance])
+    calls = [
+        lambda: model.fit(X, YES, verbose=2),  # written in Python
+        lambda: model.fit(batches(), epochs=2, verbose=0),  # ended
+        lambda: model.fit(batches(), steps_per_epoch=3, verbose=0),  # in the middle of an epoch
+        lambda: model.fit(X, YES, callbacks=callbacks.EarlyStopping(), verbose=0),  # no val_loss
+        lambda: model.save(tmp_path / "m.fastnn"),  # a function
+        lambda: optimizers.SGD(nesterov=True),
+    ]
+    for call in calls:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            call()
+        assert [w.filename for w in caught] == [__file__]
