@@ -220,7 +220,7 @@ def test_a_device_stays_one(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for path in (pipe, tmp_path):
-        with pytest.raises(OSError, match="save: expected the path of a file, got .* which is none; add a file name"):
+        with pytest.raises(OSError, match=r"save: expected the path of a file, got .* which is none; add a file name"):
             line().save(path)
     assert pipe.is_fifo()
     with pytest.raises(TypeError, match=r"save: expected filepath to be a string or path, got None \(NoneType\)"):

@@ -61,6 +61,7 @@ class Diagram:
 
     Args:
         show_shapes: write the shapes of inputs and outputs.
+        show_dtype: write the outputs' dtype.
         show_layer_names: write the layers' names.
         show_layer_activations: write activations.
         show_trainable: write whether layers learn.
@@ -69,6 +70,7 @@ class Diagram:
     """
 
     show_shapes: bool
+    show_dtype: bool
     show_layer_names: bool
     show_layer_activations: bool
     show_trainable: bool
@@ -103,6 +105,7 @@ class Diagram:
             given = ", ".join(str(tensor.shape) for tensor in node.inputs)
             lines += [f"in: {given}"] if given else []
             lines.append(f"out: {', '.join(map(str, node.shapes))}")
+        lines += ["dtype: float32"] if self.show_dtype else []
         if self.show_trainable and layer.count_params():
             lines.append("trainable" if layer.trainable else "frozen")
         rank = 1 + max((self.boxes[i].rank for i in sources), default=-1)
@@ -156,6 +159,7 @@ def plot_model(
     model: Model,
     to_file: str | os.PathLike[str] | None = "model.png",
     show_shapes: bool = False,
+    show_dtype: bool = False,
     show_layer_names: bool = False,
     rankdir: str = "TB",
     expand_nested: bool = False,
@@ -169,6 +173,7 @@ def plot_model(
         model: built.
         to_file: file to write (.png, .svg, .pdf), folders that do not exist are made; None: only return the figure.
         show_shapes: write the shapes of inputs and outputs.
+        show_dtype: write the dtype of outputs.
         show_layer_names: write the layers' names, not their classes alone.
         rankdir: "TB" top to bottom, "BT", "LR" left to right, "RL".
         expand_nested: draw the layers of models inside of the model, in a frame.
@@ -194,8 +199,11 @@ def plot_model(
     """
     require_matplotlib("plot_model")
     who = "plot_model"
+    if not hasattr(model, "wiring"):
+        checks.fail_type(who, "a model", checks.describe(model))
     flags = {
         "show_shapes": show_shapes,
+        "show_dtype": show_dtype,
         "show_layer_names": show_layer_names,
         "show_layer_activations": show_layer_activations,
         "show_trainable": show_trainable,
@@ -206,7 +214,13 @@ def plot_model(
     checks.integer(who, "dpi", dpi, 10, 2000)
     checks.one_of(who, "rankdir", rankdir, list(DIRECTIONS))
     diagram = Diagram(
-        show_shapes, show_layer_names, show_layer_activations, show_trainable, expand_nested, direction=rankdir
+        show_shapes,
+        show_dtype,
+        show_layer_names,
+        show_layer_activations,
+        show_trainable,
+        expand_nested,
+        direction=rankdir,
     )
     diagram.add(model)
     width, height = diagram.lay_out()

@@ -13,7 +13,8 @@ import numpy as np
 from fastnn import checks, files, layers, losses, metrics, optimizers
 from fastnn.custom import custom_object_scope, get_custom_objects, name_of
 from fastnn.files import FileName, Tensors, described
-from fastnn.layers.base import Layer, weight_budget
+from fastnn.layers.base import Layer
+from fastnn.layers.budget import weight_budget
 from fastnn.weights import assign, named_weights
 
 if TYPE_CHECKING:

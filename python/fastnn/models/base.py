@@ -28,6 +28,13 @@ class BaseModel(BatchTrainer, Inspected, GradientChecked, Stored):
 
     recordable: ClassVar[bool] = True
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        unused = {"train_step", "test_step", "predict_step", "compute_loss"} & vars(cls).keys()
+        if unused:
+            fix = "write a layer or loss with its own gradient, or the loop by hand: forward, loss, backward, optimizer.step"
+            checks.fail_type(cls.__name__, "a model class without steps of its own", sorted(unused)[0], fix)
+
     def __init__(self, name: str) -> None:
         super().__init__()
         if not isinstance(name, str) or not name or "/" in name:
