@@ -340,3 +340,63 @@ def test_a_picture_with_dtypes() -> None:
     assert "dtype: float32" in figure.axes[0].texts[-1].get_text()
     with pytest.raises(TypeError, match=r"plot_model: expected a model, got 3 \(int\)"):
         fastnn.utils.plot_model(3)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- names
+
+
+def test_variables() -> None:
+    model = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(3), layers.BatchNormalization()])
+    for thing in (model, *model.layers):
+        for kind in ("", "trainable_", "non_trainable_"):
+            assert getattr(thing, f"{kind}variables") == getattr(thing, f"{kind}weights")
+    kernel = model.layers[0].kernel
+    assert kernel.path == kernel.name == f"{model.layers[0].name}/kernel"
+
+
+def test_a_parameter_is_an_array_to_numpy() -> None:
+    kernel = layers.Dense(3, kernel_initializer="ones")
+    kernel.build((None, 4))
+    array = np.array(kernel.kernel)
+    assert array.shape == (4, 3)
+    assert array.dtype == np.float32
+    assert np.asarray(kernel.kernel, np.float64).dtype == np.float64
+    assert np.sum(kernel.kernel) == 12
+    array[...] = 0
+    assert kernel.kernel.value.all()
+    with pytest.raises(ValueError, match="`value` is the array itself"):
+        kernel.kernel.__array__(copy=False)
+
+
+def test_other_names_of_classes() -> None:
+    assert fastnn.initializers.he_normal is fastnn.initializers.HeNormal  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="has no attribute 'he_narmal'"):
+        _ = fastnn.initializers.he_narmal  # type: ignore[attr-defined]
+
+
+def test_a_layer_as_an_activation() -> None:
+    dense = layers.Dense(3, activation=layers.LeakyReLU(negative_slope=0.1), kernel_initializer="ones")
+    assert dense(np.array([[-1.0, 0.0]])).tolist() == [[pytest.approx(-0.1)] * 3]
+    again = layers.Dense.from_config(dense.get_config())
+    assert again.activation.parameters == dense.activation.parameters
+    for other in (layers.PReLU(), layers.Dense(3)):
+        with pytest.raises(TypeError, match="activation: expected a name or an Activation"):
+            layers.Dense(3, activation=other)
+
+
+def test_initials_are_understood() -> None:
+    with pytest.raises(TypeError, match="Adam: expected only known arguments, got 'lr'; did you mean 'learning_rate'"):
+        optimizers.Adam(lr=0.1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"Dense: expected only known arguments, got 'xyzw'; valid: .*") as raised:
+        layers.Dense(3, xyzw=1)
+    names = str(raised.value).rpartition(": ")[2].split(", ")
+    assert len(set(names)) == len(names)
+    assert "base" not in names
+    assert "kernel_constraint" in names
+
+
+def test_clear_session() -> None:
+    fastnn.utils.clear_session()
+    assert [layers.Dense(3).name for _ in range(2)] == ["dense", "dense_1"]
+    fastnn.utils.clear_session()
+    assert layers.Dense(3).name == "dense"

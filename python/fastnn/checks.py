@@ -59,7 +59,8 @@ def _close(name: str, valid: Sequence[str]) -> str:
     """Return 'did you mean ...' if there are names like it."""
     import difflib  # here: only an error needs it
 
-    close = difflib.get_close_matches(str(name).lower(), valid, n=3, cutoff=0.6)
+    close = [v for v in valid if "_" in v and "".join(part[:1] for part in v.split("_")) == name]  # lr
+    close = close or difflib.get_close_matches(str(name).lower(), valid, n=3, cutoff=0.6)
     return f"did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 

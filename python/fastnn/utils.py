@@ -11,6 +11,7 @@ import numpy as np
 from fastnn import checks, config
 from fastnn.checks import Float32
 from fastnn.custom import custom_object_scope, get_custom_objects, register_keras_serializable
+from fastnn.names import clear_names
 from fastnn.training.splits import train_test_split
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from fastnn.plotting import plot_activation_functions, plot_activations, plot_gradients, plot_history, plot_paths
 
 __all__ = [
+    "clear_session",
     "conv_output_size",
     "custom_object_scope",
     "get_custom_objects",
@@ -67,6 +69,15 @@ def to_categorical(x: Any, num_classes: int | None = None) -> Float32:
     if labels.size and (labels.min() < 0 or largest >= count):
         checks.fail("to_categorical", f"class numbers from 0 to {count - 1}", f"{labels.min():g} to {largest}")
     return np.eye(count, dtype=np.float32)[labels.astype(np.int64)]
+
+
+def clear_session(free_memory: bool = True) -> None:
+    """Count the names of layers from the start again: the next Dense is "dense".
+
+    Args:
+        free_memory: taken as Keras has it; the memory of a model is free as soon as nobody has the model.
+    """
+    clear_names()
 
 
 def set_random_seed(seed: int) -> None:

@@ -30,6 +30,7 @@ class Activation(ActivatedLayer):
 
     recordable: ClassVar[bool] = True
     supports_masking: ClassVar[bool] = True
+    is_activation: ClassVar[bool] = True  # another layer may take it for its activation
 
     def __init__(self, activation: Any, **base: Any) -> None:
         super().__init__(activation, **base)

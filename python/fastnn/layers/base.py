@@ -16,7 +16,7 @@ from fastnn.graph import Node, SymbolicTensor
 from fastnn.initializers.base import FromFunction
 from fastnn.layers.budget import spend_weights
 from fastnn.names import Shape, shape_text, snake_case, unique_name
-from fastnn.parameter import Parameter
+from fastnn.parameter import Parameter, WithVariables
 from fastnn.settings import Settings, missing
 
 BASE_ARGUMENTS = ("name", "trainable", "dtype", "input_shape", "input_dim", "activity_regularizer")
@@ -30,7 +30,7 @@ def sample_shape(who: str, argument: str, shape: Any) -> Shape:
     return (None, *(None if s is None else checks.integer(who, argument, s, 1) for s in shape))
 
 
-class Layer(Settings):
+class Layer(WithVariables, Settings):
     """A step of a model: `forward` computes its output and remembers what `backward` needs.
 
     A subclass writes `build` (make parameters with `add_weight`), `forward`, `backward` and `compute_output_shape`. If it works in
@@ -103,7 +103,10 @@ class Layer(Settings):
             setattr(self, f"{weight}_regularizer", regularizers.get(unknown.pop(f"{weight}_regularizer", None)))
             setattr(self, f"{weight}_constraint", constraints.get(unknown.pop(f"{weight}_constraint", None)))
         if unknown:
-            checks.unknown_arguments(cls, unknown, [*BASE_ARGUMENTS, *inspect.signature(type(self)).parameters])
+            own = inspect.signature(type(self)).parameters.values()
+            valid = {p.name for p in own if p.kind is not p.VAR_KEYWORD}.union(BASE_ARGUMENTS)
+            valid |= {f"{weight}_{kind}" for weight in self.weight_names for kind in ("regularizer", "constraint")}
+            checks.unknown_arguments(cls, unknown, valid)
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             checks.fail(cls, "name to be a non-empty string without '/'", repr(name))
         if dtype not in (None, "float32"):

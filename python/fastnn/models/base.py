@@ -14,7 +14,7 @@ from fastnn.layers.base import Layer, assign_all
 from fastnn.layers.core import InputLayer
 from fastnn.models.stored import Stored
 from fastnn.names import Shape
-from fastnn.parameter import Parameter, ParameterStore
+from fastnn.parameter import Parameter, ParameterStore, WithVariables
 from fastnn.plan import Plan
 from fastnn.structure import Structure
 from fastnn.summary import Entry, Style, bytes_text, summary_text
@@ -23,7 +23,7 @@ from fastnn.training.gradients import GradientChecked
 from fastnn.training.inspection import Inspected
 
 
-class BaseModel(BatchTrainer, Inspected, GradientChecked, Stored):
+class BaseModel(BatchTrainer, Inspected, GradientChecked, Stored, WithVariables):
     """A model over a plan: `Sequential` and `Model` say how the plan comes about."""
 
     recordable: ClassVar[bool] = True
