@@ -104,3 +104,26 @@ def test_wrong_arguments() -> None:
         plot_model(Sequential([Dense(3)]), None)
     with pytest.raises(ValueError, match="dpi"):
         plot_model(residual(), None, dpi=0)
+
+
+@pytest.mark.parametrize("rankdir", ["TB", "BT", "LR", "RL"])
+def test_frames_and_names_do_not_overlap(rankdir: str) -> None:
+    leaf = Sequential([Input((4,)), Dense(3, name="one"), Dense(3, name="two")], name="leaf")
+    x = Input((4,))
+    middle = Model(x, layers.Add(name="sum")([leaf(x), Dense(3, name="skip")(x)]), name="middle")
+    a, b = Input((4,), name="a"), Input((4,), name="b")
+    joined = layers.Concatenate(name="all")([middle(a), middle(b), Dense(2, name="loose")(b)])
+    figure = plot_model(Model([a, b], joined), None, expand_nested=True, show_layer_names=True, rankdir=rankdir)
+    figure.canvas.draw()
+    patches = figure.axes[0].patches
+    frames = [p.get_window_extent() for p in patches if p.get_linestyle() == "--"]
+    assert len(frames) == 4
+    inside = [[(f.x0 >= g.x0 and f.x1 <= g.x1 and f.y0 >= g.y0 and f.y1 <= g.y1) for g in frames] for f in frames]
+    assert sum(map(sum, inside)) == 6, "each in itself, and each leaf in its middle"
+    for i, f in enumerate(frames):
+        for j, g in enumerate(frames):
+            assert inside[i][j] or inside[j][i] or not f.overlaps(g)
+    texts = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
+    assert not any(frame.overlaps(texts["loose (Dense)"]) for frame in frames)
+    every = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert not any(f.overlaps(g) for i, f in enumerate(every) for g in every[:i])

@@ -44,7 +44,7 @@ NAMES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         TypeError,
         "compile: expected metrics as a list, got 'accuracy' (str); write metrics=['accuracy']",
     ),
-    "metric function": (lambda: line(metrics=[len]), TypeError, "metric: expected a name or a Metric, got ..."),
+    "metric number": (lambda: line(metrics=[3]), TypeError, "metric: expected a name or a Metric, got ..."),
     "activation": (
         lambda: Dense(3, activation="rleu"),
         ValueError,

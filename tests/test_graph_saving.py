@@ -18,7 +18,7 @@ from tolerances import assert_bits
 
 from fastnn import Model, Sequential, config, files
 from fastnn.layers import Concatenate, Dense
-from fastnn.layers.base import weight_budget
+from fastnn.layers.budget import weight_budget
 from fastnn.models import load_model
 from fastnn.summary import Style
 

@@ -274,7 +274,7 @@ def test_wrong_data_and_arguments() -> None:
         (
             lambda: model_of(metrics={"kin": ["accuracy"]}),
             ValueError,
-            "compile: expected metrics with the keys ...; did you mean 'kind'?",
+            "compile: expected metrics with keys among ...; did you mean 'kind'?",
         ),
         (lambda: model_of(metrics={"kind": ["accurac"]}), ValueError, "metric: expected name to be one of ..."),
         (lambda: model_of(loss_weights=[1.0, 2.0]), ValueError, "compile: expected loss_weights as a list of 3 ..."),

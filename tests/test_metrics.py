@@ -154,7 +154,7 @@ def test_weighted_metrics_and_class_weight() -> None:
     model = mlp(weighted_metrics=["accuracy"])
     model.optimizer.learning_rate = 0.0  # type: ignore[union-attr]
     logs = model.fit(x, y, 30, class_weight={0: 2.0, 1: 0.0}, verbose=0).history
-    assert list(logs) == ["loss", "accuracy", "accuracy_1"]
+    assert list(logs) == ["loss", "accuracy", "weighted_accuracy"]
     right = model.predict(x, verbose=0).argmax(1) == y
     weights = np.array([2.0, 0.0, 1.0])[y]
     evaluated = model.evaluate(x, y, sample_weight=weights, verbose=0)
@@ -166,7 +166,7 @@ def test_without_weights_weighted_metrics_are_the_others() -> None:
     x, y = blobs(30)
     model = mlp(weighted_metrics=["accuracy"])
     logs = model.fit(x, y, 7, 2, verbose=0).history
-    assert logs["accuracy"] == logs["accuracy_1"]
+    assert logs["accuracy"] == logs["weighted_accuracy"]
 
 
 def test_changed_settings_are_seen() -> None:

@@ -215,6 +215,18 @@ def test_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.Monkey
         assert sorted(os.listdir(tmp_path)) == ["file", "model.fastnn"]
 
 
+def test_a_device_stays_one(tmp_path: Path) -> None:
+    """A save renames its file to the path, which must not replace what is no file."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path):
+        with pytest.raises(OSError, match=r"save: expected the path of a file, got .* which is none; add a file name"):
+            line().save(path)
+    assert pipe.is_fifo()
+    with pytest.raises(TypeError, match=r"save: expected filepath to be a string or path, got None \(NoneType\)"):
+        line().save(None)  # type: ignore[arg-type]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)

@@ -217,7 +217,7 @@ log_softmax = _BY_NAME["log_softmax"]
 
 
 def get(identifier: str | Mapping[str, Any] | Activation | None) -> Activation:
-    """Return the activation with that name; None is linear, an Activation is returned as it is.
+    """Return the activation with that name; None is linear, an Activation is returned as it is, of a layer such as ReLU() its own.
 
     A dict as `serialize` gives it, such as {"name": "relu", "max_value": 6.0}, makes one with parameters.
 
@@ -227,6 +227,8 @@ def get(identifier: str | Mapping[str, Any] | Activation | None) -> Activation:
     """
     if identifier is None:
         return linear
+    if getattr(identifier, "is_activation", False):  # a layer that is nothing else
+        identifier = identifier.activation  # type: ignore[union-attr]
     if isinstance(identifier, Activation):
         return identifier
     if isinstance(identifier, Mapping) and "name" in identifier:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numbers
+import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -28,6 +30,15 @@ def fail_type(who: str, expected: str, got: object, fix: str = "") -> NoReturn:
     raise TypeError(message(who, expected, got, fix))
 
 
+def warn(text: str) -> None:
+    """Issue a UserWarning at the user's line: the innermost one that is not in this package."""
+    package = __name__.partition(".")[0]
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)
+
+
 def describe(value: object) -> str:
     """Say what a value is, short enough for an error message."""
     if isinstance(value, np.ndarray):
@@ -40,11 +51,17 @@ def describe(value: object) -> str:
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return 'did you mean ...' or the list of valid names."""
+    names = sorted(valid)
+    return _close(name, names) or f"valid: {', '.join(names)}"
+
+
+def _close(name: str, valid: Sequence[str]) -> str:
+    """Return 'did you mean ...' if there are names like it."""
     import difflib  # here: only an error needs it
 
-    names = sorted(valid)
-    close = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"valid: {', '.join(names)}"
+    close = [v for v in valid if "_" in v and "".join(part[:1] for part in v.split("_")) == name]  # lr
+    close = close or difflib.get_close_matches(str(name).lower(), valid, n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def one_of(who: str, argument: str, value: Any, valid: Sequence[str]) -> str:
@@ -52,7 +69,7 @@ def one_of(who: str, argument: str, value: Any, valid: Sequence[str]) -> str:
     if not isinstance(value, str):
         fail_type(who, f"{argument} to be a string", describe(value), f"valid: {', '.join(valid)}")
     if value not in valid:
-        fail(who, f"{argument} to be one of {', '.join(map(repr, valid))}", repr(value), nearest(value, valid))
+        fail(who, f"{argument} to be one of {', '.join(map(repr, valid))}", repr(value), _close(value, valid))
     return value
 
 

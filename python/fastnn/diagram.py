@@ -61,6 +61,7 @@ class Diagram:
 
     Args:
         show_shapes: write the shapes of inputs and outputs.
+        show_dtype: write the outputs' dtype.
         show_layer_names: write the layers' names.
         show_layer_activations: write activations.
         show_trainable: write whether layers learn.
@@ -69,6 +70,7 @@ class Diagram:
     """
 
     show_shapes: bool
+    show_dtype: bool
     show_layer_names: bool
     show_layer_activations: bool
     show_trainable: bool
@@ -103,6 +105,7 @@ class Diagram:
             given = ", ".join(str(tensor.shape) for tensor in node.inputs)
             lines += [f"in: {given}"] if given else []
             lines.append(f"out: {', '.join(map(str, node.shapes))}")
+        lines += ["dtype: float32"] if self.show_dtype else []
         if self.show_trainable and layer.count_params():
             lines.append("trainable" if layer.trainable else "frozen")
         rank = 1 + max((self.boxes[i].rank for i in sources), default=-1)
@@ -113,9 +116,10 @@ class Diagram:
         """Give a line that goes past other boxes a place of its own beside each."""
         for number, box in enumerate(list(self.boxes)):
             for source in box.sources:
-                line = [source]
+                line, frames = [source], list(zip(self.boxes[source].group, box.group))
+                common = tuple(a for i, (a, _) in enumerate(frames) if all(x == y for x, y in frames[: i + 1]))
                 for rank in range(self.boxes[source].rank + 1, box.rank):
-                    self.boxes.append(Box([], "", [line[-1]], (), rank))
+                    self.boxes.append(Box([], "", [line[-1]], common, rank))
                     line.append(len(self.boxes) - 1)
                 self.lines.append([*line, number])
 
@@ -140,6 +144,8 @@ class Diagram:
                 position = (middle, place + thickness / 2)
                 box.center = position if across == 0 else (position[1], position[0])
             place += thickness + GAP
+        if any(box.group for box in self.boxes):
+            self._arrange(self.boxes, 0, across)
         if self.direction in ("TB", "RL"):  # the axes go up and to the right
             for box in self.boxes:
                 x, y = box.center
@@ -147,15 +153,59 @@ class Diagram:
         edges = [[box.center[i] + side * box.size[i] / 2 for box in self.boxes for side in (-1, 1)] for i in (0, 1)]
         return max(edges[0]) - min(edges[0]), max(edges[1]) - min(edges[1])
 
+    def _arrange(self, boxes: Sequence[Box], depth: int, across: int) -> float:
+        """Give models that lie beside each other or other boxes a column each, in the order there was; return the width."""
+        columns: dict[Group, list[Box]] = {}
+        for box in boxes:
+            columns.setdefault(box.group[: depth + 1] if len(box.group) > depth else (), []).append(box)
+        others = columns.pop((), [])
+        bands: list[tuple[range, list[list[Box]]]] = []  # ranks, and the models that lie in them
+        for column in sorted(columns.values(), key=lambda column: min(box.rank for box in column)):
+            first, last = min(box.rank for box in column), max(box.rank for box in column)
+            if bands and first in bands[-1][0]:
+                bands[-1] = range(bands[-1][0].start, max(bands[-1][0].stop, last + 1)), [*bands[-1][1], column]
+            else:
+                bands.append((range(first, last + 1), [column]))
+        width = 0.0
+        for ranks, within in bands:
+            beside = [box for box in others if box.rank in ranks]
+            others = [box for box in others if box.rank not in ranks]
+            parts = sorted([*within, *([beside] if beside else [])], key=lambda part: _middle(part, across))
+            widths = [self._arrange(part, depth + 1, across) for part in parts]
+            width = max(width, _side_by_side(parts, widths, across))
+        for rank in {box.rank for box in others}:
+            row = sorted((box for box in others if box.rank == rank), key=lambda box: box.center[across])
+            width = max(width, _side_by_side([[box] for box in row], [box.size[across] for box in row], across))
+        return width
+
     def _wanted(self, box: Box, across: int) -> float:
         centers = [self.boxes[i].center[across] for i in box.sources]
         return sum(centers) / len(centers) if centers else 0.0
+
+
+def _middle(boxes: Sequence[Box], across: int) -> float:
+    return sum(box.center[across] for box in boxes) / len(boxes)
+
+
+def _side_by_side(parts: Sequence[Sequence[Box]], widths: Sequence[float], across: int) -> float:
+    """Move parts, each arranged around its middle, beside each other around 0; return the width of all."""
+    total = sum(widths) + GAP * (len(parts) - 1)
+    start = -total / 2
+    for part, width in zip(parts, widths):
+        edges = [box.center[across] + side * box.size[across] / 2 for box in part for side in (-1, 1)]
+        shift = start + width / 2 - (min(edges) + max(edges)) / 2
+        for box in part:
+            x, y = box.center
+            box.center = (x + shift, y) if across == 0 else (x, y + shift)
+        start += width + GAP
+    return total
 
 
 def plot_model(
     model: Model,
     to_file: str | os.PathLike[str] | None = "model.png",
     show_shapes: bool = False,
+    show_dtype: bool = False,
     show_layer_names: bool = False,
     rankdir: str = "TB",
     expand_nested: bool = False,
@@ -169,6 +219,7 @@ def plot_model(
         model: built.
         to_file: file to write (.png, .svg, .pdf), folders that do not exist are made; None: only return the figure.
         show_shapes: write the shapes of inputs and outputs.
+        show_dtype: write the dtype of outputs.
         show_layer_names: write the layers' names, not their classes alone.
         rankdir: "TB" top to bottom, "BT", "LR" left to right, "RL".
         expand_nested: draw the layers of models inside of the model, in a frame.
@@ -194,8 +245,11 @@ def plot_model(
     """
     require_matplotlib("plot_model")
     who = "plot_model"
+    if not hasattr(model, "wiring"):
+        checks.fail_type(who, "a model", checks.describe(model))
     flags = {
         "show_shapes": show_shapes,
+        "show_dtype": show_dtype,
         "show_layer_names": show_layer_names,
         "show_layer_activations": show_layer_activations,
         "show_trainable": show_trainable,
@@ -206,7 +260,13 @@ def plot_model(
     checks.integer(who, "dpi", dpi, 10, 2000)
     checks.one_of(who, "rankdir", rankdir, list(DIRECTIONS))
     diagram = Diagram(
-        show_shapes, show_layer_names, show_layer_activations, show_trainable, expand_nested, direction=rankdir
+        show_shapes,
+        show_dtype,
+        show_layer_names,
+        show_layer_activations,
+        show_trainable,
+        expand_nested,
+        direction=rankdir,
     )
     diagram.add(model)
     width, height = diagram.lay_out()
@@ -243,7 +303,9 @@ def _draw(axes: Axes, diagram: Diagram) -> None:
             color="#666666",
         )
         axes.add_patch(patch)
-        axes.text(low[0], high[1], group[-1][0], fontsize=7, color="#444444", va="bottom")
+        plate = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        left = low[0] + sum(0.07 * len(name) + 0.1 for name, _ in group[:-1])  # beside the names of the frames around
+        axes.text(left, high[1] + 0.08, group[-1][0], fontsize=7, color="#444444", va="bottom", bbox=plate, zorder=4)
     for line in diagram.lines:
         _arrow(axes, [diagram.boxes[number] for number in line], along)
     for box in filter(lambda box: box.lines, diagram.boxes):

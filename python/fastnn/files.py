@@ -32,9 +32,13 @@ LARGEST_HEADER = 16 * 2**20  # bytes
 
 def write_atomically(filepath: FileName, content: bytes, overwrite: bool = True) -> None:
     """Write a file so that at any moment either the old or the new one is there, whole, also after a loss of power."""
+    if not isinstance(filepath, (str, os.PathLike)):
+        checks.fail_type("save", "filepath to be a string or path", checks.describe(filepath))
     path = Path(filepath)
     if path.exists() and not overwrite:
         raise FileExistsError(checks.message("save", "a path without a file, as overwrite=False", str(path)))
+    if path.exists() and not path.is_file():  # a folder, or a device, which must not become a file
+        raise OSError(checks.message("save", "the path of a file", f"{str(path)!r}, which is none", "add a file name"))
     if path.suffix in (".keras", ".h5", ".hdf5"):
         checks.fail("save", "a path ending in .fastnn", str(path), "the file is a safetensors file, not a Keras one")
     folder = path.parent

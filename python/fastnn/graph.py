@@ -129,9 +129,17 @@ def is_symbolic(x: Any) -> bool:
     return isinstance(x, SymbolicTensor)
 
 
-def check_no_mode(who: str, training: bool | None) -> None:
+class Mode:
+    """What the `call` of a model is given as `training`: layers may be given it, as Keras's examples do. It is not known yet."""
+
+    def __bool__(self) -> bool:
+        fix = "the layers know by themselves: write self.dropout(x), or self.dropout(x, training=training)"
+        checks.fail_type("call", "no question whether this is training, as it runs once, for both", "one", fix)
+
+
+def check_no_mode(who: str, training: bool | Mode | None) -> None:
     """Raise if a call on symbolic tensors says for itself whether it is in training: the model that it becomes a part of does."""
-    if training is not None:
+    if training is not None and not isinstance(training, Mode):
         checks.fail(
             who,
             "training=None for symbolic tensors",

@@ -7,9 +7,10 @@ optimizer step is one kernel call for the model, and saving one pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastnn import checks, ops
 from fastnn.checks import Float32
@@ -87,8 +88,47 @@ class Parameter(Settings):
         """Return a copy of the value."""
         return self.value.copy()
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return the value, for NumPy: a copy, which no step changes."""
+        if copy is False:
+            checks.fail(f"Parameter '{self.name}'", "copy=None or True", copy, "`value` is the array itself")
+        return self.value.astype(self.value.dtype if dtype is None else dtype)
+
+    @property
+    def path(self) -> str:
+        """The name, as Keras calls it where it begins with the layer's."""
+        return self.name
+
     def __repr__(self) -> str:
         return f"Parameter('{self.name}', shape={self.shape}, trainable={self.trainable})"
+
+
+class _Weighted(Protocol):
+    @property
+    def weights(self) -> list[Parameter]: ...
+    @property
+    def trainable_weights(self) -> list[Parameter]: ...
+    @property
+    def non_trainable_weights(self) -> list[Parameter]: ...
+
+
+class WithVariables:
+    """The weights by their other names in Keras."""
+
+    @property
+    def variables(self: _Weighted) -> list[Parameter]:
+        """All weights."""
+        return self.weights
+
+    @property
+    def trainable_variables(self: _Weighted) -> list[Parameter]:
+        """The weights that training changes by gradients."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self: _Weighted) -> list[Parameter]:
+        """The other weights."""
+        return self.non_trainable_weights
 
 
 class ParameterStore:

@@ -6,14 +6,16 @@ for backward per call, and its gradients add up; so do those of a tensor that se
 
 from __future__ import annotations
 
-import warnings
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fastnn import chains, ops
+import numpy as np
+
+from fastnn import chains, checks, ops
 from fastnn.chains import Chain
 from fastnn.checks import Float32
 from fastnn.graph import Node, SymbolicTensor
@@ -158,7 +160,7 @@ class Plan:
                 chained[chain.calls[-1]] = chain
                 made.update(chain.calls)
             elif i not in made:
-                values[call.output] = layer.forward(call.given(values), training)
+                values[call.output] = _forward(layer, call.given(values), training)
             if layer.activity_regularizer is not None and i not in made:
                 self._penalize_output(i, values[call.output], training)
             if training and id(layer) in self._shared:
@@ -227,7 +229,7 @@ class Plan:
         if not layer.supports_masking:
             if layer.name not in self._told_unmasked:
                 self._told_unmasked.add(layer.name)
-                warnings.warn(f"{layer.who} does not support masks: what comes after it sees all values", stacklevel=2)
+                checks.warn(f"{layer.who} does not support masks: what comes after it sees all values")
             return None
         if len(found) < len(call.inputs) or any(mask.shape != found[0].shape for mask in found):
             return None
@@ -333,10 +335,40 @@ def _asked(layer: Layer, need_dx: bool, relu_input: bool, skip_slope: bool) -> I
         layer.need_dx, layer.relu_input, layer.skip_slope = True, False, False
 
 
+def _is_own(layer: Layer) -> bool:
+    """Return whether a layer is of a class of the user's, whose results nobody knows."""
+    return not type(layer).__module__.startswith("fastnn.")
+
+
+def _forward(layer: Layer, x: Any, training: bool) -> Any:
+    """Return the output of a layer."""
+    y: Any = layer.forward(x, training)
+    if _is_own(layer) and not isinstance(y, np.ndarray):
+        checks.fail_type(layer.who, "forward to return an array", checks.describe(y))
+    return y
+
+
 def _backward(layer: Layer, dy: Float32) -> Sequence[Float32 | None]:
     """Return the gradients of what a layer read."""
     dx: Any = layer.backward(dy)
+    if layer.need_dx and _is_own(layer):
+        _check_gradients(layer, dx, len(dy))
     return dx if layer.takes_list else [dx]
+
+
+def _check_gradients(layer: Layer, dx: Any, rows: int) -> None:
+    """Raise unless these are the gradients of what a layer of the user's read: without them nothing before it would learn."""
+    read: Any = layer.input_shape  # None where the layer does without its base's build
+    several = layer.takes_list
+    if several and not (isinstance(dx, (list, tuple)) and (read is None or len(dx) == len(read))):
+        checks.fail_type(layer.who, "backward to return a list of gradients, one per input", checks.describe(dx))
+    shapes = read if several else [read]
+    for part, shape in itertools.zip_longest(dx if several else [dx], shapes or []):
+        if not isinstance(part, np.ndarray):
+            checks.fail_type(layer.who, "backward to return the gradient of its input", checks.describe(part))
+        expected = (rows, *(part.shape if shape is None else shape)[1:])
+        if len(part.shape) != len(expected) or any(e not in (None, s) for s, e in zip(part.shape, expected)):
+            checks.fail(layer.who, f"backward to return a gradient of the input's shape {expected}", part.shape)
 
 
 def _sum(total: Float32 | None, part: Float32) -> Float32:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from fastnn import checks
+from fastnn.custom import get_custom_objects, name_of
 from fastnn.names import snake_case
 
 
@@ -49,7 +50,7 @@ class Registry(Generic[T]):
         if not isinstance(obj, self._base):
             fix = f"write a subclass of {self._base.__name__}"
             checks.fail_type(f"{self._module}.serialize", self._what, checks.describe(obj), fix)
-        return {"class_name": type(obj).__name__, "config": obj.get_config()}
+        return {"class_name": name_of(type(obj)), "config": obj.get_config()}
 
     def deserialize(self, config: str | Mapping[str, Any], custom_objects: Mapping[str, type[T]] | None = None) -> T:
         """Return a new object from a name or from what `serialize` returned."""
@@ -61,11 +62,12 @@ class Registry(Generic[T]):
         arguments = config.get("config") or {}
         if not isinstance(arguments, Mapping):
             checks.fail_type(who, "'config' to be a dict", checks.describe(arguments))
-        names = {**self._names, **(custom_objects or {})}
+        names = {**self._names, **get_custom_objects(), **(custom_objects or {})}
         name = config["class_name"]
         if name not in names:
             checks.fail(who, f"the name of {self._what}", repr(name), checks.nearest(name, names))
-        return names[name].from_config(arguments)
+        made: T = names[name].from_config(arguments)
+        return made
 
     def get(self, identifier: Any) -> T | None:
         """Return what an argument of a layer means: a name, plain data, an object, a class or None."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fastnn import checks, files, layers, losses, metrics, optimizers
 from fastnn.custom import custom_object_scope, get_custom_objects, name_of
 from fastnn.files import FileName, Tensors, described
-from fastnn.layers.base import Layer, weight_budget
+from fastnn.layers.base import Layer
+from fastnn.layers.budget import weight_budget
 from fastnn.weights import assign, named_weights
 
 if TYPE_CHECKING:
@@ -130,21 +132,26 @@ def _metric_data(wanted: Sequence[Any]) -> list[Any]:
     functions = [m for m in wanted if isinstance(m, metrics.MeanMetricWrapper)]
     if functions:
         names = ", ".join(m.name for m in functions)
-        warnings.warn(
-            f"save: the metrics {names} are functions and not saved; compile anew after loading", stacklevel=5
-        )
+        checks.warn(f"save: the metrics {names} are functions and not saved; compile anew after loading")
     return [m if isinstance(m, str) else _object_data(metrics, m) for m in wanted if m not in functions]
 
 
-def save_model(model: BaseModel, filepath: FileName, overwrite: bool = True) -> None:
-    """Write a whole model; see `Sequential.save`."""
+def _whole(model: BaseModel) -> tuple[Tensors, dict[str, Any]]:
+    """Return a model as a description, and tensors besides the weights."""
     tensors, state = _training_state(model)
     data = layer_data(model)
     shapes = [list(tensor.shape) for tensor in model.inputs] if model.built else None
     description = {"kind": "model", "class": data["class"], "model": data["config"], "training": state}
     description |= {"input_shapes": shapes, "layer_names": [layer.name for layer in model.leaf_layers]}
+    return tensors, description
+
+
+def save_model(model: BaseModel, filepath: FileName, overwrite: bool = True) -> None:
+    """Write a whole model; see `Sequential.save`."""
+    weights = named_weights(model)
+    tensors, description = _whole(model)
     plain_json(f"{model.who}.save", description)
-    files.write(filepath, named_weights(model) | tensors, description, overwrite)
+    files.write(filepath, weights | tensors, description, overwrite)
 
 
 def plain_json(who: str, data: Any, **options: Any) -> str:
@@ -201,8 +208,13 @@ def load_model(filepath: FileName, custom_objects: Mapping[str, Any] | None = No
         checks.fail(
             "load_model", "a file written by save", f"one of kind {description.get('kind')!r}", "use load_weights"
         )
-    budget = weight_budget(sum(t.size for t in tensors.values()))
-    with custom_object_scope(custom_objects), described(f"load '{Path(filepath)}'"), budget:
+    with custom_object_scope(custom_objects), described(f"load '{Path(filepath)}'"):
+        return _restored(tensors, description, compile)
+
+
+def _restored(tensors: Tensors, description: Mapping[str, Any], compile: bool = True) -> Any:
+    """Return a new model from what `_whole` returned, and weights."""
+    with weight_budget(sum(t.size for t in tensors.values())):
         data = {"class": description.get("class", "Sequential"), "config": description["model"]}
         model = _model_from(data)
         shapes = description.get("input_shapes")
@@ -235,7 +247,42 @@ def _model_from(data: Mapping[str, Any]) -> Any:
     return (MODEL_CLASSES | known)[name].read(data["config"], Reader())
 
 
-# --- architecture as text, copies ---
+# --- copies ---
+
+
+def reduce_model(model: BaseModel) -> tuple[Any, ...]:
+    """Return how `copy` and `pickle` make a model again: from what a file would have, and the user's classes by name."""
+    tensors, description = _whole(model)
+    parts: list[Any] = [*model.leaf_layers, model.optimizer]
+    parts += [part for score in model.scores for part in (score.loss, *score.wanted, *score.weighted)]
+    described = [
+        model,
+        *_inside(model),
+        *parts,
+        *(value for part in parts for value in getattr(part, "__dict__", {}).values()),
+    ]
+    own = {type(p) for p in described if hasattr(p, "get_config") and not type(p).__module__.startswith("fastnn.")}
+    tensors |= named_weights(model) if model.built else {}
+    copies = {name: np.array(tensor) for name, tensor in tensors.items()}
+    return _again, (copies, description, {name_of(cls): cls for cls in own}, model.run_eagerly)
+
+
+def _inside(model: Any) -> list[Any]:
+    """Return the models inside of a model."""
+    found = [layer for layer in model.layers if hasattr(layer, "leaf_layers")]
+    return found + [deeper for inner in found for deeper in _inside(inner)]
+
+
+def _again(
+    tensors: Tensors, description: Mapping[str, Any], classes: Mapping[str, Any], run_eagerly: bool
+) -> BaseModel:
+    with custom_object_scope(classes):
+        model: BaseModel = _restored(tensors, description)
+    model.run_eagerly = run_eagerly
+    return model
+
+
+# --- architecture as text, architecture anew ---
 
 
 def to_json(model: BaseModel, **options: Any) -> str:

@@ -40,6 +40,12 @@ class Settings:
             changed()
 
 
+def missing(obj: Any, name: str) -> Any:
+    """Raise for an attribute that is not there: `__getattr__` of classes whose `__init__` sets a name."""
+    fix = "" if "name" in vars(obj) else "; call super().__init__() at the start of __init__"
+    raise AttributeError(f"'{type(obj).__name__}' object has no attribute '{name}'{fix}")
+
+
 def noted(obj: object) -> bool:
     """Return whether all that a step captures of obj is noted when it changes; of a class of the user's nobody knows what it is."""
     return isinstance(obj, Settings) and type(obj).__module__.startswith("fastnn.")

@@ -11,6 +11,7 @@ import numpy as np
 from fastnn import checks, config
 from fastnn.checks import Float32
 from fastnn.custom import custom_object_scope, get_custom_objects, register_keras_serializable
+from fastnn.names import clear_names
 from fastnn.training.splits import train_test_split
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "clear_session",
     "conv_output_size",
     "custom_object_scope",
     "get_custom_objects",
@@ -112,6 +114,15 @@ def normalize(x: Any, axis: int = -1, order: float = 2) -> Float32:
     scaled = np.divide(values, size, out=np.zeros_like(values), where=size > 0)
     length = np.linalg.norm(scaled, order, axis=place, keepdims=True)
     return np.asarray(np.divide(scaled, length, out=scaled, where=length > 0), np.float32)
+
+
+def clear_session(free_memory: bool = True) -> None:
+    """Count the names of layers from the start again: the next Dense is "dense".
+
+    Args:
+        free_memory: taken as Keras has it; the memory of a model is free as soon as nobody has the model.
+    """
+    clear_names()
 
 
 def set_random_seed(seed: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -139,7 +138,7 @@ def load_weights(model: BaseModel, source: Any, skip_mismatch: bool = False, by_
     fits = [p for p in parameters if p.name in (report.loaded if skip_mismatch else found)]
     assign_all("load_weights", fits, [given.arrays[found[p.name]] for p in fits])
     if not report.complete:
-        warnings.warn(f"load_weights: {report}", stacklevel=3)
+        checks.warn(f"load_weights: {report}")
     return report
 
 

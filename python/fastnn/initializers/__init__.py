@@ -9,7 +9,7 @@ Philox, drawn and scaled in float64.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,3 +161,12 @@ def _given(values: NDArray[Any]) -> Callable[..., Float32]:
         return array.copy()
 
     return initialize
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for a known one
+
+    def __getattr__(name: str) -> type[Initializer]:
+        """Return a class by the other name that Keras has for it, such as he_normal."""
+        if name in _NAMES:
+            return _NAMES[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -31,6 +30,7 @@ class Activation(ActivatedLayer):
 
     recordable: ClassVar[bool] = True
     supports_masking: ClassVar[bool] = True
+    is_activation: ClassVar[bool] = True  # another layer may take it for its activation
 
     def __init__(self, activation: Any, **base: Any) -> None:
         super().__init__(activation, **base)
@@ -128,7 +128,7 @@ class LeakyReLU(Activation):
 
     def __init__(self, negative_slope: float = 0.3, **base: Any) -> None:
         if "alpha" in base:  # Keras 2
-            warnings.warn("LeakyReLU: alpha is now called negative_slope", stacklevel=2)
+            checks.warn("LeakyReLU: alpha is now called negative_slope")
             negative_slope = base.pop("alpha")
         self.negative_slope = checks.number(type(self).__name__, "negative_slope", negative_slope, 0.0)
         super().__init__(activations.Activation("leaky_relu", self.negative_slope), **base)

@@ -8,38 +8,18 @@ import numbers
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastnn import checks, constraints, graph, initializers, ops, regularizers
 from fastnn.checks import Float32
 from fastnn.graph import Node, SymbolicTensor
 from fastnn.initializers.base import FromFunction
+from fastnn.layers.budget import spend_weights
 from fastnn.names import Shape, shape_text, snake_case, unique_name
-from fastnn.parameter import Parameter
-from fastnn.settings import Settings
+from fastnn.parameter import Parameter, WithVariables
+from fastnn.settings import Settings, missing
 
-BASE_ARGUMENTS = ("name", "trainable", "dtype", "input_shape", "activity_regularizer")
-
-_budget: list[int] = []  # values that may still be made, innermost last
-
-
-@contextmanager
-def weight_budget(values: int) -> Iterator[None]:
-    """Refuse to make more than this many parameter values: a file cannot declare more than it holds."""
-    _budget.append(values)
-    try:
-        yield
-    finally:
-        _budget.pop()
-
-
-def spend_weights(who: str, count: int) -> None:
-    """Count parameter values against the budget before their memory is taken."""
-    if not _budget:
-        return
-    if count > _budget[-1]:
-        checks.fail(who, f"at most {_budget[-1]} more weights, what the file holds", count, "the file is damaged")
-    _budget[-1] -= count
+BASE_ARGUMENTS = ("name", "trainable", "dtype", "input_shape", "input_dim", "activity_regularizer")
 
 
 def sample_shape(who: str, argument: str, shape: Any) -> Shape:
@@ -50,7 +30,7 @@ def sample_shape(who: str, argument: str, shape: Any) -> Shape:
     return (None, *(None if s is None else checks.integer(who, argument, s, 1) for s in shape))
 
 
-class Layer(Settings):
+class Layer(WithVariables, Settings):
     """A step of a model: `forward` computes its output and remembers what `backward` needs.
 
     A subclass writes `build` (make parameters with `add_weight`), `forward`, `backward` and `compute_output_shape`. If it works in
@@ -63,6 +43,7 @@ class Layer(Settings):
         trainable: False freezes the parameters: their bits do not change in training.
         dtype: None or "float32", the only one there is.
         input_shape: shape of one sample, for the first layer of a model.
+        input_dim: the same for samples of one axis: its size.
         activity_regularizer: regularizer of the output (its penalty divided by the batch size), or None.
         unknown: `<weight>_regularizer` and `<weight>_constraint` of the parameters that a class names in `weight_names`.
 
@@ -102,6 +83,9 @@ class Layer(Settings):
     supports_masking: ClassVar[bool] = False  # whether the mask of its input holds for its output
     weight_names: ClassVar[tuple[str, ...]] = ()  # parameters whose regularizer and constraint are arguments
 
+    if not TYPE_CHECKING:  # a type checker would take any attribute for a known one
+        __getattr__ = missing
+
     def __init__(
         self,
         *,
@@ -109,6 +93,7 @@ class Layer(Settings):
         trainable: bool = True,
         dtype: str | None = None,
         input_shape: Sequence[int] | None = None,
+        input_dim: int | None = None,
         activity_regularizer: Any = None,
         **unknown: Any,
     ) -> None:
@@ -118,7 +103,10 @@ class Layer(Settings):
             setattr(self, f"{weight}_regularizer", regularizers.get(unknown.pop(f"{weight}_regularizer", None)))
             setattr(self, f"{weight}_constraint", constraints.get(unknown.pop(f"{weight}_constraint", None)))
         if unknown:
-            checks.unknown_arguments(cls, unknown, [*BASE_ARGUMENTS, *inspect.signature(type(self)).parameters])
+            own = inspect.signature(type(self)).parameters.values()
+            valid = {p.name for p in own if p.kind is not p.VAR_KEYWORD}.union(BASE_ARGUMENTS)
+            valid |= {f"{weight}_{kind}" for weight in self.weight_names for kind in ("regularizer", "constraint")}
+            checks.unknown_arguments(cls, unknown, valid)
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             checks.fail(cls, "name to be a non-empty string without '/'", repr(name))
         if dtype not in (None, "float32"):
@@ -126,6 +114,8 @@ class Layer(Settings):
         self.name = name or unique_name(snake_case(cls))
         self.trainable = checks.boolean(cls, "trainable", trainable)
         self.given_shape: Shape | None = None
+        if input_dim is not None and input_shape is None:
+            input_shape = (checks.integer(cls, "input_dim", input_dim, 1),)
         if input_shape is not None:
             self.given_shape = sample_shape(cls, "input_shape", input_shape)
         self.built = False
@@ -152,7 +142,8 @@ class Layer(Settings):
 
     def forward(self, x: Any, training: bool = False) -> Float32:
         """Return the output for a batch; with training=True remember what `backward` needs."""
-        raise TypeError(checks.message(self.who, "a layer class with a forward method", type(self).__name__))
+        fix = "Keras's call is forward here, with a backward beside it" if hasattr(self, "call") else ""
+        raise TypeError(checks.message(self.who, "a layer class with a forward method", type(self).__name__, fix))
 
     def backward(self, dy: Float32) -> Float32 | None:
         """Write the gradients of the parameters and return that of the input, given that of the output.
@@ -267,8 +258,8 @@ class Layer(Settings):
 
     def add_weight(
         self,
-        name: str,
-        shape: Sequence[int],
+        name: str | None = None,
+        shape: Sequence[int] = (),
         initializer: Any = "glorot_uniform",
         *,
         trainable: bool = True,
@@ -276,11 +267,16 @@ class Layer(Settings):
         constraint: Any = None,
         argument: str | None = None,
     ) -> Parameter:
-        """Make a parameter of this layer, named "<layer>/<name>".
+        """Make a parameter of this layer, named "<layer>/<name>"; a name of None is "weight", "weight_1", ...
 
         Without a regularizer or constraint of its own it has the layer's for that name, or for the name that it has in the layer's
         arguments, if `weight_names` has it.
         """
+        if name is None:
+            count = len(self.parameters)
+            name = f"weight_{count}" if count else "weight"
+        if not isinstance(name, str):
+            checks.fail_type(self.who, "the name of a weight as a string", checks.describe(name), "write shape=(...)")
         argument = argument or name
         spend_weights(self.who, math.prod(shape))
         value = initializer_of(initializer)(tuple(shape))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from fastnn import checks, ops
 from fastnn.axes import axes_of, from_rows, to_rows
 from fastnn.checks import Float32
 from fastnn.names import Shape, shape_text, snake_case
-from fastnn.settings import Settings
+from fastnn.settings import Settings, missing
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none")
 Size = TypeVar("Size")  # of an axis: a number, or None where it is open
@@ -54,6 +54,9 @@ class Loss(Settings):
     unwatched: ClassVar[frozenset[str]] = frozenset({"_gradient"})
     fuses: str | None = None  # the last activation that this loss takes over on logits
     axis: int = -1  # of the predictions: along which a loss is one number
+
+    if not TYPE_CHECKING:  # a type checker would take any attribute for a known one
+        __getattr__ = missing
 
     def __init__(
         self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: str | None = None
@@ -237,6 +240,9 @@ class Loss(Settings):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this loss again."""
         return {"reduction": self.reduction, "name": self.name}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} '{self.name}'>"
 
 
 def row_weights(who: str, weights: Any, shape: Sequence[int]) -> Float32:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from fastnn import checks
@@ -126,21 +128,23 @@ ACCURACY = ("accuracy", "acc")
 CROSSENTROPY = ("crossentropy", "ce")
 
 
-def get(identifier: str | Metric, *, labels: bool = False, columns: int | None = None) -> Metric:
-    """Return a new metric from its name; a Metric is returned as it is.
+def get(
+    identifier: str | Metric | type[Metric] | Callable[..., Any], *, labels: bool = False, columns: int | None = None
+) -> Metric:
+    """Return a new metric from its name, its class, or a function of (y_true, y_pred); a Metric is returned as it is.
 
     "accuracy" is the accuracy that fits: SparseCategoricalAccuracy for class numbers (`labels`), BinaryAccuracy for one column of
-    predictions, else CategoricalAccuracy; "crossentropy" likewise. They keep the name they were asked for by.
+    predictions, else CategoricalAccuracy; "crossentropy" likewise. All keep the name that they were asked for by.
     """
     if isinstance(identifier, Metric):
         return identifier
+    if isinstance(identifier, type) and issubclass(identifier, Metric):
+        return identifier()
+    if inspect.isroutine(identifier) or isinstance(identifier, functools.partial):
+        return MeanMetricWrapper(identifier)
     if not isinstance(identifier, str):
-        checks.fail_type(
-            "metric",
-            "a name or a Metric",
-            checks.describe(identifier),
-            "for a function of your own subclass fastnn.metrics.Metric",
-        )
+        fix = "give a name such as 'accuracy', a Metric, or a function of (y_true, y_pred)"
+        checks.fail_type("metric", "a name or a Metric", checks.describe(identifier), fix)
     if identifier in ACCURACY:
         return _fitting(SparseCategoricalAccuracy, BinaryAccuracy, CategoricalAccuracy, labels, columns)(identifier)
     if identifier in CROSSENTROPY:
@@ -156,7 +160,7 @@ def get(identifier: str | Metric, *, labels: bool = False, columns: int | None =
     ]
     if missing:
         checks.fail("metric", f"an object {cls.__name__}({missing[0]}=...)", repr(identifier), "it has no default")
-    return cls(name=identifier) if identifier in _ALIASES else cls()
+    return cls(name=identifier)
 
 
 def _fitting(

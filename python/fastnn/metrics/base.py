@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastnn import checks, ops
 from fastnn.checks import Float32
 from fastnn.names import snake_case
-from fastnn.settings import Settings
+from fastnn.settings import Settings, missing
 
 DTYPES = ("float32", "float64", "int32", "int64")
 
@@ -39,6 +39,9 @@ class Metric(Settings):
 
     recordable: ClassVar[bool] = False
     default_name: ClassVar[str | None] = None  # None: from the class
+
+    if not TYPE_CHECKING:  # a type checker would take any attribute for a known one
+        __getattr__ = missing
 
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         if dtype is not None:
@@ -74,6 +77,9 @@ class Metric(Settings):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this metric again."""
         return {"name": self.name}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} '{self.name}'>"
 
 
 class Mean(Metric):

@@ -11,7 +11,33 @@ from fastnn.models.model import Model
 from fastnn.models.sequential import Sequential
 from fastnn.pytorch import load_pytorch_weights
 
-__all__ = ["Model", "Sequential", "clone_model", "load_model", "load_pytorch_weights", "model_from_json"]
+__all__ = [
+    "Model",
+    "Sequential",
+    "clone_model",
+    "load_model",
+    "load_pytorch_weights",
+    "model_from_json",
+    "save_model",
+]
+
+
+def save_model(model: Model, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+    """Write a model as `model.save(filepath)` does.
+
+    Args:
+        model: to write.
+        filepath: by custom ending in .fastnn.
+        overwrite: False raises if the file is there.
+
+    Example:
+        >>> import os, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "m.fastnn")
+        >>> fastnn.models.save_model(fastnn.Sequential([fastnn.Input((3,)), fastnn.layers.Dense(2)]), path)
+        >>> fastnn.models.load_model(path).count_params()
+        8
+    """
+    model.save(filepath, overwrite)
 
 
 def load_model(

@@ -14,7 +14,7 @@ from fastnn.layers.base import Layer, assign_all
 from fastnn.layers.core import InputLayer
 from fastnn.models.stored import Stored
 from fastnn.names import Shape
-from fastnn.parameter import Parameter, ParameterStore
+from fastnn.parameter import Parameter, ParameterStore, WithVariables
 from fastnn.plan import Plan
 from fastnn.structure import Structure
 from fastnn.summary import Entry, Style, bytes_text, summary_text
@@ -24,10 +24,17 @@ from fastnn.training.gradients import GradientChecked
 from fastnn.training.inspection import Inspected
 
 
-class BaseModel(BatchTrainer, Classifying, Inspected, GradientChecked, Stored):
+class BaseModel(BatchTrainer, Classifying, Inspected, GradientChecked, Stored, WithVariables):
     """A model over a plan: `Sequential` and `Model` say how the plan comes about."""
 
     recordable: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        unused = {"train_step", "test_step", "predict_step", "compute_loss"} & vars(cls).keys()
+        if unused:
+            fix = "write a layer or loss with its own gradient, or the loop by hand: forward, loss, backward, optimizer.step"
+            checks.fail_type(cls.__name__, "a model class without steps of its own", sorted(unused)[0], fix)
 
     def __init__(self, name: str) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -90,6 +91,7 @@ class Model(BaseModel):
 
         It is called once, when the shapes of the inputs are known; the layers it calls are the model, and from then on steps run as
         those of any other graph. So Python that looks at values, or is to run in every step, has no place in it: write a layer.
+        If it has an argument `training`, it may hand that on to layers, but not look at it.
         """
         raise TypeError(checks.message(self.who, "a model class with a call method", type(self).__name__))
 
@@ -112,7 +114,8 @@ class Model(BaseModel):
             inputs = [Input(self._sample(shape)) for shape in input_shape]
         else:
             inputs = Input(self._sample(input_shape))
-        self._define(inputs, self.call(inputs))
+        takes_mode = "training" in inspect.signature(self.call).parameters
+        self._define(inputs, self.call(inputs, **({"training": graph.Mode()} if takes_mode else {})))
         if self._scores and len(self._scores) != len(self.output_structure):
             fix = "give build the inputs' shapes before compile"
             checks.fail(self.who, f"losses of {len(self.output_structure)} outputs", len(self._scores), fix)

@@ -68,6 +68,11 @@ class Stored:
         model: Any = self
         return weight_files.load_weights(model, source, skip_mismatch, by_name)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let `copy` and `pickle` make a model of its own: what `save` and `load_model` would."""
+        model: Any = self
+        return saving.reduce_model(model)
+
     def to_json(self, **options: Any) -> str:
         """Return the architecture as JSON, for `fastnn.models.model_from_json`.
 

@@ -48,7 +48,13 @@ def get(identifier: str | Optimizer) -> Optimizer:
     if isinstance(identifier, Optimizer):
         return identifier
     if not isinstance(identifier, str):
-        checks.fail_type("optimizer", "a name or an Optimizer", checks.describe(identifier))
+        made = isinstance(identifier, type) and issubclass(identifier, Optimizer)
+        fix = (
+            f"make an object of the class: {identifier.__name__}()"
+            if made
+            else "write 'adam' or Adam(learning_rate=0.001)"
+        )
+        checks.fail_type("optimizer", "a name or an Optimizer", checks.describe(identifier), fix)
     return _BY_NAME[checks.one_of("optimizer", "name", identifier.lower(), sorted(_BY_NAME))]()
 
 

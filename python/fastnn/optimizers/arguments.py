@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
@@ -71,6 +70,4 @@ def _tell_of_jit(who: str) -> None:
     global _told_of_jit
     if not _told_of_jit:
         _told_of_jit = True
-        warnings.warn(
-            f"{who}: jit_compile has no meaning here and is ignored: steps are compiled already", stacklevel=5
-        )
+        checks.warn(f"{who}: jit_compile has no meaning here and is ignored: steps are compiled already")

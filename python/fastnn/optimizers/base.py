@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from fastnn.optimizers.rate_factors import RateFactors
 from fastnn.optimizers.schedules.base import LearningRateSchedule, described, restored
 from fastnn.parameter import Parameter, ParameterStore
 from fastnn.recordable import is_recordable
-from fastnn.settings import Settings
+from fastnn.settings import Settings, missing
 
 Product = tuple[Float32, Float32]
 AVERAGE, ACCUMULATED = "average", "accumulated"  # slots that every optimizer may have
@@ -75,6 +75,9 @@ class Optimizer(Settings):
     unwatched: ClassVar[frozenset[str]] = frozenset(
         {"learning_rate", "_decay", "_own_rate", "_product", "_factor", "_limit", "_parameter", "swapped"}
     )  # the first is read from a buffer, the others are those of the stretch being updated
+
+    if not TYPE_CHECKING:  # a type checker would take any attribute for a known one
+        __getattr__ = missing
 
     def __init__(self, learning_rate: Any = 0.01, weight_decay: float | None = None, **common: Any) -> None:
         cls = type(self).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import ClassVar, Unpack
 
 from fastnn import checks, ops
@@ -47,7 +46,7 @@ class SGD(Optimizer):
         self.momentum = checks.number("SGD", "momentum", momentum, 0.0, 1.0)
         self.nesterov = checks.boolean("SGD", "nesterov", nesterov)
         if self.nesterov and not self.momentum:
-            warnings.warn("SGD: nesterov=True changes nothing without momentum; give momentum=0.9", stacklevel=2)
+            checks.warn("SGD: nesterov=True changes nothing without momentum; give momentum=0.9")
 
     @classmethod
     def get_hyper_names(cls) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +29,7 @@ class Monitor(Callback):
         self.mode = checks.one_of(who, "mode", mode, ("auto", "min", "max"))
         self.min_delta = abs(checks.number(who, "min_delta", min_delta))
         self.best: float | None = None
-        name = re.sub(r"_\d+$", "", monitor)  # a second Accuracy() is called accuracy_1
+        name = re.sub(r"_\d+$", "", monitor).lower()  # a second Accuracy() is called accuracy_1
         self.rising = mode == "max" or (mode == "auto" and name.endswith(_MORE_IS_BETTER))
         self._sign = 1 if self.rising else -1
         self._warned = False
@@ -49,7 +48,7 @@ class Monitor(Callback):
             have = ", ".join(logs) or "nothing"
             fix = "pass validation data to fit" if self.monitor.startswith("val_") else "add the metric to compile"
             fix = f"monitor one of these, or {fix}"
-            warnings.warn(checks.message(type(self).__name__, f"{self.monitor!r} in the logs", have, fix), stacklevel=3)
+            checks.warn(checks.message(type(self).__name__, f"{self.monitor!r} in the logs", have, fix))
         return value
 
 

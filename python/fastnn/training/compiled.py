@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -170,7 +169,7 @@ class Compiled:
         """Warn, once, of last layers whose activation does not fit the loss."""
         self._told_mismatch = True
         for text in mismatches(self.plan, self._scores, self.output_shapes):
-            warnings.warn(f"compile: {text}", stacklevel=3)
+            checks.warn(f"compile: {text}")
 
     def _ready(self, who: str, x: Sequence[NDArray[Any]]) -> None:
         """Check that there is something to train, and build it for x if that has not been done."""
@@ -207,7 +206,7 @@ class Compiled:
         """The keys of logs: "loss", for several outputs that of each, the metrics."""
         single = len(self._scores) == 1
         names = ["loss", *([] if single else [score.tracker.name for score in self._scores])]
-        for name in (score.prefix + metric.name for score in self._scores for metric in score.metrics):
+        for name in (name for score in self._scores for name in score.metric_names):
             again = sum(
                 known == name or (known.startswith(f"{name}_") and known[len(name) + 1 :].isdigit()) for known in names
             )
@@ -417,9 +416,7 @@ class Compiled:
         if not verbose or self._told_eager or self.run_eagerly:
             return
         losses = [score.loss for score in self._scores]
-        slow = self._python_parts([*self.leaf_layers, *losses, *self.metrics, self.optimizer])
+        slow = dict.fromkeys(self._python_parts([*self.leaf_layers, *losses, *self.metrics, self.optimizer]))
         if slow:
             self._told_eager = True
-            warnings.warn(
-                f"fit: {', '.join(slow)} is written in Python, so every step runs through Python", stacklevel=3
-            )
+            checks.warn(f"fit: {', '.join(slow)} is written in Python, so every step runs through Python")

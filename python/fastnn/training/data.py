@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,14 +18,13 @@ from fastnn.training import splits
 
 def inputs(who: str, x: Any, argument: str = "x") -> NDArray[Any]:
     """Return samples as a contiguous uint8 or float32 array (N, ...); other real dtypes become float32."""
+    if x is None or (callable(x) and not hasattr(x, "__array__")):
+        fix = "call the function: it is what it yields that has samples" if callable(x) else ""
+        checks.fail_type(who, f"samples {argument}", checks.describe(x), fix)
     source = checks.array(who, argument, x)
     if source.ndim < 2:
-        checks.fail(
-            who,
-            f"{argument} of shape (samples, ...)",
-            f"shape {source.shape}",
-            "give one feature an axis: x.reshape(-1, 1)",
-        )
+        fix = "give one feature an axis, x.reshape(-1, 1), or one sample one of samples, x[None]"
+        checks.fail(who, f"{argument} of shape (samples, ...)", f"shape {source.shape}", fix)
     if source.dtype.kind in "b" or source.dtype == np.uint8:
         return np.require(source, np.uint8, ["C", "A"])
     return checks.float32(who, argument, source)
@@ -50,33 +51,46 @@ def some_samples(who: str, x: NDArray[Any]) -> None:
 
 
 def sample_weights(
-    who: str, n: int, y: NDArray[Any], sample_weight: Any = None, class_weight: Mapping[int, float] | None = None
+    who: str,
+    shape: Sequence[int],
+    y: NDArray[Any],
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
 ) -> Float32 | None:
-    """Return one weight per sample from either argument (their product if both are given), or None."""
+    """Return the weights of the losses from either argument (their product if both are given), or None.
+
+    shape: of the losses, (N,) or (N, T, ...): a sample has one weight for all of its own, or one for each.
+    Returns (N,), or (N, losses of a sample).
+    """
+    n, each = shape[0], math.prod(shape[1:])
     weights: Float32 | None = None
     if sample_weight is not None:
         weights = checks.float32(who, "sample_weight", sample_weight)
-        if weights.shape == (n, 1):
-            weights = weights[:, 0]
-        if weights.shape != (n,):
-            checks.fail(who, f"sample_weight of shape ({n},)", weights.shape)
+        if weights.shape not in {(n,), (n, 1), tuple(shape), (*shape, 1)}:
+            rule = f"sample_weight of shape ({n},)" + (f" or {tuple(shape)}" if len(shape) > 1 else "")
+            checks.fail(who, rule, weights.shape)
         if not np.isfinite(weights).all():
             checks.fail(who, "finite sample_weight", "NaN or infinity")
+        weights = weights.reshape(n, -1)
     if class_weight is not None:
-        by_class = _class_weights(who, y, class_weight)
+        by_class = _class_weights(who, y, class_weight)[:, None]
         weights = by_class if weights is None else weights * by_class
-    return None if weights is None else np.ascontiguousarray(weights)
+    if weights is None:
+        return None
+    return np.ascontiguousarray(weights[:, 0] if len(shape) == 1 else np.broadcast_to(weights, (n, each)))
 
 
 def _class_weights(who: str, y: NDArray[Any], class_weight: Mapping[int, float]) -> Float32:
-    if not isinstance(class_weight, Mapping):
-        checks.fail_type(who, "class_weight as a dict of class number to weight", checks.describe(class_weight))
+    whole = isinstance(class_weight, Mapping) and all(isinstance(k, numbers.Real) for k in class_weight)
+    if not whole:
+        fix = "write class_weight={0: 1.0, 1: 2.0}; balanced=True draws every class equally often"
+        checks.fail_type(who, "class_weight as a dict of class number to weight", checks.describe(class_weight), fix)
     if y.ndim > 2 or (y.ndim == 2 and y.dtype == np.int32):
         checks.fail(who, "one class per sample for class_weight", f"y of shape {y.shape}", "give sample_weight instead")
     labels = y.reshape(len(y), -1)
-    numbers = labels.argmax(1) if labels.shape[1] > 1 else labels[:, 0].astype(np.int64)
+    found = labels.argmax(1) if labels.shape[1] > 1 else labels[:, 0].astype(np.int64)
     table = {k: checks.number(who, f"class_weight[{k}]", v, 0.0) for k, v in class_weight.items()}
-    return np.array([table.get(int(k), 1.0) for k in numbers], np.float32)
+    return np.array([table.get(int(k), 1.0) for k in found], np.float32)
 
 
 Parts = list[Any]  # one array per input or output; of weights, None where there are none

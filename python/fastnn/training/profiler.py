@@ -114,7 +114,7 @@ class Profiled(Trainer):
             checks.fail("profile", "a model whose steps are recorded", why, "a Python profiler (cProfile) sees these")
 
     def _example(self, mode: str, rows: int, rng: np.random.Generator | None) -> Samples:
-        """Return samples that fit the model: normal numbers (without rng zeros, which take no memory), and truth of zeros."""
+        """Return samples that fit the model: normal numbers (without rng zeros, which take no memory), and truth likewise."""
         x: list[Any] = []
         for shape in self.input_shapes():
             if None in shape[1:]:
@@ -128,7 +128,15 @@ class Profiled(Trainer):
         for score, output in zip(self._scores, self.output_shapes):
             labels = isinstance(score.loss, losses.SparseCategoricalCrossentropy)
             size = (rows, *(output[1:-1] if labels else output[1:]))
-            y.append(np.broadcast_to(np.int32(0) if labels else np.float32(0), size))
+            if rng is None:
+                y.append(np.broadcast_to(np.int32(0) if labels else np.float32(0), size))
+            elif labels:
+                y.append(rng.integers(0, output[score.loss.axis], size))
+            else:  # shares of 1, which every loss takes; of a single value there is but a number up to 1
+                shares = rng.uniform(0.05, 1.0, size).astype(np.float32)
+                y.append(
+                    shares / (shares.sum(axis=score.loss.axis, keepdims=True) if output[score.loss.axis] != 1 else 1)
+                )
         if rng is not None:
             y = [score.loss.prepare(part, shape) for score, part, shape in zip(self._scores, y, self.output_shapes)]
         return x, y, [None] * len(y)

@@ -124,12 +124,8 @@ class Runner(Compiled):
         for score, shape, part, weight in zip(self._scores, self.output_shapes, truths, given):
             truth = score.loss.prepare(part, shape)
             data.same_length(who, n, y=truth)
-            weight = data.sample_weights(who, n, truth, weight, class_weight)
-            if weight is not None and len(shape) > 2:
-                rows = int(np.prod([s or 1 for s in score.loss.losses_shape(shape)[1:]]))
-                weight = np.repeat(weight[:, None], rows, 1)
             result.append(truth)
-            weights.append(weight)
+            weights.append(data.sample_weights(who, score.losses_shape(truth, shape), truth, weight, class_weight))
         return result, weights
 
     # --- epochs ---

@@ -46,6 +46,21 @@ class Score(Settings):
             for metric in found:
                 metric.build(columns)
 
+    def losses_shape(self, y: NDArray[Any], output_shape: Shape) -> tuple[int, ...]:
+        """Return the shape of the losses of all samples; what the output's shape leaves open is as in the truth y."""
+        wanted = self.loss.losses_shape(output_shape)
+        given = y.shape if y.ndim < len(output_shape) else self.loss.losses_shape(y.shape)
+        return tuple(size or (given[i] if i < len(given) else 1) for i, size in enumerate(wanted))
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The metrics' names in logs, but for numbers after those that are there twice."""
+        asked = [*self.wanted, *self.weighted]
+        again = [isinstance(m, str) and i >= len(self.wanted) and m in self.wanted for i, m in enumerate(asked)]
+        return [
+            self.prefix + ("weighted_" if twice else "") + metric.name for metric, twice in zip(self.metrics, again)
+        ]
+
     @property
     def running(self) -> list[metrics.Metric]:
         """The running loss and the metrics."""
@@ -111,7 +126,7 @@ def scores_of(structure: Structure, loss: Any, wanted: Any, loss_weights: Any, w
     by_output = _metrics(structure, "metrics", wanted)
     by_output_weighted = _metrics(structure, "weighted_metrics", weighted)
     every = [*by_output, *by_output_weighted]
-    objects = [id(m) for some in every for m in {id(m): m for m in some if not isinstance(m, str)}.values()]
+    objects = [id(m) for some in every for m in {id(m): m for m in some if isinstance(m, metrics.Metric)}.values()]
     if len(set(objects)) < len(objects):
         checks.fail("compile", "an object of its own for every output's metric", "the same one twice", "give names")
     weights = _weights(structure, loss_weights)
@@ -147,9 +162,18 @@ def _metrics(structure: Structure, argument: str, wanted: Any) -> list[list[Any]
     if isinstance(wanted, str) or not isinstance(wanted, (Sequence, Mapping)):
         checks.fail_type("compile", f"{argument} as a list", checks.describe(wanted), f"write {argument}=['accuracy']")
     if isinstance(wanted, Mapping):
+        others = [name for name in wanted if name not in structure.names]
+        if others:
+            keys = ", ".join(map(repr, structure.names))
+            checks.fail(
+                "compile",
+                f"{argument} with keys among {keys}",
+                repr(others[0]),
+                checks.nearest(str(others[0]), structure.names),
+            )
         wanted = dict.fromkeys(structure.names) | dict(wanted)
     elif structure.kind == "one":
-        return [list(wanted[0] if len(wanted) == 1 and isinstance(wanted[0], (list, tuple)) else wanted)]
+        return [_own(wanted[0] if len(wanted) == 1 and isinstance(wanted[0], (list, tuple)) else wanted)]
     elif len(wanted) != len(structure):
         checks.fail(
             "compile",
@@ -158,7 +182,12 @@ def _metrics(structure: Structure, argument: str, wanted: Any) -> list[list[Any]
             "an entry is a metric, a list of metrics or None",
         )
     parts = structure.parts("compile", argument, wanted)
-    return [[] if p is None else list(p) if isinstance(p, (list, tuple)) else [p] for p in parts]
+    return [[] if p is None else _own(p if isinstance(p, (list, tuple)) else [p]) for p in parts]
+
+
+def _own(wanted: Sequence[Any]) -> list[Any]:
+    """Return names as they are, for they wait for the output's shape, and metrics for functions and classes."""
+    return [m if isinstance(m, str) else metrics.get(m) for m in wanted]
 
 
 def _weights(structure: Structure, loss_weights: Any) -> list[float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -105,9 +104,8 @@ class Stream:
             self._finish()
             if self.ended or (fresh and done == before):
                 self.ended = self.told = True
-                warnings.warn(
-                    f"{self.who}: the data ended after {done} of {self.steps} steps; give an iterable that can start anew",
-                    stacklevel=4,
+                checks.warn(
+                    f"{self.who}: the data ended after {done} of {self.steps} steps; give an iterable that can start anew"
                 )
                 return
 

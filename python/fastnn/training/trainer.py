@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import threading
-import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
@@ -89,7 +88,8 @@ class Trainer(Runner):
             validation_data: (x, y), (x, y, sample_weight) or batches, to validate on after every epoch.
             shuffle: whether the order changes in every epoch; batches come as they come.
             class_weight: dict of class number to weight in the loss.
-            sample_weight: weight of every sample in the loss, shape (N,); for several outputs also a list or a dict.
+            sample_weight: weight of every sample in the loss, shape (N,), or of every loss, (N, T) for outputs (N, T, ...); for
+                several outputs also a list or a dict.
             initial_epoch: number of epochs done before.
             steps_per_epoch: steps after which an epoch ends; the next one goes on with the samples that follow. None: all samples.
             validation_steps: steps after which a validation ends; None: all samples.
@@ -156,7 +156,7 @@ class Trainer(Runner):
         self.stop_training = True
         if not stream.told:
             fix = "give steps_per_epoch, or an iterable that can start anew"
-            warnings.warn(f"fit: the data ended after epoch {epoch} of {epochs}; {fix}", stacklevel=5)
+            checks.warn(f"fit: the data ended after epoch {epoch} of {epochs}; {fix}")
 
     def _epochs(
         self, source: Arrays | Stream, epochs: range, train: Callable[[int], Logs], callbacks: CallbackList
@@ -167,13 +167,15 @@ class Trainer(Runner):
         outer, self._trained_by = self._trained_by, threading.get_ident()
         before = self._trains_on
         self._trains_on = source if isinstance(source, Arrays) else None
+        logs: Logs = {}
         try:
             self._resumed = None
             callbacks.on_train_begin()
             start = epochs.start if self._resumed is None else self._resumed[0]
             for epoch in range(start, epochs.stop):
                 callbacks.on_epoch_begin(epoch)
-                callbacks.on_epoch_end(epoch, train(epoch))
+                logs = train(epoch)
+                callbacks.on_epoch_end(epoch, logs)
                 if self.stop_training:
                     break
         except KeyboardInterrupt:
@@ -182,7 +184,7 @@ class Trainer(Runner):
             self._trained_by, self._trains_on = outer, before
         if len(epochs) and self.optimizer is not None:
             self.optimizer.finalize_variable_values(p for layer in self.leaf_layers for p in layer.trainable_weights)
-        callbacks.on_train_end()
+        callbacks.on_train_end(logs)
         return history
 
     # --- what there is to run over ---

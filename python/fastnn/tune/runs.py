@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +31,7 @@ def side_by_side(
     from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait  # here: importing fastnn does without it
 
     running: dict[Future[T], tuple[int, Any]] = {}
+    known: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def collect() -> None:
         for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -39,6 +41,10 @@ def side_by_side(
     with ThreadPoolExecutor(workers, thread_name_prefix="fastnn") as pool:
         try:
             for i, model in enumerate(models):
+                if model in known:
+                    fix = "make the model inside of the function"
+                    checks.fail("tune", "a new model for every training", f"'{model.name}' again", fix)
+                known.add(model)
                 running[pool.submit(work, i, model)] = i, model
                 while len(running) >= workers:
                     collect()

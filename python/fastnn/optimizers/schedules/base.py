@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import checks
+from fastnn.custom import get_custom_objects, name_of
 from fastnn.settings import Settings
 
 if TYPE_CHECKING:
@@ -101,17 +102,17 @@ class LearningRateSchedule(Settings):
 def serialize(learning_rate_schedule: LearningRateSchedule) -> dict[str, Any]:
     """Return a schedule as plain data."""
     schedule = learning_rate_schedule
-    return {"class_name": type(schedule).__name__, "config": schedule.get_config()}
+    return {"class_name": name_of(type(schedule)), "config": schedule.get_config()}
 
 
 def deserialize(
     config: Mapping[str, Any], custom_objects: Mapping[str, type[LearningRateSchedule]] | None = None
 ) -> LearningRateSchedule:
     """Return a new schedule from what `serialize` returned; custom_objects: classes of your own by name."""
-    known = _KNOWN | dict(custom_objects or {})
-    return known[checks.one_of("schedule", "class_name", config.get("class_name"), sorted(known))].from_config(
-        dict(config["config"])
-    )
+    known = _KNOWN | get_custom_objects() | dict(custom_objects or {})
+    cls = known[checks.one_of("schedule", "class_name", config.get("class_name"), sorted(known))]
+    schedule: LearningRateSchedule = cls.from_config(dict(config["config"]))
+    return schedule
 
 
 def described(rate: LearningRateSchedule | float) -> Any:

@@ -1,0 +1,402 @@
+"""What Keras users write without a second thought: every form of an argument that they know gives the same numbers."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import callbacks, checks, constraints, layers, losses, metrics, models, optimizers, regularizers
+
+RNG = np.random.default_rng(0)
+X = RNG.random((20, 4), np.float32)
+YES = (X[:, :1] > 0.5).astype(np.float32)
+
+
+def binary(**options: Any) -> fastnn.Sequential:
+    fastnn.config.set_seed(1)
+    model = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(1, activation="sigmoid")])
+    model.compile("sgd", "binary_crossentropy", **options)
+    return model
+
+
+def by_time() -> fastnn.Sequential:
+    fastnn.config.set_seed(1)
+    model = fastnn.Sequential([fastnn.Input((None, 3)), layers.Dense(2, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], weighted_metrics=["accuracy"])
+    return model
+
+
+def distance(y_true: Any, y_pred: Any) -> Any:
+    return np.abs(y_true - y_pred)
+
+
+# ---------------------------------------------------------------- metrics
+
+
+def test_a_function_or_a_class_is_a_metric(tmp_path: Path) -> None:
+    asked = [distance, losses.mean_squared_error, metrics.Recall, functools.partial(distance), "mae", "mse"]
+    model = binary(metrics=asked)
+    logs = model.evaluate(X, YES, verbose=0, return_dict=True)
+    assert list(logs) == ["loss", "distance", "mean_squared_error", "recall", "mean_metric_wrapper", "mae", "mse"]
+    np.testing.assert_allclose([logs["distance"], logs["mean_metric_wrapper"]], logs["mae"], rtol=1e-6)
+    np.testing.assert_allclose(logs["mean_squared_error"], logs["mse"], rtol=1e-6)
+    with pytest.warns(UserWarning, match="the metrics distance, mean_squared_error, .* are functions and not saved"):
+        model.save(tmp_path / "m.fastnn")
+    assert models.load_model(tmp_path / "m.fastnn").metrics_names == ["loss", "recall", "mae", "mse"]
+
+
+def test_metrics_keep_the_name_that_they_were_asked_for_by() -> None:
+    asked = ["MAE", "AUC", "Precision", "precision", "root_mean_squared_error", "acc"]
+    history = binary(metrics=asked).fit(X, YES, verbose=0).history
+    assert list(history) == ["loss", *asked]
+
+
+def test_a_weighted_metric_beside_the_plain_one() -> None:
+    model = binary(metrics=["acc"], weighted_metrics=["acc", "mae"])
+    weights = np.arange(20.0)
+    logs = model.evaluate(X, YES, sample_weight=weights, verbose=0, return_dict=True)
+    assert list(logs) == ["loss", "acc", "weighted_acc", "mae"]
+    right = (model.predict(X, verbose=0) > 0.5) == (YES > 0.5)
+    np.testing.assert_allclose(logs["acc"], right.mean(), rtol=1e-6)
+    np.testing.assert_allclose(logs["weighted_acc"], (right[:, 0] * weights).sum() / weights.sum(), rtol=1e-6)
+
+
+def test_monitors_know_that_more_auc_is_better_in_either_spelling() -> None:
+    assert callbacks.EarlyStopping("val_AUC").rising
+    assert callbacks.EarlyStopping("val_auc").rising
+    assert not callbacks.EarlyStopping("val_loss").rising
+
+
+# ---------------------------------------------------------------- weights of losses
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1)])
+def test_a_weight_for_every_time(shape: tuple[int, ...]) -> None:
+    model = by_time()
+    x, y = RNG.random((6, 5, 3), np.float32), RNG.integers(0, 2, (6, 5))
+    weights = RNG.random((6, 5))
+    given = weights.reshape(shape)
+    loss, plain, weighted = model.evaluate(x, y, sample_weight=given, verbose=0)
+    p = model.predict(x, verbose=0)
+    each = -np.log(np.take_along_axis(p, y[..., None], -1))[..., 0]
+    right = p.argmax(-1) == y
+    expected = (weights * each).mean(), right.mean(), (weights * right).sum() / weights.sum()
+    np.testing.assert_allclose((loss, plain, weighted), expected, rtol=1e-5)
+    of_batch = by_time().train_on_batch(x, y, sample_weight=given)
+    np.testing.assert_allclose(of_batch, expected, rtol=1e-5)
+    trained, other = by_time(), by_time()
+    trained.fit(x, y, sample_weight=given, validation_data=(x, y, given), batch_size=4, epochs=2, verbose=0)
+    other.fit(x, y, sample_weight=weights, batch_size=4, epochs=2, verbose=0)
+    for a, b in zip(trained.get_weights(), other.get_weights()):
+        assert (a == b).all()
+
+
+def test_a_weight_for_every_sample_of_any_length() -> None:
+    x, y, weights = RNG.random((6, 5, 3), np.float32), RNG.integers(0, 2, (6, 5)), RNG.random(6)
+    expected = by_time().evaluate(x, y, sample_weight=np.repeat(weights[:, None], 5, 1), verbose=0)
+    assert by_time().evaluate(x, y, sample_weight=weights, verbose=0) == expected
+    with pytest.raises(ValueError, match=r"expected sample_weight of shape \(6,\) or \(6, 5\), got \(5, 6\)"):
+        by_time().evaluate(x, y, sample_weight=np.ones((5, 6)), verbose=0)
+
+
+def test_class_weight_by_names_of_classes_is_refused() -> None:
+    for wrong in ({"0": 1.0}, [1.0, 2.0], "balanced"):
+        with pytest.raises(
+            TypeError, match=r"expected class_weight as a dict of class number to weight, got .*; write"
+        ):
+            binary().fit(X, YES, class_weight=wrong, verbose=0)
+
+
+# ---------------------------------------------------------------- the rest
+
+
+def test_input_dim() -> None:
+    model = fastnn.Sequential([layers.Dense(3, input_dim=4), layers.Dense(2)])
+    assert model.input_shape == (None, 4)
+    assert model.count_params() == 15 + 8
+    with pytest.raises(TypeError, match="Dense: expected input_dim to be an integer >= 1, got '4'"):
+        layers.Dense(3, input_dim="4")  # type: ignore[arg-type]
+
+
+def test_the_end_of_a_training_gets_the_last_logs() -> None:
+    seen: list[dict[str, float]] = []
+    watch = callbacks.LambdaCallback(on_train_end=lambda logs: seen.append(dict(logs)))
+    history = binary(metrics=["mae"]).fit(X, YES, epochs=2, validation_split=0.2, callbacks=[watch], verbose=0).history
+    assert seen == [{name: values[-1] for name, values in history.items()}]
+
+
+@pytest.mark.parametrize(("x", "says"), [(None, "None"), (lambda: iter(()), "call the function")])
+def test_no_samples(x: Any, says: str) -> None:
+    for method in (lambda: binary().fit(x, verbose=0), lambda: binary().predict(x, verbose=0)):
+        with pytest.raises(TypeError, match=f"expected samples x, got .*{says}"):
+            method()
+
+
+def test_one_sample_is_no_batch() -> None:
+    with pytest.raises(ValueError, match=r"expected x of shape \(samples, ...\), got shape \(4,\); .* x\[None\]"):
+        binary().predict(X[0], verbose=0)
+
+
+def test_errors_say_how_to_give_an_optimizer() -> None:
+    with pytest.raises(TypeError, match=r"got <class .*; make an object of the class: Adam\(\)"):
+        optimizers.get(optimizers.Adam)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"expected a name or an Optimizer, got 3 \(int\); write 'adam' or Adam"):
+        optimizers.get(3)  # type: ignore[arg-type]
+
+
+def test_an_unknown_name_is_listed_once() -> None:
+    with pytest.raises(ValueError, match=r"expected mode to be one of 'a', 'b', got 'zzz'$"):
+        checks.one_of("f", "mode", "zzz", ("a", "b"))
+
+
+def test_warnings_point_to_the_line_of_the_user(tmp_path: Path) -> None:
+    def batches() -> Any:
+        yield X, YES
+
+    model = binary(metrics=[distance])
+    calls = [
+        lambda: model.fit(X, YES, verbose=2),  # written in Python
+        lambda: model.fit(batches(), epochs=2, verbose=0),  # ended
+        lambda: model.fit(batches(), steps_per_epoch=3, verbose=0),  # in the middle of an epoch
+        lambda: model.fit(X, YES, callbacks=callbacks.EarlyStopping(), verbose=0),  # no val_loss
+        lambda: model.save(tmp_path / "m.fastnn"),  # a function
+        lambda: optimizers.SGD(nesterov=True),
+    ]
+    for call in calls:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            call()
+        assert [w.filename for w in caught] == [__file__]
+
+
+# ---------------------------------------------------------------- parts of one's own
+
+
+def test_call_may_hand_training_on_but_not_look_at_it() -> None:
+    class Net(fastnn.Model):
+        def __init__(self, looks: bool) -> None:
+            super().__init__()
+            self.looks = looks
+            self.drop, self.out = layers.Dropout(0.5), layers.Dense(1)
+
+        def call(self, inputs: Any, training: Any = False) -> Any:
+            if self.looks and training:
+                return self.out(inputs)
+            return self.out(self.drop(inputs, training=training))
+
+    net = Net(looks=False)
+    net.build((None, 4))
+    assert (net(X) == net(X)).all()
+    assert (net(X, training=True) != net(X, training=True)).any()
+    net.compile("sgd", "mse")
+    net.fit(X, YES, verbose=0)
+    with pytest.raises(TypeError, match="call: expected no question whether this is training"):
+        Net(looks=True).build((None, 4))
+
+
+def test_steps_of_ones_own_are_refused_and_not_left_out() -> None:
+    with pytest.raises(TypeError, match="Mine: expected a model class without steps of its own, got train_step; write"):
+
+        class Mine(fastnn.Model):
+            def train_step(self, data: Any) -> dict[str, float]:
+                return {}
+
+
+def test_a_weight_needs_no_name() -> None:
+    class Scale(layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.factor = self.add_weight(shape=(input_shape[-1],), initializer="ones", trainable=True)
+            self.offset = self.add_weight(initializer="zeros")
+
+    layer = Scale(name="s")
+    layer.build((None, 4))
+    assert [(w.name, w.shape) for w in layer.weights] == [("s/weight", (4,)), ("s/weight_1", ())]
+    with pytest.raises(TypeError, match=r"expected the name of a weight as a string, got \(4,\) .*; write shape="):
+        layer.add_weight((4,))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("base", [layers.Layer, losses.Loss, metrics.Metric, optimizers.Optimizer])
+def test_a_forgotten_super_is_named(base: type) -> None:
+    class Mine(base):  # type: ignore[misc, valid-type]
+        def __init__(self) -> None:
+            self.factor = 2.0
+
+    with pytest.raises(AttributeError, match="'Mine' object has no attribute 'name'; call super"):
+        Mine().name  # noqa: B018
+    with pytest.raises(AttributeError, match=r"has no attribute 'nmae'$"):
+        layers.Dense(3).nmae  # type: ignore[attr-defined] # noqa: B018
+
+
+class Bent(layers.Layer):
+    """A layer that returns what it is told."""
+
+    def __init__(self, y: Any = None, dx: Any = None) -> None:
+        super().__init__(name="bent")
+        self.y, self.dx = y, dx
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        return x if self.y is None else self.y
+
+    def backward(self, dy: Any) -> Any:
+        return self.dx(dy)
+
+
+@pytest.mark.parametrize(
+    ("bent", "error", "says"),
+    [
+        (Bent(dx=lambda dy: None), TypeError, r"backward to return the gradient of its input, got None \(NoneType\)"),
+        (Bent(dx=lambda dy: dy[:, :2]), ValueError, r"a gradient of the input's shape \(20, 4\), got \(20, 2\)"),
+        (Bent(dx=lambda dy: dy[:3]), ValueError, r"a gradient of the input's shape \(20, 4\), got \(3, 4\)"),
+        (Bent(y="y"), TypeError, r"forward to return an array, got 'y' \(str\)"),
+    ],
+)
+def test_what_a_layer_returns_is_looked_at(bent: Bent, error: type[Exception], says: str) -> None:
+    model = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(4), bent, layers.Dense(1)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    with pytest.raises(error, match=f"Bent 'bent': expected .*{says}"):
+        model.fit(X, YES, verbose=0)
+
+
+def test_a_layer_with_call_alone() -> None:
+    class Keras(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x
+
+    with pytest.raises(TypeError, match="a forward method, got Keras; Keras's call is forward here, with a backward"):
+        Keras()(X)
+
+
+class Own(regularizers.Regularizer):
+    def __call__(self, x: Any) -> float:
+        return float((x**2).sum())
+
+    def gradient(self, x: Any) -> Any:
+        return 2 * x
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+class Small(constraints.Constraint):
+    def __call__(self, w: Any) -> Any:
+        return np.clip(w, -0.1, 0.1)
+
+
+class Falling(optimizers.schedules.LearningRateSchedule):
+    def rate(self, steps: Any) -> Any:
+        return 0.1 / (1 + steps)
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+@pytest.mark.parametrize("registered", [False, True])
+def test_small_parts_in_files(tmp_path: Path, registered: bool) -> None:
+    classes = (Own, Small, Falling)
+    given: Any = {cls.__name__: cls for cls in classes}
+    if registered:
+        given = None
+        for cls in classes:
+            fastnn.utils.register_keras_serializable("habits")(cls)
+    dense = layers.Dense(3, kernel_regularizer=Own(), kernel_constraint=Small())
+    model = fastnn.Sequential([fastnn.Input((4,)), dense, layers.Dense(1)])
+    model.compile(optimizers.SGD(Falling()), "mse")
+    model.fit(X, YES, epochs=2, batch_size=8, verbose=0)
+    model.save(tmp_path / "m.fastnn")
+    again = models.load_model(tmp_path / "m.fastnn", custom_objects=given)
+    assert again.fit(X, YES, verbose=0).history == model.fit(X, YES, verbose=0).history
+    assert all((a == b).all() for a, b in zip(again.get_weights(), model.get_weights()))
+
+
+# ---------------------------------------------------------------- tools
+
+
+def test_gradients_are_checked_where_there_are_some() -> None:
+    """With truth of zeros a categorical cross-entropy has no gradient, and no bug would be found."""
+    for loss in ("categorical_crossentropy", "sparse_categorical_crossentropy", "kl_divergence"):
+        model = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(3, activation="softmax")])
+        model.compile("sgd", loss)
+        check = model.check_gradients()
+        assert check.ok
+        assert check.rows[-1].norm > 0.01
+
+
+def test_every_fold_needs_a_model_of_its_own() -> None:
+    model = binary()
+    for workers in (1, 2):
+        with pytest.raises((ValueError, RuntimeError), match=r"expected a .*model"):
+            fastnn.cross_validate(lambda: model, X, YES, k=3, workers=workers)
+
+
+def test_a_picture_with_dtypes() -> None:
+    pytest.importorskip("matplotlib")
+    figure = fastnn.utils.plot_model(binary(), None, show_shapes=True, show_dtype=True)
+    assert "dtype: float32" in figure.axes[0].texts[-1].get_text()
+    with pytest.raises(TypeError, match=r"plot_model: expected a model, got 3 \(int\)"):
+        fastnn.utils.plot_model(3)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- names
+
+
+def test_variables() -> None:
+    model = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(3), layers.BatchNormalization()])
+    for thing in (model, *model.layers):
+        for kind in ("", "trainable_", "non_trainable_"):
+            assert getattr(thing, f"{kind}variables") == getattr(thing, f"{kind}weights")
+    kernel = model.layers[0].kernel
+    assert kernel.path == kernel.name == f"{model.layers[0].name}/kernel"
+
+
+def test_a_parameter_is_an_array_to_numpy() -> None:
+    kernel = layers.Dense(3, kernel_initializer="ones")
+    kernel.build((None, 4))
+    array = np.array(kernel.kernel)
+    assert array.shape == (4, 3)
+    assert array.dtype == np.float32
+    assert np.asarray(kernel.kernel, np.float64).dtype == np.float64
+    assert np.sum(kernel.kernel) == 12
+    array[...] = 0
+    assert kernel.kernel.value.all()
+    with pytest.raises(ValueError, match="`value` is the array itself"):
+        kernel.kernel.__array__(copy=False)
+
+
+def test_other_names_of_classes() -> None:
+    assert fastnn.initializers.he_normal is fastnn.initializers.HeNormal  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="has no attribute 'he_narmal'"):
+        _ = fastnn.initializers.he_narmal  # type: ignore[attr-defined]
+
+
+def test_a_layer_as_an_activation() -> None:
+    dense = layers.Dense(3, activation=layers.LeakyReLU(negative_slope=0.1), kernel_initializer="ones")
+    assert dense(np.array([[-1.0, 0.0]])).tolist() == [[pytest.approx(-0.1)] * 3]
+    again = layers.Dense.from_config(dense.get_config())
+    assert again.activation.parameters == dense.activation.parameters
+    for other in (layers.PReLU(), layers.Dense(3)):
+        with pytest.raises(TypeError, match="activation: expected a name or an Activation"):
+            layers.Dense(3, activation=other)
+
+
+def test_initials_are_understood() -> None:
+    with pytest.raises(TypeError, match="Adam: expected only known arguments, got 'lr'; did you mean 'learning_rate'"):
+        optimizers.Adam(lr=0.1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"Dense: expected only known arguments, got 'xyzw'; valid: .*") as raised:
+        layers.Dense(3, xyzw=1)
+    names = str(raised.value).rpartition(": ")[2].split(", ")
+    assert len(set(names)) == len(names)
+    assert "base" not in names
+    assert "kernel_constraint" in names
+
+
+def test_clear_session() -> None:
+    fastnn.utils.clear_session()
+    assert [layers.Dense(3).name for _ in range(2)] == ["dense", "dense_1"]
+    fastnn.utils.clear_session()
+    assert layers.Dense(3).name == "dense"
