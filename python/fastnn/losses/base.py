@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -237,6 +237,11 @@ class Loss(Settings):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this loss again."""
         return {"reduction": self.reduction, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Return a new loss from what `get_config` returned."""
+        return cls(**config)
 
 
 def row_weights(who: str, weights: Any, shape: Sequence[int]) -> Float32:

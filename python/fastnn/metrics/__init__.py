@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from fastnn import checks
+from fastnn.custom import given_class
 from fastnn.metrics.accuracy import (
     Accuracy,
     BinaryAccuracy,
@@ -53,6 +55,7 @@ from fastnn.metrics.rows import (
     SquaredHinge,
 )
 from fastnn.names import snake_case
+from fastnn.registry import described
 
 __all__ = [
     "AUC",
@@ -126,14 +129,20 @@ ACCURACY = ("accuracy", "acc")
 CROSSENTROPY = ("crossentropy", "ce")
 
 
-def get(identifier: str | Metric, *, labels: bool = False, columns: int | None = None) -> Metric:
-    """Return a new metric from its name; a Metric is returned as it is.
+def get(
+    identifier: str | Mapping[str, Any] | Metric | type[Metric], *, labels: bool = False, columns: int | None = None
+) -> Metric:
+    """Return a new metric from its name, its class or a dict as `serialize` gives it; a Metric is returned as it is.
 
     "accuracy" is the accuracy that fits: SparseCategoricalAccuracy for class numbers (`labels`), BinaryAccuracy for one column of
     predictions, else CategoricalAccuracy; "crossentropy" likewise. They keep the name they were asked for by.
     """
     if isinstance(identifier, Metric):
         return identifier
+    if isinstance(identifier, Mapping):
+        return deserialize(identifier)
+    if isinstance(identifier, type) and issubclass(identifier, Metric):
+        return identifier()
     if not isinstance(identifier, str):
         checks.fail_type(
             "metric",
@@ -175,6 +184,16 @@ def serialize(metric: Metric) -> dict[str, Any]:
     return {"class": type(metric).__name__, "config": metric.get_config()}
 
 
-def deserialize(data: dict[str, Any]) -> Metric:
-    """Return a new metric from what `serialize` returned."""
-    return _CLASSES[checks.one_of("metric", "class", str(data["class"]), sorted(_CLASSES))](**data["config"])
+def deserialize(config: str | Mapping[str, Any], custom_objects: Mapping[str, type[Metric]] | None = None) -> Metric:
+    """Return a new metric from its name or from what `serialize` returned.
+
+    Args:
+        config: the name, or a dict with "class_name" (or "class") and "config".
+        custom_objects: your own classes by name.
+    """
+    if isinstance(config, str) and config not in (custom_objects or {}):
+        return get(config)
+    name, arguments = described("metrics.deserialize", config)
+    cls = given_class(name, custom_objects) or _CLASSES[checks.one_of("metric", "class", name, sorted(_CLASSES))]
+    made: Metric = cls.from_config(arguments)
+    return made

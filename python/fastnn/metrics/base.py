@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,11 @@ class Metric(Settings):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this metric again."""
         return {"name": self.name}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Return a new metric from what `get_config` returned."""
+        return cls(**config)
 
 
 class Mean(Metric):
