@@ -10,7 +10,7 @@ import pytest
 from cases import INITIALIZERS, LAYERS, LOSSES, METRICS, OPTIMIZERS, LayerCase
 from gradcheck import normal
 
-from fastnn import Sequential, constraints, initializers, layers, losses, metrics, optimizers, regularizers
+from fastnn import Sequential, callbacks, constraints, initializers, layers, losses, metrics, optimizers, regularizers
 
 FIRST_CASES = {case.cls: case for case in reversed(LAYERS)}
 WITH_WEIGHTS = [case for case in FIRST_CASES.values() if getattr(layers, case.cls).weight_names]
@@ -84,7 +84,7 @@ EVERY = [
 def test_every_argument_is_in_the_configuration(module: Any, cls: str, arguments: dict[str, Any]) -> None:
     config = config_of(module, cls, arguments)
     known = {"dtype", *(name for owner, name in NOT_DATA if owner == cls)}  # there is one dtype
-    ending = ("_regularizer", "_constraint")  # written only where there is one
+    ending = ("_regularizer", "_constraint", "_axes")  # written only where there is one
     expected = {a for a in constructor_arguments(getattr(module, cls)) if not a.endswith(ending)}
     assert expected - known - config.keys() == set()
     assert set(arguments) - known - config.keys() == set()
@@ -113,3 +113,44 @@ def test_every_way_to_name_an_object(module: Any, cls: str, given: dict[str, Any
     for wrong in ({"config": {}}, {"class_name": cls, "config": 3}, 3):
         with pytest.raises(TypeError, match=rf"{module.__name__.rpartition('.')[2]}.deserialize: expected"):
             module.deserialize(wrong)
+
+
+def test_compile_in_the_order_of_keras() -> None:
+    """Optimizer, loss, weights of losses, metrics: as Keras 3 has them; a metric in the wrong place is told where it goes."""
+    model = Sequential([layers.Input((3,)), layers.Dense(2)])
+    model.compile("sgd", "mse", [0.5], ["mae"])
+    assert [metric.name for metric in model.metrics] == ["mae"]
+    x, y = normal(4, 3), normal(4, 2, seed=1)
+    loss, _ = model.test_on_batch(x, y)
+    assert loss == pytest.approx(0.5 * float(((model(x) - y) ** 2).mean()), rel=1e-5)
+    with pytest.raises(
+        TypeError, match=r"compile: expected loss_weights to be numbers, got \['mae'\]; metrics are given"
+    ):
+        model.compile("sgd", "mse", ["mae"])
+
+
+def test_inputs_by_the_shape_of_a_batch() -> None:
+    given = layers.Input(batch_shape=(None, 3, 2), name="x")
+    assert given.shape == (None, 3, 2)
+    layer = layers.InputLayer(batch_shape=(8, 5), dtype="int32")
+    assert (layer.batch_size, layer.sample_shape) == (8, (None, 5))
+    again = layers.InputLayer.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    for arguments in ({"shape": (3,), "batch_shape": (None, 3)}, {"batch_size": 2, "batch_shape": (2, 3)}):
+        with pytest.raises(ValueError, match="Input: expected shape and batch_size, or batch_shape, got both"):
+            layers.Input(**arguments)
+    for batch_shape in (3, ()):
+        with pytest.raises(TypeError, match="Input: expected batch_shape as a tuple that begins with the batch size"):
+            layers.Input(batch_shape=batch_shape)
+    with pytest.raises(TypeError, match="Input: expected shape to be a tuple"):
+        layers.Input()
+
+
+def test_termination_by_an_error() -> None:
+    model = Sequential([layers.Input((3,)), layers.Dense(2)])
+    model.compile("sgd", "mse")
+    x, y, ends = np.full((4, 3), 1e30, np.float32), np.zeros((4, 2)), []
+    end = callbacks.LambdaCallback(on_train_end=lambda logs: ends.append(1))
+    with pytest.raises(RuntimeError, match="TerminateOnNaN: expected a finite loss, got inf"):
+        model.fit(x, y, callbacks=[callbacks.TerminateOnNaN(raise_error=True), end], verbose=0)
+    assert not ends

@@ -165,4 +165,6 @@ def _weights(structure: Structure, loss_weights: Any) -> list[float]:
     if loss_weights is None:
         return [1.0] * len(structure)
     given = structure.parts("compile", "loss_weights", _only(structure, loss_weights))
+    if any(isinstance(w, str) for w in given):
+        checks.fail_type("compile", "loss_weights to be numbers", loss_weights, "metrics are given as metrics=[...]")
     return [checks.number("compile", "loss_weights", w) for w in given]
