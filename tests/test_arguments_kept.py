@@ -57,7 +57,6 @@ NOT_DATA = {  # arguments that a configuration does not repeat, and why
     ("Normalization", "mean"): "a statistic, which is a weight once there",
     ("Normalization", "variance"): "a statistic, which is a weight once there",
     ("BatchNormalization", "synchronized"): "without effect",
-    **{(name, "axis"): "only the last" for name in metrics.__all__},
 }
 
 
