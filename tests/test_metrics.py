@@ -215,7 +215,10 @@ WRONG: dict[str, tuple[Any, str]] = {
     "classes": (lambda: metrics.MeanIoU(0), "MeanIoU: expected num_classes to be an integer >= 1"),
     "target": (lambda: metrics.IoU(2, [2]), "IoU: expected target_class_ids to be an integer >= 0 and <= 1"),
     "columns": (lambda: metrics.ConfusionMatrix(3)([1], [[0.1, 0.9]]), "expected y_pred of 3 columns"),
-    "axis": (lambda: metrics.CosineSimilarity(axis="last"), "CosineSimilarity: expected axis to be an integer"),
+    "axis": (
+        lambda: metrics.CosineSimilarity(axis=0)([[1.0]], [[1.0]]),
+        "cosine_similarity: expected axis of a sample",
+    ),
     "aggregation": (lambda: metrics.R2Score("mean"), "R2Score: expected class_aggregation to be one of"),
     "dtype": (lambda: metrics.Mean(dtype="int7"), "Mean: expected dtype to be one of"),
     "share": (lambda: metrics.PrecisionAtRecall(1.5), "PrecisionAtRecall: expected recall to be a finite number"),
