@@ -208,7 +208,10 @@ WRONG: dict[str, tuple[Any, str]] = {
     "top_k": (lambda: metrics.Recall(top_k=0), "Recall: expected top_k to be an integer >= 1"),
     "class": (lambda: metrics.Recall(class_id=3)([1], [[0.1, 0.9]]), "recall: expected class_id below the 2 columns"),
     "curve": (lambda: metrics.AUC(curve="ROCK"), "AUC: expected curve to be one of .*got 'ROCK'"),
-    "thresholds": (lambda: metrics.AUC(thresholds=[2.0]), r"AUC: expected thresholds in \[0, 1\]"),
+    "thresholds": (
+        lambda: metrics.AUC(thresholds=[2.0]),
+        r"AUC: expected thresholds to be a finite number >= 0 and <= 1",
+    ),
     "labels": (lambda: metrics.AUC(num_labels=3), "AUC: expected multi_label=True with num_labels"),
     "average": (lambda: metrics.F1Score("median"), "F1Score: expected average to be one of"),
     "beta": (lambda: metrics.FBetaScore(beta=0), "FBetaScore: expected beta to be a finite number > 0"),

@@ -144,7 +144,7 @@ class VarianceScaling(_Random):
         who = type(self).__name__
         self.scale = checks.number(who, "scale", scale, above=0, maximum=LARGEST)
         self.mode = checks.one_of(who, "mode", mode, ("fan_in", "fan_out", "fan_avg"))
-        if distribution == "normal":
+        if isinstance(distribution, str) and distribution == "normal":
             distribution = "truncated_normal"
         valid = ("truncated_normal", "untruncated_normal", "uniform")
         self.distribution = checks.one_of(who, "distribution", distribution, valid)

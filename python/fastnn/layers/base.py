@@ -20,6 +20,7 @@ from fastnn.settings import Settings
 
 BASE_ARGUMENTS = ("name", "trainable", "dtype", "input_shape", "activity_regularizer")
 
+MOST_WEIGHTS = 2**48  # more than any memory holds, few enough to count their bytes
 _budget: list[int] = []  # values that may still be made, innermost last
 
 
@@ -35,6 +36,8 @@ def weight_budget(values: int) -> Iterator[None]:
 
 def spend_weights(who: str, count: int) -> None:
     """Count parameter values against the budget before their memory is taken."""
+    if count > MOST_WEIGHTS:
+        checks.fail(who, f"at most {MOST_WEIGHTS} weights in an array", count, "use fewer units, or smaller windows")
     if not _budget:
         return
     if count > _budget[-1]:
@@ -121,8 +124,7 @@ class Layer(Settings):
             checks.unknown_arguments(cls, unknown, [*BASE_ARGUMENTS, *inspect.signature(type(self)).parameters])
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             checks.fail(cls, "name to be a non-empty string without '/'", repr(name))
-        if dtype not in (None, "float32"):
-            checks.fail(f"{cls}", "dtype None or 'float32'", repr(dtype), "fastnn computes in float32")
+        checks.only_float32(cls, dtype)
         self.name = name or unique_name(snake_case(cls))
         self.trainable = checks.boolean(cls, "trainable", trainable)
         self.given_shape: Shape | None = None

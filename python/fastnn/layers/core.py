@@ -48,7 +48,7 @@ class InputLayer(Layer):
         batch_shape: Sequence[int | None] | None = None,
         **base: Any,
     ) -> None:
-        if dtype not in INPUT_DTYPES:
+        if not isinstance(dtype, str | None) or dtype not in INPUT_DTYPES:
             rule = f"dtype None or one of {', '.join(map(repr, INPUT_DTYPES[1:]))}"
             checks.fail("Input", rule, repr(dtype), "inputs of other real dtypes are converted")
         super().__init__(**base)
@@ -296,7 +296,8 @@ class Reshape(Layer):
         super().__init__(**base)
         if isinstance(target_shape, (int, np.integer)):
             target_shape = (int(target_shape),)
-        self.target_shape = tuple(checks.integer(self.who, "target_shape", s, -1) for s in target_shape)
+        sizes = checks.several(self.who, "target_shape", target_shape)
+        self.target_shape = tuple(checks.integer(self.who, "target_shape", s, -1) for s in sizes)
         if self.target_shape.count(-1) > 1 or 0 in self.target_shape:
             checks.fail(self.who, "target_shape of sizes >= 1 with at most one -1", self.target_shape)
 
@@ -380,4 +381,5 @@ class Flatten(Layer):
 
 def data_format_of(who: str, data_format: str | None) -> str:
     """Return "channels_last" (also for None) or "channels_first"."""
-    return checks.one_of(who, "data_format", data_format or "channels_last", ("channels_last", "channels_first"))
+    given = "channels_last" if data_format is None else data_format
+    return checks.one_of(who, "data_format", given, ("channels_last", "channels_first"))

@@ -61,9 +61,8 @@ class Loss(Settings):
         who = type(self).__name__
         reduction = "none" if reduction is None else reduction
         self.reduction = checks.one_of(who, "reduction", reduction, REDUCTIONS)
-        self.name = name or snake_case(who)
-        if dtype not in (None, "float32"):
-            checks.fail(who, "dtype None or 'float32'", repr(dtype), "fastnn computes in float32")
+        self.name = checks.name(who, name) or snake_case(who)
+        checks.only_float32(who, dtype)
         self._gradient: Float32 | None = None
 
     def __init_subclass__(cls, **more: Any) -> None:

@@ -45,7 +45,7 @@ class Metric(Settings):
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         if dtype is not None:
             checks.one_of(type(self).__name__, "dtype", dtype, DTYPES)
-        self.name = name or self.default_name or snake_case(type(self).__name__)
+        self.name = checks.name(type(self).__name__, name) or self.default_name or snake_case(type(self).__name__)
         self.state = np.zeros(2, np.float64)
 
     def _choose_axis(self, axis: Any) -> None:

@@ -12,6 +12,8 @@ from fastnn import checks, ops
 from fastnn.metrics.base import Metric, labels, predictions, weights_of
 from fastnn.metrics.outcomes import quotient
 
+MOST_CLASSES = 2**16  # whose matrix is 32 GiB
+
 
 class ConfusionMatrix(Metric):
     """How often each class (row) was taken for each (column), by weight.
@@ -47,7 +49,7 @@ class ConfusionMatrix(Metric):
     ) -> None:
         super().__init__(name, dtype)
         who = type(self).__name__
-        self.num_classes = checks.integer(who, "num_classes", num_classes, 1)
+        self.num_classes = checks.integer(who, "num_classes", num_classes, 1, MOST_CLASSES)
         self.ignore_class = None if ignore_class is None else checks.integer(who, "ignore_class", ignore_class)
         self.sparse_y_true = checks.boolean(who, "sparse_y_true", sparse_y_true)
         self.sparse_y_pred = checks.boolean(who, "sparse_y_pred", sparse_y_pred)
@@ -142,7 +144,8 @@ class IoU(ConfusionMatrix):
         super().__init__(num_classes, name, dtype, ignore_class, sparse_y_true, sparse_y_pred)
         who = type(self).__name__
         self._choose_axis(axis)
-        ids = [checks.integer(who, "target_class_ids", i, 0, self.num_classes - 1) for i in target_class_ids]
+        given = checks.several(who, "target_class_ids", target_class_ids)
+        ids = [checks.integer(who, "target_class_ids", i, 0, self.num_classes - 1) for i in given]
         if not ids:
             checks.fail(who, "at least one of target_class_ids", "none")
         self.target_class_ids = ids
@@ -216,7 +219,7 @@ class MeanIoU(IoU):
         sparse_y_pred: bool = True,
         axis: int = -1,
     ) -> None:
-        count = checks.integer(type(self).__name__, "num_classes", num_classes, 1)
+        count = checks.integer(type(self).__name__, "num_classes", num_classes, 1, MOST_CLASSES)
         super().__init__(count, range(count), name, dtype, ignore_class, sparse_y_true, sparse_y_pred, axis)
 
     def get_config(self) -> dict[str, Any]:

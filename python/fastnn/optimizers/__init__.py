@@ -46,8 +46,8 @@ _CLASSES = (SGD, RMSprop, Adam, AdamW, Adadelta, Adagrad, Adamax, Adafactor, Nad
 _BY_NAME: dict[str, type[Optimizer]] = {c.__name__.lower(): c for c in _CLASSES}
 
 
-def get(identifier: str | Mapping[str, Any] | Optimizer | type[Optimizer]) -> Optimizer:
-    """Return a new optimizer with default arguments from its name ("sgd", "adam", ...) or class; an Optimizer as it is.
+def get(identifier: str | Mapping[str, Any] | Optimizer) -> Optimizer:
+    """Return a new optimizer with default arguments from its name ("sgd", "adam", ...); an Optimizer is returned as it is.
 
     A dict as `serialize` gives it makes one with arguments.
     """
@@ -55,8 +55,6 @@ def get(identifier: str | Mapping[str, Any] | Optimizer | type[Optimizer]) -> Op
         return identifier
     if isinstance(identifier, Mapping):
         return deserialize(identifier)
-    if isinstance(identifier, type) and issubclass(identifier, Optimizer):
-        return identifier()
     if not isinstance(identifier, str):
         checks.fail_type("optimizer", "a name or an Optimizer", checks.describe(identifier))
     return _BY_NAME[checks.one_of("optimizer", "name", identifier.lower(), sorted(_BY_NAME))]()
