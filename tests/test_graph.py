@@ -113,7 +113,7 @@ def test_a_graph_in_a_row_is_a_sequential(isa: str) -> None:
         if graph:
             model = Model(x, model.layers[-1].output)
         model.shuffle_seed = 4
-        model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
         history = model.fit(*images(), 16, 3, verbose=0, validation_split=0.2).history
         return *history.values(), *model.get_weights(), model.predict(images()[0], verbose=0)
 

@@ -31,7 +31,7 @@ def test_every_public_class_is_tested_and_has_its_names() -> None:
     public = {
         name
         for name, value in vars(initializers).items()
-        if inspect.isclass(value) and issubclass(value, Initializer) and not name.startswith("_")
+        if inspect.isclass(value) and issubclass(value, Initializer) and name == value.__name__
     }
     assert public == {"Initializer", *CONSTANT, *RANDOM}
     assert {name for name in initializers._NAMES if name[0].isupper()} == public - {"Initializer"}
@@ -81,6 +81,28 @@ def test_constants() -> None:
 )
 def test_fans(shape: tuple[int, ...], fans: tuple[int, int]) -> None:
     assert initializers.compute_fans(shape) == fans
+
+
+def test_axes_of_the_fans() -> None:
+    assert initializers.compute_fans((2, 3, 5), [0, 1], [-1]) == (6, 5)
+    made = initializers.HeNormal(seed=1, input_axes=[0], output_axes=(1, 2))
+    again = initializers.deserialize(initializers.serialize(made))
+    assert made.get_config() == {"seed": 1, "input_axes": [0], "output_axes": [1, 2]} == again.get_config()
+    assert made((50, 40, 30)).std() == pytest.approx(math.sqrt(2 / 50), rel=0.02)
+    with pytest.raises(ValueError, match="initializer: expected axes of a shape of rank 2, got 2"):
+        made((3, 4))
+    with pytest.raises(ValueError, match="GlorotUniform: expected input_axes and output_axes, or neither"):
+        initializers.GlorotUniform(input_axes=[0])
+    with pytest.raises(TypeError, match="input_axes as a list of integers, got 0"):
+        initializers.LecunNormal(input_axes=0, output_axes=1)
+
+
+def test_other_names() -> None:
+    for name, cls in (("xavier_book", "Xavier"), ("lecun_normal", "LecunNormal"), ("glorot_uniform", "GlorotUniform")):
+        assert getattr(initializers, name) is getattr(initializers, cls)
+        assert type(initializers.get(name)).__name__ == cls
+    assert initializers.constant(0.5)((2,)).tolist() == [0.5, 0.5]
+    assert initializers.get("xavier_book")((400, 300)).std() == pytest.approx(math.sqrt(1 / 400), rel=0.02)
 
 
 # The variance of 41,472 values has a standard error below 0.7 %.

@@ -278,7 +278,11 @@ def test_every_name_of_keras() -> None:
 def test_wrong_arguments() -> None:
     for call, error, text in (
         (lambda: losses.get("hubr"), ValueError, "loss: expected name to be one of .* did you mean 'huber'"),
-        (lambda: losses.get({"config": {}}), ValueError, "loss: expected a dict with 'class' and 'config'"),
+        (
+            lambda: losses.get({"config": {}}),
+            TypeError,
+            "losses.deserialize: expected a name or a dict with 'class_name'",
+        ),
         (lambda: losses.get(len), TypeError, "loss: expected a name or a Loss"),
         (lambda: losses.get([]), TypeError, "loss: expected a name or a Loss"),
         (lambda: losses.Huber(0.0), ValueError, "Huber: expected delta to be a finite number > 0"),

@@ -211,9 +211,11 @@ def test_clones_with_other_layers() -> None:
     copy = clone_model(model, clone_function=wider)
     kinds = {layer.activation.name for layer in copy.leaf_layers if isinstance(layer, Dense)}
     assert kinds == {"relu"}
-    assert clone_model(nested(), lambda layer: type(layer).from_config(layer.get_config())).count_params()
+    assert clone_model(
+        nested(), clone_function=lambda layer: type(layer).from_config(layer.get_config())
+    ).count_params()
     with pytest.raises(TypeError, match="clone_function to return a layer"):
-        clone_model(model, lambda layer: None)
+        clone_model(model, clone_function=lambda layer: None)
 
 
 def test_inputs_of_the_same_name_in_a_model_and_in_one_inside_of_it(tmp_path: Path) -> None:

@@ -254,6 +254,12 @@ def serialize(activation: Activation) -> str | dict[str, Any]:
     return {"name": activation.name, **axes}
 
 
-def deserialize(data: str | Mapping[str, Any]) -> Activation:
-    """Return the activation that `serialize` described."""
-    return get(data)
+def deserialize(config: str | Mapping[str, Any], custom_objects: Mapping[str, Activation] | None = None) -> Activation:
+    """Return the activation that `serialize` described.
+
+    Args:
+        config: the name, or a dict with it and the parameters.
+        custom_objects: your own activations by name.
+    """
+    own = custom_objects or {}
+    return own[config] if isinstance(config, str) and config in own else get(config)

@@ -127,6 +127,26 @@ def number(
     return result
 
 
+def name(who: str, value: Any) -> str | None:
+    """Return the argument `name` if it is None or a non-empty string."""
+    if value is not None and (not isinstance(value, str) or not value):
+        (fail if isinstance(value, str) else fail_type)(who, "name to be a non-empty string", describe(value))
+    return value
+
+
+def only_float32(who: str, dtype: Any) -> None:
+    """Raise unless the argument `dtype` is None or float32, the only one that is computed in."""
+    if not (dtype is None or (isinstance(dtype, (str, type, np.dtype)) and dtype in ("float32", np.float32))):
+        fail(who, "dtype None or 'float32'", repr(dtype), "fastnn computes in float32")
+
+
+def several(who: str, argument: str, value: Any) -> list[Any]:
+    """Return the entries of a list, tuple, range or array of one axis."""
+    if not isinstance(value, (list, tuple, range)) and not (isinstance(value, np.ndarray) and value.ndim == 1):
+        fail_type(who, f"{argument} as a list", describe(value))
+    return list(value)
+
+
 def boolean(who: str, argument: str, value: Any) -> bool:
     """Return value as bool; only True and False are taken."""
     if not isinstance(value, (bool, np.bool_)):

@@ -79,6 +79,12 @@ def get_custom_objects() -> dict[str, Any]:
     return {**_registered, **(_given.get() or {})}
 
 
+def given_class(name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """Return the class of the user's that plain data means by a name, None if it is one of the package's."""
+    given = custom_objects or {}
+    return given[name] if name in given else _registered.get(name)
+
+
 def name_of(cls: type) -> str:
     """Return the name of a class in files: the one it is registered under, else its own."""
     return next((name for name, known in _registered.items() if known is cls), cls.__name__)

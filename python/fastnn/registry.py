@@ -24,6 +24,19 @@ class Configured(Protocol):
 T = TypeVar("T", bound=Configured)
 
 
+def described(who: str, data: Any) -> tuple[str, Mapping[str, Any]]:
+    """Return the class's name and the arguments that plain data stands for: a name alone, or a dict with both."""
+    if isinstance(data, str):
+        data = {"class_name": data}
+    name = data.get("class_name", data.get("class")) if isinstance(data, Mapping) else None
+    if not isinstance(name, str):
+        checks.fail_type(who, "a name or a dict with 'class_name'", checks.describe(data))
+    arguments = data.get("config") or {}
+    if not isinstance(arguments, Mapping):
+        checks.fail_type(who, "'config' to be a dict", checks.describe(arguments))
+    return name, arguments
+
+
 class Registry(Generic[T]):
     """The classes of a family by name, in both spellings: L1L2 and l1_l2.
 
@@ -55,15 +68,8 @@ class Registry(Generic[T]):
     def deserialize(self, config: str | Mapping[str, Any], custom_objects: Mapping[str, type[T]] | None = None) -> T:
         """Return a new object from a name or from what `serialize` returned."""
         who = f"{self._module}.deserialize"
-        if isinstance(config, str):
-            config = {"class_name": config}
-        if not isinstance(config, Mapping) or not isinstance(config.get("class_name"), str):
-            checks.fail_type(who, "a name or a dict with 'class_name'", checks.describe(config))
-        arguments = config.get("config") or {}
-        if not isinstance(arguments, Mapping):
-            checks.fail_type(who, "'config' to be a dict", checks.describe(arguments))
+        name, arguments = described(who, config)
         names = {**self._names, **get_custom_objects(), **(custom_objects or {})}
-        name = config["class_name"]
         if name not in names:
             checks.fail(who, f"the name of {self._what}", repr(name), checks.nearest(name, names))
         made: T = names[name].from_config(arguments)

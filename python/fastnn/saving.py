@@ -190,8 +190,8 @@ def _restore_training(model: BaseModel, tensors: Tensors, state: Mapping[str, An
     model.compile(
         optimizer,
         whole([_object_from(losses, loss) for loss in chosen]),
-        whole([_metrics_from(some) for some in wanted]),
         whole(list(state.get("loss_weights", [1.0]))),
+        whole([_metrics_from(some) for some in wanted]),
         whole([_metrics_from(some) for some in weighted]),
     )
     for name, array in optimizer.state().items():

@@ -204,31 +204,6 @@ def test_initial_values_have_the_deviation_and_limits_of_keras(name: str) -> Non
         assert np.abs(ours).max() == pytest.approx(np.abs(theirs).max(), rel=0.02)
 
 
-def test_defaults_are_those_of_keras() -> None:
-    """Every argument that both have has the same default, in the same order."""
-    import inspect
-
-    keras = keras_on_jax()
-    names = ["Dense", "Conv2D", "BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization",
-             "UnitNormalization", "Dropout", "AlphaDropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
-             "GaussianNoise", "GaussianDropout", "ActivityRegularization"]  # fmt: skip
-    pairs = [(layers, keras.layers, name) for name in names]
-    pairs += [(regularizers, keras.regularizers, name) for name in ("L1", "L2", "L1L2", "OrthogonalRegularizer")]
-    pairs += [(constraints, keras.constraints, name) for name in ("MaxNorm", "MinMaxNorm", "UnitNorm", "NonNeg")]
-    for ours, theirs, name in pairs:
-        own = inspect.signature(getattr(ours, name)).parameters
-        found = [
-            p
-            for p in inspect.signature(getattr(theirs, name)).parameters.values()
-            if p.name in own and p.kind != p.VAR_KEYWORD
-        ]
-        assert [p.name for p in found] == [
-            n for n, p in own.items() if p.kind != p.VAR_KEYWORD and n in {q.name for q in found}
-        ]
-        for p in found:
-            assert own[p.name].default == p.default, f"{name}: {p.name}"
-
-
 @pytest.mark.parametrize("loss", ["mse", "mae", "binary_crossentropy"])
 def test_masked_training(loss: str) -> None:
     """Times that are left out: the same losses and weights, with and without weights of samples."""

@@ -18,7 +18,7 @@ from fastnn import checks
 from fastnn.checks import Float32
 from fastnn.custom import get_custom_objects, name_of
 from fastnn.initializers.base import Initializer, Shape, compute_fans
-from fastnn.initializers.constant import Constant, Identity, Ones, Zeros
+from fastnn.initializers.constants import Constant, Identity, Ones, Zeros
 from fastnn.initializers.random import (
     GlorotNormal,
     GlorotUniform,
@@ -36,6 +36,14 @@ from fastnn.initializers.random import (
 )
 from fastnn.names import snake_case
 
+# Keras's other names of the same classes, and the textbooks' of theirs.
+constant, zeros, ones, identity, IdentityInitializer = Constant, Zeros, Ones, Identity, Identity
+random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, TruncatedNormal
+glorot_normal, glorot_uniform, he_normal, he_uniform = GlorotNormal, GlorotUniform, HeNormal, HeUniform
+lecun_normal, lecun_uniform, variance_scaling = LecunNormal, LecunUniform, VarianceScaling
+orthogonal, OrthogonalInitializer = Orthogonal, Orthogonal
+xavier_book, he_book = Xavier, He
+
 __all__ = [
     "Constant",
     "GlorotNormal",
@@ -44,11 +52,13 @@ __all__ = [
     "HeNormal",
     "HeUniform",
     "Identity",
+    "IdentityInitializer",
     "Initializer",
     "LecunNormal",
     "LecunUniform",
     "Ones",
     "Orthogonal",
+    "OrthogonalInitializer",
     "RandomNormal",
     "RandomUniform",
     "TruncatedNormal",
@@ -56,9 +66,26 @@ __all__ = [
     "Xavier",
     "Zeros",
     "compute_fans",
+    "constant",
     "deserialize",
     "get",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_book",
+    "he_normal",
+    "he_uniform",
+    "identity",
+    "lecun_normal",
+    "lecun_uniform",
+    "ones",
+    "orthogonal",
+    "random_normal",
+    "random_uniform",
     "serialize",
+    "truncated_normal",
+    "variance_scaling",
+    "xavier_book",
+    "zeros",
 ]
 
 _CLASSES: tuple[type[Initializer], ...] = (

@@ -21,17 +21,28 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 LARGEST = 1e37  # as a mean or deviation: a draw ten deviations out is still a float32
 
 
-def compute_fans(shape: Shape) -> tuple[int, int]:
+def compute_fans(
+    shape: Shape, input_axes: Sequence[int] | None = None, output_axes: Sequence[int] | None = None
+) -> tuple[int, int]:
     """Return (fan_in, fan_out) of a parameter: how many inputs and outputs each element connects.
 
     A matrix is (inputs, outputs); a filter is (..., C, K), whose fans are C and K times the size of the receptive
-    field; a vector has its length for both, a scalar 1.
+    field; a vector has its length for both, a scalar 1. With both input_axes and output_axes the fans are the sizes of
+    these axes, multiplied.
+
+    Raises:
+        ValueError: the shape does not have these axes.
 
     >>> from fastnn import initializers
     >>> initializers.compute_fans((3, 3, 16, 32))
     (144, 288)
     """
     sizes = tuple(shape)
+    if input_axes is not None and output_axes is not None:
+        for axis in (*input_axes, *output_axes):
+            if not -len(sizes) <= axis < len(sizes):
+                checks.fail("initializer", f"axes of a shape of rank {len(sizes)}", axis, f"the shape is {sizes}")
+        return math.prod(sizes[i] for i in input_axes), math.prod(sizes[i] for i in output_axes)
     if len(sizes) < 2:
         return (sizes[0], sizes[0]) if sizes else (1, 1)
     field = math.prod(sizes[:-2])

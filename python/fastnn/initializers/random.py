@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,7 @@ class VarianceScaling(_Random):
         distribution: "truncated_normal" (default; "normal" is another name for it), cut off at two deviations, with the
             variance after the cut; "untruncated_normal"; or "uniform", on +-sqrt(3 scale / n).
         seed: integer >= 0, or None (default) for new values at each call.
+        input_axes, output_axes: None, or the axes whose sizes, multiplied, are fan_in and fan_out; both or neither.
 
     >>> from fastnn import initializers
     >>> w = initializers.VarianceScaling(2, "fan_in", "uniform", seed=1)((600, 100))
@@ -135,18 +137,28 @@ class VarianceScaling(_Random):
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
         seed: int | None = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
     ) -> None:
         super().__init__(seed)
         who = type(self).__name__
         self.scale = checks.number(who, "scale", scale, above=0, maximum=LARGEST)
         self.mode = checks.one_of(who, "mode", mode, ("fan_in", "fan_out", "fan_avg"))
-        if distribution == "normal":
+        if isinstance(distribution, str) and distribution == "normal":
             distribution = "truncated_normal"
         valid = ("truncated_normal", "untruncated_normal", "uniform")
         self.distribution = checks.one_of(who, "distribution", distribution, valid)
+        if (input_axes is None) != (output_axes is None):
+            checks.fail(who, "input_axes and output_axes, or neither", "one of the two")
+        self.input_axes, self.output_axes = self._axes("input_axes", input_axes), self._axes("output_axes", output_axes)
+
+    def _axes(self, name: str, axes: Sequence[int] | None) -> list[int] | None:
+        if axes is not None and not isinstance(axes, (tuple, list)):
+            checks.fail_type(type(self).__name__, f"{name} as a list of integers", checks.describe(axes))
+        return None if axes is None else [checks.integer(type(self).__name__, name, axis) for axis in axes]
 
     def _draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> Float64:
-        fan_in, fan_out = compute_fans(shape)
+        fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
         n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         stddev = math.sqrt(self.scale / max(1.0, n))
         if self.distribution == "uniform":
@@ -158,7 +170,10 @@ class VarianceScaling(_Random):
 
     def get_config(self) -> dict[str, Any]:
         own = {"scale": self.scale, "mode": self.mode, "distribution": self.distribution}
-        return {**own, **super().get_config()}
+        return {**own, **super().get_config(), **self._given_axes()}
+
+    def _given_axes(self) -> dict[str, Any]:
+        return {} if self.input_axes is None else {"input_axes": self.input_axes, "output_axes": self.output_axes}
 
 
 class _Scaled(VarianceScaling):
@@ -166,17 +181,22 @@ class _Scaled(VarianceScaling):
 
     arguments: tuple[float, str, str]
 
-    def __init__(self, seed: int | None = None) -> None:
-        super().__init__(*self.arguments, seed=seed)
+    def __init__(
+        self,
+        seed: int | None = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(*self.arguments, seed, input_axes, output_axes)
 
     def get_config(self) -> dict[str, Any]:
-        return {"seed": self.seed}
+        return {"seed": self.seed, **self._given_axes()}
 
 
 class GlorotUniform(_Scaled):
     """Uniform on +-sqrt(6 / (fan_in + fan_out)), also called Xavier; for sigmoid and tanh (Glorot and Bengio, 2010).
 
-    Args: seed, an integer >= 0, or None (default) for new values at each call.
+    Args: seed, input_axes and output_axes as of `VarianceScaling`.
 
     >>> from fastnn import initializers
     >>> bool(abs(initializers.GlorotUniform(seed=1)((4, 2))).max() <= 1)
@@ -189,7 +209,7 @@ class GlorotUniform(_Scaled):
 class GlorotNormal(_Scaled):
     """Truncated normal of deviation sqrt(2 / (fan_in + fan_out)), also called Xavier (Glorot and Bengio, 2010).
 
-    Args: seed, an integer >= 0, or None (default) for new values at each call.
+    Args: seed, input_axes and output_axes as of `VarianceScaling`.
 
     >>> from fastnn import initializers
     >>> print(f"{initializers.GlorotNormal(seed=1)((300, 200)).std():.3f}")
@@ -202,7 +222,7 @@ class GlorotNormal(_Scaled):
 class HeUniform(_Scaled):
     """Uniform on +-sqrt(6 / fan_in); for ReLU (He et al., 2015).
 
-    Args: seed, an integer >= 0, or None (default) for new values at each call.
+    Args: seed, input_axes and output_axes as of `VarianceScaling`.
 
     >>> from fastnn import initializers
     >>> bool(abs(initializers.HeUniform(seed=1)((6, 20))).max() <= 1)
@@ -215,7 +235,7 @@ class HeUniform(_Scaled):
 class HeNormal(_Scaled):
     """Truncated normal of deviation sqrt(2 / fan_in); for ReLU (He et al., 2015).
 
-    Args: seed, an integer >= 0, or None (default) for new values at each call.
+    Args: seed, input_axes and output_axes as of `VarianceScaling`.
 
     >>> from fastnn import initializers
     >>> print(f"{initializers.HeNormal(seed=1)((200, 300)).std():.2f}")
@@ -228,7 +248,7 @@ class HeNormal(_Scaled):
 class LecunUniform(_Scaled):
     """Uniform on +-sqrt(3 / fan_in); for SELU (Klambauer et al., 2017).
 
-    Args: seed, an integer >= 0, or None (default) for new values at each call.
+    Args: seed, input_axes and output_axes as of `VarianceScaling`.
 
     >>> from fastnn import initializers
     >>> bool(abs(initializers.LecunUniform(seed=1)((3, 20))).max() <= 1)
@@ -241,7 +261,7 @@ class LecunUniform(_Scaled):
 class LecunNormal(_Scaled):
     """Truncated normal of deviation sqrt(1 / fan_in); for SELU (Klambauer et al., 2017).
 
-    Args: seed, an integer >= 0, or None (default) for new values at each call.
+    Args: seed, input_axes and output_axes as of `VarianceScaling`.
 
     >>> from fastnn import initializers
     >>> print(f"{initializers.LecunNormal(seed=1)((100, 300)).std():.2f}")
@@ -254,7 +274,7 @@ class LecunNormal(_Scaled):
 class Xavier(_Scaled):
     """Normal of deviation sqrt(1 / fan_in), not truncated, as textbooks have it; for sigmoid and tanh (Glorot and Bengio, 2010).
 
-    Args: seed, an integer >= 0, or None (default) for new values at each call.
+    Args: seed, input_axes and output_axes as of `VarianceScaling`.
 
     >>> from fastnn import initializers
     >>> print(f"{initializers.Xavier(seed=1)((100, 300)).std():.2f}")
@@ -267,7 +287,7 @@ class Xavier(_Scaled):
 class He(_Scaled):
     """Normal of deviation sqrt(2 / fan_in), not truncated, as textbooks have it; for ReLU (He et al., 2015).
 
-    Args: seed, an integer >= 0, or None (default) for new values at each call.
+    Args: seed, input_axes and output_axes as of `VarianceScaling`.
 
     >>> from fastnn import initializers
     >>> print(f"{initializers.He(seed=1)((200, 300)).std():.2f}")

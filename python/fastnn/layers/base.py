@@ -109,8 +109,7 @@ class Layer(WithVariables, Settings):
             checks.unknown_arguments(cls, unknown, valid)
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             checks.fail(cls, "name to be a non-empty string without '/'", repr(name))
-        if dtype not in (None, "float32"):
-            checks.fail(f"{cls}", "dtype None or 'float32'", repr(dtype), "fastnn computes in float32")
+        checks.only_float32(cls, dtype)
         self.name = name or unique_name(snake_case(cls))
         self.trainable = checks.boolean(cls, "trainable", trainable)
         self.given_shape: Shape | None = None

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from fastnn import checks
 
+MOST_WEIGHTS = 2**48  # more than any memory holds, few enough to count their bytes
 _budget: list[int] = []  # values that may still be made, innermost last
 
 
@@ -22,6 +23,8 @@ def weight_budget(values: int) -> Iterator[None]:
 
 def spend_weights(who: str, count: int) -> None:
     """Count parameter values against the budget before their memory is taken."""
+    if count > MOST_WEIGHTS:
+        checks.fail(who, f"at most {MOST_WEIGHTS} weights in an array", count, "use fewer units, or smaller windows")
     if not _budget:
         return
     if count > _budget[-1]:

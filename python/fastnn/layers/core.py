@@ -14,6 +14,8 @@ from fastnn.layers.base import Layer, initializer_of, sample_shape
 from fastnn.names import Shape, shape_text
 from fastnn.parameter import Parameter
 
+INPUT_DTYPES = (None, "float32", "uint8", "int32", "int64")
+
 
 class InputLayer(Layer):
     """Where samples enter a model; `Input` makes one and returns its output.
@@ -21,6 +23,8 @@ class InputLayer(Layer):
     Args:
         shape: of one sample, without the batch size; None where it is free.
         batch_size: None or a size, for the record only: every batch size works.
+        dtype: None, "float32" or, for whole numbers, an integer type; real arrays of any type are taken and become float32.
+        batch_shape: the batch size, or None, and the shape behind it, instead of the two.
 
     Shape:
         x: (N, *shape), unchanged.
@@ -35,10 +39,30 @@ class InputLayer(Layer):
 
     recordable: ClassVar[bool] = True
 
-    def __init__(self, shape: Sequence[int | None], batch_size: int | None = None, **base: Any) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        dtype: str | None = None,
+        *,
+        batch_shape: Sequence[int | None] | None = None,
+        **base: Any,
+    ) -> None:
+        if not isinstance(dtype, str | None) or dtype not in INPUT_DTYPES:
+            rule = f"dtype None or one of {', '.join(map(repr, INPUT_DTYPES[1:]))}"
+            checks.fail("Input", rule, repr(dtype), "inputs of other real dtypes are converted")
         super().__init__(**base)
+        if batch_shape is not None:
+            if shape is not None or batch_size is not None:
+                checks.fail(
+                    "Input", "shape and batch_size, or batch_shape", "both", "batch_shape is (batch_size, *shape)"
+                )
+            if not isinstance(batch_shape, (tuple, list)) or not batch_shape:
+                checks.fail_type("Input", "batch_shape as a tuple that begins with the batch size", repr(batch_shape))
+            batch_size, shape = batch_shape[0], batch_shape[1:]
         self.sample_shape = sample_shape("Input", "shape", shape)
         self.batch_size = None if batch_size is None else checks.integer("Input", "batch_size", batch_size, 1)
+        self.input_dtype = dtype
 
     def expected_shape(self) -> Shape | None:
         return self.sample_shape
@@ -59,11 +83,17 @@ class InputLayer(Layer):
         return dy
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "shape": list(self.sample_shape[1:]), "batch_size": self.batch_size}
+        own = {"shape": list(self.sample_shape[1:]), "batch_size": self.batch_size, "dtype": self.input_dtype}
+        return {**super().get_config(), **own}
 
 
 def Input(
-    shape: Sequence[int | None], batch_size: int | None = None, dtype: str | None = None, name: str | None = None
+    shape: Sequence[int | None] | None = None,
+    batch_size: int | None = None,
+    dtype: str | None = None,
+    *,
+    batch_shape: Sequence[int | None] | None = None,
+    name: str | None = None,
 ) -> SymbolicTensor:
     """Declare an input of a model: the symbolic tensor to call layers on, or the first entry of a Sequential.
 
@@ -72,6 +102,7 @@ def Input(
         batch_size: None or a size, for the record only: every batch size works.
         dtype: None, "float32" or, for whole numbers, an integer type; real arrays of any type are taken and become float32, in
             which integers are exact up to 2^24.
+        batch_shape: the batch size, or None, and the shape behind it, instead of the two.
         name: None makes "input_layer", "input_layer_1", ...
 
     Example:
@@ -81,10 +112,7 @@ def Input(
         >>> fastnn.Model(x, fastnn.layers.Dense(2)(x)).count_params()
         8
     """
-    if dtype not in (None, "float32", "uint8", "int32", "int64"):
-        rule = "dtype None, 'float32', 'uint8', 'int32' or 'int64'"
-        checks.fail("Input", rule, repr(dtype), "inputs of other real dtypes are converted")
-    return InputLayer(shape, batch_size, name=name).output
+    return InputLayer(shape, batch_size, dtype, batch_shape=batch_shape, name=name).output
 
 
 MOST_PRODUCT = (
@@ -268,7 +296,8 @@ class Reshape(Layer):
         super().__init__(**base)
         if isinstance(target_shape, (int, np.integer)):
             target_shape = (int(target_shape),)
-        self.target_shape = tuple(checks.integer(self.who, "target_shape", s, -1) for s in target_shape)
+        sizes = checks.several(self.who, "target_shape", target_shape)
+        self.target_shape = tuple(checks.integer(self.who, "target_shape", s, -1) for s in sizes)
         if self.target_shape.count(-1) > 1 or 0 in self.target_shape:
             checks.fail(self.who, "target_shape of sizes >= 1 with at most one -1", self.target_shape)
 
@@ -352,4 +381,5 @@ class Flatten(Layer):
 
 def data_format_of(who: str, data_format: str | None) -> str:
     """Return "channels_last" (also for None) or "channels_first"."""
-    return checks.one_of(who, "data_format", data_format or "channels_last", ("channels_last", "channels_first"))
+    given = "channels_last" if data_format is None else data_format
+    return checks.one_of(who, "data_format", given, ("channels_last", "channels_first"))

@@ -159,6 +159,6 @@ def concatenate(inputs: Sequence[Any], axis: int = -1, **base: Any) -> Any:
     return Concatenate(axis, **base)(inputs)
 
 
-def dot(inputs: Sequence[Any], axes: int | Sequence[int], normalize: bool = False, **base: Any) -> Any:
+def dot(inputs: Sequence[Any], axes: int | Sequence[int] = -1, normalize: bool = False, **base: Any) -> Any:
     """Return Dot(axes, normalize, **base)(inputs)."""
     return Dot(axes, normalize, **base)(inputs)

@@ -288,8 +288,10 @@ class ActivityRegularization(Layer):
     supports_masking: ClassVar[bool] = True
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **base: Any) -> None:
+        if base.pop("activity_regularizer", None) is not None:
+            checks.fail_type(type(self).__name__, "l1 and l2", "activity_regularizer", "it has one from these")
         super().__init__(activity_regularizer=L1L2(l1, l2), **base)
-        self.l1, self.l2 = float(l1), float(l2)
+        self.l1, self.l2 = float(l1 or 0.0), float(l2 or 0.0)
 
     def expected_shape(self) -> Shape | None:
         return None

@@ -49,6 +49,7 @@ class Permute(Layer):
         return (None,) * (len(self.dims) + 1)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
+        self.check_shape(input_shape)
         return (None, *(input_shape[d] for d in self.dims))
 
     def forward(self, x: Any, training: bool = False) -> Float32:

@@ -13,6 +13,7 @@ from fastnn.ops import Pair
 Sizes = tuple[int, ...]  # one number for each axis
 Pads = tuple[Pair, ...]  # (before, after) for each axis
 
+MOST = 2**31 - 1  # of a window, a stride, a border: sums of them stay within 64 bits
 NOUNS = {1: "sequences", 2: "images", 3: "volumes"}
 COUNTS = {1: "one integer", 2: "one integer or two", 3: "one integer or three"}
 
@@ -25,7 +26,10 @@ def sizes_of(who: str, argument: str, value: Any, rank: int, minimum: int = 1) -
         values = [value] * rank
     if len(values) != rank or isinstance(value, str):
         checks.fail(who, f"{argument} to be {COUNTS[rank]}", checks.describe(value))
-    return tuple(checks.integer(who, argument, v, minimum) for v in values)
+    sizes = tuple(checks.integer(who, argument, v, minimum) for v in values)
+    if max(sizes) > MOST:
+        checks.fail(who, f"{argument} of at most {MOST}", max(sizes))
+    return sizes
 
 
 def borders(who: str, argument: str, value: Any, rank: int) -> Pads:

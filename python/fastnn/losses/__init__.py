@@ -7,6 +7,7 @@ from types import FunctionType
 from typing import Any
 
 from fastnn import checks
+from fastnn.custom import given_class
 from fastnn.losses.base import Loss
 from fastnn.losses.crossentropy import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
 from fastnn.losses.focal import BinaryFocalCrossentropy, CategoricalFocalCrossentropy
@@ -44,6 +45,7 @@ from fastnn.losses.regression import (
     MeanSquaredLogarithmicError,
 )
 from fastnn.names import snake_case
+from fastnn.registry import described
 
 __all__ = [
     "BinaryCrossentropy",
@@ -139,9 +141,13 @@ def serialize(loss: Loss) -> dict[str, Any]:
     return {"class": type(loss).__name__, "config": loss.get_config()}
 
 
-def deserialize(data: Mapping[str, Any]) -> Loss:
-    """Return a new loss from what `serialize` returned; "class_name" may stand for "class", as in Keras."""
-    name = data.get("class", data.get("class_name"))
-    if not isinstance(name, str) or not isinstance(data.get("config", {}), Mapping):
-        checks.fail("loss", "a dict with 'class' and 'config'", checks.describe(dict(data)))
-    return _class(name)(**data.get("config", {}))
+def deserialize(name: str | Mapping[str, Any], custom_objects: Mapping[str, type[Loss]] | None = None) -> Loss:
+    """Return a new loss from its name or from what `serialize` returned.
+
+    Args:
+        name: the name, or a dict with "class_name" (or "class") and "config".
+        custom_objects: your own classes by name.
+    """
+    cls, arguments = described("losses.deserialize", name)
+    made: Loss = (given_class(cls, custom_objects) or _class(cls)).from_config(arguments)
+    return made

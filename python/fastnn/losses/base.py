@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,9 +64,8 @@ class Loss(Settings):
         who = type(self).__name__
         reduction = "none" if reduction is None else reduction
         self.reduction = checks.one_of(who, "reduction", reduction, REDUCTIONS)
-        self.name = name or snake_case(who)
-        if dtype not in (None, "float32"):
-            checks.fail(who, "dtype None or 'float32'", repr(dtype), "fastnn computes in float32")
+        self.name = checks.name(who, name) or snake_case(who)
+        checks.only_float32(who, dtype)
         self._gradient: Float32 | None = None
 
     def __init_subclass__(cls, **more: Any) -> None:
@@ -240,6 +239,11 @@ class Loss(Settings):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this loss again."""
         return {"reduction": self.reduction, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Return a new loss from what `get_config` returned."""
+        return cls(**config)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} '{self.name}'>"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastnn import checks
+from fastnn.custom import given_class
 from fastnn.metrics.accuracy import (
     Accuracy,
     BinaryAccuracy,
@@ -55,6 +56,7 @@ from fastnn.metrics.rows import (
     SquaredHinge,
 )
 from fastnn.names import snake_case
+from fastnn.registry import described
 
 __all__ = [
     "AUC",
@@ -129,9 +131,14 @@ CROSSENTROPY = ("crossentropy", "ce")
 
 
 def get(
-    identifier: str | Metric | type[Metric] | Callable[..., Any], *, labels: bool = False, columns: int | None = None
+    identifier: str | Mapping[str, Any] | Metric | type[Metric] | Callable[..., Any],
+    *,
+    labels: bool = False,
+    columns: int | None = None,
 ) -> Metric:
-    """Return a new metric from its name, its class, or a function of (y_true, y_pred); a Metric is returned as it is.
+    """Return a new metric from its name, its class, a function of (y_true, y_pred), or a dict as `serialize` gives it.
+
+    A Metric is returned as it is.
 
     "accuracy" is the accuracy that fits: SparseCategoricalAccuracy for class numbers (`labels`), BinaryAccuracy for one column of
     predictions, else CategoricalAccuracy; "crossentropy" likewise. All keep the name that they were asked for by.
@@ -142,6 +149,8 @@ def get(
         return identifier()
     if inspect.isroutine(identifier) or isinstance(identifier, functools.partial):
         return MeanMetricWrapper(identifier)
+    if isinstance(identifier, Mapping):
+        return deserialize(identifier)
     if not isinstance(identifier, str):
         fix = "give a name such as 'accuracy', a Metric, or a function of (y_true, y_pred)"
         checks.fail_type("metric", "a name or a Metric", checks.describe(identifier), fix)
@@ -179,6 +188,16 @@ def serialize(metric: Metric) -> dict[str, Any]:
     return {"class": type(metric).__name__, "config": metric.get_config()}
 
 
-def deserialize(data: dict[str, Any]) -> Metric:
-    """Return a new metric from what `serialize` returned."""
-    return _CLASSES[checks.one_of("metric", "class", str(data["class"]), sorted(_CLASSES))](**data["config"])
+def deserialize(config: str | Mapping[str, Any], custom_objects: Mapping[str, type[Metric]] | None = None) -> Metric:
+    """Return a new metric from its name or from what `serialize` returned.
+
+    Args:
+        config: the name, or a dict with "class_name" (or "class") and "config".
+        custom_objects: your own classes by name.
+    """
+    if isinstance(config, str) and config not in (custom_objects or {}):
+        return get(config)
+    name, arguments = described("metrics.deserialize", config)
+    cls = given_class(name, custom_objects) or _CLASSES[checks.one_of("metric", "class", name, sorted(_CLASSES))]
+    made: Metric = cls.from_config(arguments)
+    return made

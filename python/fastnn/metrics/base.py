@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import checks, ops
+from fastnn.axes import axes_of, to_rows
 from fastnn.checks import Float32
 from fastnn.names import snake_case
 from fastnn.settings import Settings, missing
@@ -39,6 +40,7 @@ class Metric(Settings):
 
     recordable: ClassVar[bool] = False
     default_name: ClassVar[str | None] = None  # None: from the class
+    axis: int = -1  # of the predictions: where the classes are, or the numbers of a vector
 
     if not TYPE_CHECKING:  # a type checker would take any attribute for a known one
         __getattr__ = missing
@@ -46,8 +48,22 @@ class Metric(Settings):
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         if dtype is not None:
             checks.one_of(type(self).__name__, "dtype", dtype, DTYPES)
-        self.name = name or self.default_name or snake_case(type(self).__name__)
+        self.name = checks.name(type(self).__name__, name) or self.default_name or snake_case(type(self).__name__)
         self.state = np.zeros(2, np.float64)
+
+    def _choose_axis(self, axis: Any) -> None:
+        """Take the argument `axis`; in a model it has to be that of the loss."""
+        self.axis = checks.integer(type(self).__name__, "axis", axis)
+
+    def _with_axis_last(self, y: Any, like: Any = None) -> Any:
+        """Return predictions with `axis` as the last; or a truth that is `like` them, class numbers as they are."""
+        if self.axis == -1 or (like is not None and np.ndim(y) != np.ndim(like)):
+            return y
+        array = y if isinstance(y, np.ndarray) else np.asarray(y)
+        axes = axes_of(self.name, self.axis, array.ndim)
+        if axes == [0]:
+            checks.fail(self.name, "axis of a sample", self.axis, "axis 0 has the samples")
+        return to_rows(ops.as_float32(self.name, "y", array), axes)
 
     def build(self, columns: int) -> None:
         """Make the state for predictions of this many columns, where it depends on that."""
@@ -72,11 +88,16 @@ class Metric(Settings):
 
     def step_key(self) -> tuple[Any, ...]:
         """Return what a recorded step has captured of this metric's settings."""
-        return (id(self), id(self.state))
+        return (id(self), id(self.state), self.axis)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this metric again."""
         return {"name": self.name}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Return a new metric from what `get_config` returned."""
+        return cls(**config)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} '{self.name}'>"
@@ -230,8 +251,9 @@ class MeanOfRows(Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take a batch into account."""
-        pred = predictions(self.name, y_pred)
-        values = ops.score_rows(self.kernel(), pred, truth_of(self.name, y_true, pred), **self.options())
+        pred = predictions(self.name, self._with_axis_last(y_pred))
+        truth = truth_of(self.name, self._with_axis_last(y_true, y_pred), pred)
+        values = ops.score_rows(self.kernel(), pred, truth, **self.options())
         ops.mean_update(values, self.state, weights=weights_of(self.name, sample_weight, len(pred)))
 
     def step_key(self) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from fastnn.metrics.outcomes import Counts, Outcomes, quotient
 
 CURVES = ("ROC", "PR", "PRGAIN")
 SUMMATIONS = ("interpolation", "minoring", "majoring")
+MOST_THRESHOLDS = 2**24  # float32 tells no more apart in [0.5, 1]
 MARGIN = 1e-7  # beyond 0 and 1, for the outermost thresholds
 
 
@@ -55,10 +56,12 @@ class AUC(Outcomes):
         from_logits: bool = False,
     ) -> None:
         who = type(self).__name__
-        count = checks.integer(who, "num_thresholds", num_thresholds, 2)
-        between = np.linspace(0, 1, count)[1:-1] if thresholds is None else np.sort(np.asarray(thresholds, np.float64))
-        if between.size and not (between.min() >= 0 and between.max() <= 1):
-            checks.fail(who, "thresholds in [0, 1]", between.tolist())
+        count = checks.integer(who, "num_thresholds", num_thresholds, 2, MOST_THRESHOLDS)
+        if thresholds is None:
+            between = np.linspace(0, 1, count)[1:-1]
+        else:
+            given = checks.several(who, "thresholds", thresholds)
+            between = np.sort([checks.number(who, "thresholds", t, 0.0, 1.0) for t in given])
         super().__init__([-MARGIN, *between.tolist(), 1 + MARGIN], name, dtype)
         self.given_thresholds = None if thresholds is None else between.tolist()
         self.curve = checks.one_of(who, "curve", curve, CURVES)
@@ -160,7 +163,7 @@ class _AtLeast(Outcomes):
     def __init__(self, value: float, num_thresholds: int, class_id: int | None, name: str | None, dtype: Any) -> None:
         who = type(self).__name__
         self.value = checks.number(who, self.constraint, value, 0.0, 1.0)
-        count = checks.integer(who, "num_thresholds", num_thresholds, 1)
+        count = checks.integer(who, "num_thresholds", num_thresholds, 1, MOST_THRESHOLDS)
         levels = [0.5] if count == 1 else np.linspace(0, 1, count).tolist()
         super().__init__(levels, name, dtype, class_id=class_id)
 

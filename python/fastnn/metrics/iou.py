@@ -12,6 +12,8 @@ from fastnn import checks, ops
 from fastnn.metrics.base import Metric, labels, predictions, weights_of
 from fastnn.metrics.outcomes import quotient
 
+MOST_CLASSES = 2**16  # whose matrix is 32 GiB
+
 
 class ConfusionMatrix(Metric):
     """How often each class (row) was taken for each (column), by weight.
@@ -47,7 +49,7 @@ class ConfusionMatrix(Metric):
     ) -> None:
         super().__init__(name, dtype)
         who = type(self).__name__
-        self.num_classes = checks.integer(who, "num_classes", num_classes, 1)
+        self.num_classes = checks.integer(who, "num_classes", num_classes, 1, MOST_CLASSES)
         self.ignore_class = None if ignore_class is None else checks.integer(who, "ignore_class", ignore_class)
         self.sparse_y_true = checks.boolean(who, "sparse_y_true", sparse_y_true)
         self.sparse_y_pred = checks.boolean(who, "sparse_y_pred", sparse_y_pred)
@@ -55,14 +57,14 @@ class ConfusionMatrix(Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take a batch into account."""
-        pred = predictions(self.name, y_pred)
+        pred = predictions(self.name, y_pred if self.sparse_y_pred else self._with_axis_last(y_pred))
         if self.sparse_y_pred or self.threshold is not None:
             pred = pred.reshape(-1, 1)
         elif pred.shape[1] != self.num_classes:
             checks.fail(self.name, f"y_pred of {self.num_classes} columns, one per class", pred.shape[1])
         ops.count_pairs(
             pred,
-            self._truth(y_true, len(pred)),
+            self._truth(y_true if self.sparse_y_true else self._with_axis_last(y_true), len(pred)),
             self.state,
             weights_of(self.name, sample_weight, len(pred)),
             classes=self.num_classes,
@@ -121,7 +123,7 @@ class IoU(ConfusionMatrix):
         ignore_class: a class number whose samples are left out, or None.
         sparse_y_true: whether y_true has class numbers; False: rows whose largest target tells the class.
         sparse_y_pred: whether y_pred has class numbers; False: rows whose largest prediction tells the class.
-        axis: -1, that of the classes.
+        axis: of the classes, where an array has one; in a model that of the loss.
 
     Example:
         >>> round(fastnn.metrics.IoU(num_classes=2, target_class_ids=[0])([0, 0, 1, 1], [0, 1, 0, 1]), 4)
@@ -141,9 +143,9 @@ class IoU(ConfusionMatrix):
     ) -> None:
         super().__init__(num_classes, name, dtype, ignore_class, sparse_y_true, sparse_y_pred)
         who = type(self).__name__
-        if checks.integer(who, "axis", axis) != -1:
-            checks.fail(who, "axis=-1", axis, "bring the classes to the last axis")
-        ids = [checks.integer(who, "target_class_ids", i, 0, self.num_classes - 1) for i in target_class_ids]
+        self._choose_axis(axis)
+        given = checks.several(who, "target_class_ids", target_class_ids)
+        ids = [checks.integer(who, "target_class_ids", i, 0, self.num_classes - 1) for i in given]
         if not ids:
             checks.fail(who, "at least one of target_class_ids", "none")
         self.target_class_ids = ids
@@ -158,7 +160,7 @@ class IoU(ConfusionMatrix):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this metric again."""
-        return {"target_class_ids": self.target_class_ids, **super().get_config()}
+        return {"target_class_ids": self.target_class_ids, **super().get_config(), "axis": self.axis}
 
 
 class BinaryIoU(IoU):
@@ -200,7 +202,7 @@ class MeanIoU(IoU):
         ignore_class: a class number whose samples are left out, or None.
         sparse_y_true: whether y_true has class numbers; False: rows whose largest target tells the class.
         sparse_y_pred: whether y_pred has class numbers; False: rows whose largest prediction tells the class.
-        axis: -1, that of the classes.
+        axis: of the classes, where an array has one; in a model that of the loss.
 
     Example:
         >>> round(fastnn.metrics.MeanIoU(num_classes=2)([0, 0, 1, 1], [0, 1, 0, 1]), 4)
@@ -217,7 +219,7 @@ class MeanIoU(IoU):
         sparse_y_pred: bool = True,
         axis: int = -1,
     ) -> None:
-        count = checks.integer(type(self).__name__, "num_classes", num_classes, 1)
+        count = checks.integer(type(self).__name__, "num_classes", num_classes, 1, MOST_CLASSES)
         super().__init__(count, range(count), name, dtype, ignore_class, sparse_y_true, sparse_y_pred, axis)
 
     def get_config(self) -> dict[str, Any]:
@@ -235,7 +237,7 @@ class OneHotIoU(IoU):
         dtype: see `Metric`.
         ignore_class: a class number whose samples are left out, or None.
         sparse_y_pred: whether y_pred has class numbers; False: rows whose largest prediction tells the class.
-        axis: -1, that of the classes.
+        axis: of the classes, where an array has one; in a model that of the loss.
 
     Example:
         >>> metric = fastnn.metrics.OneHotIoU(num_classes=2, target_class_ids=[1])
@@ -269,7 +271,7 @@ class OneHotMeanIoU(MeanIoU):
         dtype: see `Metric`.
         ignore_class: a class number whose samples are left out, or None.
         sparse_y_pred: whether y_pred has class numbers; False: rows whose largest prediction tells the class.
-        axis: -1, that of the classes.
+        axis: of the classes, where an array has one; in a model that of the loss.
 
     Example:
         >>> fastnn.metrics.OneHotMeanIoU(num_classes=2)([[0, 1], [1, 0]], [[0.2, 0.8], [0.3, 0.7]])

@@ -242,9 +242,9 @@ class Recall(Precision):
 def _level(who: str, thresholds: Any, default: float) -> Any:
     if thresholds is None:
         return default
-    return (
-        thresholds if isinstance(thresholds, (Sequence, np.ndarray)) else checks.number(who, "thresholds", thresholds)
-    )
+    if isinstance(thresholds, (list, tuple, np.ndarray)):
+        return checks.several(who, "thresholds", thresholds)
+    return checks.number(who, "thresholds", thresholds)
 
 
 AVERAGES = ("micro", "macro", "weighted")

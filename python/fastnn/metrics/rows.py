@@ -88,7 +88,7 @@ class CosineSimilarity(MeanOfRows):
     Args:
         name: the key in logs.
         dtype: see `Metric`.
-        axis: -1, the last axis.
+        axis: of the vectors; in a model that of the loss.
 
     Example:
         >>> fastnn.metrics.CosineSimilarity()([[3.0, 0.0]], [[2.0, 0.0]])
@@ -99,8 +99,11 @@ class CosineSimilarity(MeanOfRows):
 
     def __init__(self, name: str | None = None, dtype: Any = None, axis: int = -1) -> None:
         super().__init__(name, dtype)
-        if checks.integer(type(self).__name__, "axis", axis) != -1:
-            checks.fail(type(self).__name__, "axis=-1", axis, "bring the vectors to the last axis")
+        self._choose_axis(axis)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this metric again."""
+        return {**super().get_config(), "axis": self.axis}
 
 
 class Hinge(MeanOfRows):
@@ -207,6 +210,7 @@ class CategoricalCrossentropy(BinaryCrossentropy):
         dtype: see `Metric`.
         from_logits: whether y_pred is before the softmax.
         label_smoothing: s makes targets y_true (1 - s) + s / classes; in [0, 1].
+        axis: of the classes; in a model that of the loss.
 
     Example:
         >>> round(fastnn.metrics.CategoricalCrossentropy()([[0.0, 1.0]], [[0.25, 0.75]]), 4)
@@ -215,6 +219,21 @@ class CategoricalCrossentropy(BinaryCrossentropy):
 
     kind: ClassVar[str] = "categorical_crossentropy"
     on_logits: ClassVar[str] = "softmax_crossentropy"
+
+    def __init__(
+        self,
+        name: str | None = None,
+        dtype: Any = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(name, dtype, from_logits, label_smoothing)
+        self._choose_axis(axis)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this metric again."""
+        return {**super().get_config(), "axis": self.axis}
 
 
 class SparseCategoricalCrossentropy(MeanOfRows):
@@ -225,6 +244,7 @@ class SparseCategoricalCrossentropy(MeanOfRows):
         dtype: see `Metric`.
         from_logits: whether y_pred is before the softmax.
         ignore_class: a class number whose samples are left out, or None.
+        axis: of the classes; in a model that of the loss.
 
     Shape:
         y_true: (N,) integers, y_pred: (N, classes).
@@ -242,8 +262,10 @@ class SparseCategoricalCrossentropy(MeanOfRows):
         dtype: Any = None,
         from_logits: bool = False,
         ignore_class: int | None = None,
+        axis: int = -1,
     ) -> None:
         super().__init__(name, dtype)
+        self._choose_axis(axis)
         who = type(self).__name__
         self.from_logits = checks.boolean(who, "from_logits", from_logits)
         self.ignored = None if ignore_class is None else checks.integer(who, "ignore_class", ignore_class)
@@ -254,7 +276,7 @@ class SparseCategoricalCrossentropy(MeanOfRows):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take a batch into account."""
-        pred = predictions(self.name, y_pred)
+        pred = predictions(self.name, self._with_axis_last(y_pred))
         truth = truth_of(self.name, labels(self.name, y_true, len(pred)), pred, self.ignored)
         weights = weights_of(self.name, sample_weight, len(pred))
         if self.ignored is not None:
@@ -268,7 +290,8 @@ class SparseCategoricalCrossentropy(MeanOfRows):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this metric again."""
-        return {**super().get_config(), "from_logits": self.from_logits, "ignore_class": self.ignored}
+        own = {"from_logits": self.from_logits, "ignore_class": self.ignored, "axis": self.axis}
+        return {**super().get_config(), **own}
 
 
 class Perplexity(SparseCategoricalCrossentropy):

@@ -84,7 +84,7 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
     return model
 
 
-def clone_model(model: Model, clone_function: Callable[[Any], Any] | None = None) -> Model:
+def clone_model(model: Model, *, clone_function: Callable[[Any], Any] | None = None) -> Model:
     """Return a model of the same architecture with new weights.
 
     Layers that the model calls several times, or that models inside of it share, are shared in the copy as well.

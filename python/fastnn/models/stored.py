@@ -37,14 +37,14 @@ class Stored:
 
     def load_weights(
         self,
-        source: str | os.PathLike[str] | Mapping[str, Any],
+        filepath: str | os.PathLike[str] | Mapping[str, Any],
         skip_mismatch: bool = False,
         by_name: bool | None = None,
     ) -> weight_files.LoadReport:
         """Set parameters from a file or a dict; unless told to skip, nothing changes if one is missing, too many or does not fit.
 
         Args:
-            source: a file of `save_weights` or `save`, or of another program: .safetensors, .npz with an array per name, Keras's
+            filepath: a file of `save_weights` or `save`, or of another program: .safetensors, .npz with an array per name, Keras's
                 .weights.h5 and .keras (these need h5py); or a dict of arrays by name, such as "dense/kernel" (what stands before
                 that, as in Keras's paths, does not matter), or as textbooks call them, "W1", "b1", "W2", ...
                 Arrays are laid out as in Keras; for those of PyTorch see
@@ -66,7 +66,7 @@ class Stored:
             2 of 2 weights were set
         """
         model: Any = self
-        return weight_files.load_weights(model, source, skip_mismatch, by_name)
+        return weight_files.load_weights(model, filepath, skip_mismatch, by_name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let `copy` and `pickle` make a model of its own: what `save` and `load_model` would."""

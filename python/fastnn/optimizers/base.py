@@ -90,7 +90,7 @@ class Optimizer(Settings):
         self.ema_overwrite_frequency: int | None = chosen["ema_overwrite_frequency"]
         self.loss_scale_factor: float | None = chosen["loss_scale_factor"]
         self.gradient_accumulation_steps: int | None = chosen["gradient_accumulation_steps"]
-        self.name = common.get("name") or cls.lower()
+        self.name = checks.name(cls, common.get("name")) or cls.lower()
         self.weight_decay = None if weight_decay is None else checks.number(cls, "weight_decay", weight_decay, 0.0)
         self._rate = Rate(cls, learning_rate)
         self.swapped = False  # whether parameters and averages are in each other's place

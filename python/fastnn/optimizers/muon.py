@@ -77,7 +77,7 @@ class Muon(Optimizer):
         decay = adam_weight_decay
         self.adam_weight_decay = None if decay is None else checks.number("Muon", "adam_weight_decay", decay, 0.0)
         self.epsilon = checks.number("Muon", "epsilon", epsilon, above=0.0)
-        self.exclude_layers = _patterns(exclude_layers or ())
+        self.exclude_layers = _patterns([] if exclude_layers is None else exclude_layers)
         self.exclude_embeddings = checks.boolean("Muon", "exclude_embeddings", exclude_embeddings)
         self.muon_a, self.muon_b, self.muon_c = (
             checks.number("Muon", name, value)
@@ -154,9 +154,10 @@ def _patterns(given: Sequence[str]) -> list[str]:
     """Return regular expressions after checking that they are."""
     if isinstance(given, str):
         checks.fail_type("Muon", "exclude_layers as a list of names", repr(given), f"write [{given!r}]")
-    for pattern in given:
+    patterns = checks.several("Muon", "exclude_layers", given)
+    for pattern in patterns:
         try:
             re.compile(pattern)
         except (re.error, TypeError):
             checks.fail("Muon", "exclude_layers as names or regular expressions", repr(pattern))
-    return list(given)
+    return patterns

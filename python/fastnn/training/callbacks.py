@@ -305,6 +305,10 @@ class TerminateOnNaN(Callback):
     It looks after every run of steps, so it does not slow the training down: the loss, an average over the epoch so
     far, stays NaN once it is. The batch that it prints is the last of the run.
 
+    Args:
+        raise_error: raise RuntimeError instead, so that no callback's `on_train_end` is called: the file of a BackupAndRestore, for
+            one, stays.
+
     >>> from types import SimpleNamespace
     >>> from fastnn import callbacks
     >>> guard = callbacks.TerminateOnNaN()
@@ -315,6 +319,10 @@ class TerminateOnNaN(Callback):
     True
     """
 
+    def __init__(self, raise_error: bool = False) -> None:
+        super().__init__()
+        self.raise_error = checks.boolean(type(self).__name__, "raise_error", raise_error)
+
     def on_steps_end(self, batch: int, logs: Logs | None = None) -> None:
         self._check(f"Batch {batch}", logs)
 
@@ -323,6 +331,9 @@ class TerminateOnNaN(Callback):
 
     def _check(self, where: str, logs: Logs | None) -> None:
         """Stop the training, with a message the first time, if the loss is not finite."""
-        if not math.isfinite((logs or {}).get("loss", 0.0)) and not self.model.stop_training:
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss) and not self.model.stop_training:
+            if self.raise_error:
+                raise RuntimeError(checks.message(type(self).__name__, "a finite loss", f"{loss} ({where})"))
             print(f"{where}: Invalid loss, terminating training")
             self.model.stop_training = True

@@ -118,8 +118,8 @@ class Compiled:
         self,
         optimizer: str | optimizers.Optimizer = "rmsprop",
         loss: Any = None,
-        metrics: Any = None,
         loss_weights: Any = None,
+        metrics: Any = None,
         weighted_metrics: Any = None,
         run_eagerly: bool = False,
         **other: Any,
@@ -129,9 +129,9 @@ class Compiled:
         Args:
             optimizer: name or Optimizer.
             loss: name or Loss; for several outputs one for all, or a list or a dict by the outputs' names.
+            loss_weights: what the losses of several outputs are multiplied with before they are added up; a list or a dict.
             metrics: names or Metrics; "accuracy" becomes the one that fits the loss. For several outputs a list of an entry per
                 output (a metric, a list of them or None), or a dict by the outputs' names.
-            loss_weights: what the losses of several outputs are multiplied with before they are added up; a list or a dict.
             weighted_metrics: metrics in which every sample counts by its weight; given as metrics are.
             run_eagerly: call every layer from Python in every step instead of replaying a recording; for debugging.
             **other: jit_compile, steps_per_execution and auto_scale_loss are accepted and have no meaning here.
@@ -145,7 +145,7 @@ class Compiled:
         checks.unknown_arguments(
             "compile",
             set(other) - set(IGNORED_ARGUMENTS),
-            ("optimizer", "loss", "metrics", "loss_weights", "weighted_metrics", "run_eagerly", *IGNORED_ARGUMENTS),
+            ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly", *IGNORED_ARGUMENTS),
         )
         scores = scores_of(self.output_structure, loss, metrics, loss_weights, weighted_metrics)
         for score in scores:

@@ -38,9 +38,11 @@ class Score(Settings):
     def find_metrics(self, output_shape: Shape | None) -> None:
         """Make the metrics, once the output's shape is known; until then only check their names."""
         labels = isinstance(self.loss, losses.SparseCategoricalCrossentropy)
-        columns = None if output_shape is None else output_shape[-1]
+        columns = None if output_shape is None else output_shape[self.loss.axis]
         found = [metrics.get(m, labels=labels, columns=columns) for m in (*self.wanted, *self.weighted)]
         if output_shape is not None:
+            for metric in found:
+                self._check_axis(metric, len(output_shape))
             self.metrics = found
         if columns is not None:
             for metric in found:
@@ -60,6 +62,12 @@ class Score(Settings):
         return [
             self.prefix + ("weighted_" if twice else "") + metric.name for metric, twice in zip(self.metrics, again)
         ]
+
+    def _check_axis(self, metric: metrics.Metric, rank: int) -> None:
+        """Raise unless a metric looks along the loss's axis: rows of the output are cut, weighted and masked by that."""
+        if metric.axis != -1 and metric.axis % rank != self.loss.axis % rank:
+            rule = f"the metric '{metric.name}' along the loss's axis, {self.loss.axis}"
+            checks.fail("compile", rule, f"axis={metric.axis}", "leave it at -1, which is the loss's")
 
     @property
     def running(self) -> list[metrics.Metric]:
@@ -103,8 +111,13 @@ class Score(Settings):
         ops.label("metrics")
         for i, metric in enumerate(self.metrics):
             counts = plain if i < len(self.wanted) else weighted
-            metric.update_state(y, y_pred, **({} if counts is None else {"sample_weight": counts}))
+            truth, pred = (y, y_pred) if metric.axis == -1 else (self._whole(part, out.shape) for part in (y, y_pred))
+            metric.update_state(truth, pred, **({} if counts is None else {"sample_weight": counts}))
         return None if dy is None else self.loss.from_rows(dy, out.shape)
+
+    def _whole(self, rows: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
+        """Return rows of predictions or targets as an output of this shape; class numbers as they are."""
+        return self.loss.from_rows(rows, shape) if rows.ndim > 1 else rows
 
     def step_key(self) -> tuple[Any, ...]:
         """Return what a recorded step has captured."""
@@ -194,4 +207,6 @@ def _weights(structure: Structure, loss_weights: Any) -> list[float]:
     if loss_weights is None:
         return [1.0] * len(structure)
     given = structure.parts("compile", "loss_weights", _only(structure, loss_weights))
+    if any(isinstance(w, str) for w in given):
+        checks.fail_type("compile", "loss_weights to be numbers", loss_weights, "metrics are given as metrics=[...]")
     return [checks.number("compile", "loss_weights", w) for w in given]
