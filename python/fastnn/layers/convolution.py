@@ -160,8 +160,6 @@ class Conv2D(Convolution):
         kernel_initializer: initializer of kernel, shape (R, S, C / groups, K).
         bias_initializer: initializer of bias, shape (K,).
         base: kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, name, trainable, ...
-        kernel_regularizer, bias_regularizer, activity_regularizer: what kernel, bias and output add to the loss, or None.
-        kernel_constraint, bias_constraint: what kernel and bias are brought to after every update, or None.
 
     Shape:
         x: (N, H, W, C) float32 -> y: (N, P, Q, K), P = (H + top + bottom - dh (R - 1) - 1) // sh + 1.
@@ -194,11 +192,6 @@ class Conv2D(Convolution):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
         **base: Any,
     ) -> None:
         super().__init__(
