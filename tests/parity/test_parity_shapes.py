@@ -74,7 +74,7 @@ def compare_function(
 def test_pooling(keras: Any, rank: int, kind: str) -> None:
     rng = np.random.default_rng([rank, len(kind)])
     paddings = ["valid", "same"]
-    if kind == "Average" and harness.backend() == "torch":
+    if kind == "Average" and harness.BACKEND == "torch":
         paddings = ["valid"]  # Keras on PyTorch averages over copies of the border as well, on JAX it does not
     for _ in range(5):
         size = tuple(int(v) for v in rng.integers(4, 9, rank))
@@ -149,7 +149,7 @@ def test_borders_and_upsampling(keras: Any, data_format: str) -> None:
             compare(keras, f"Cropping{rank}D", x[rank], cropping=pads[rank], **layout)
             factors = tuple(int(v) for v in rng.integers(1, 4, rank))
             compare(keras, f"UpSampling{rank}D", x[rank], size=factors, **layout)
-        for method in ("bilinear",) if harness.backend() == "torch" else METHODS[1:]:
+        for method in ("bilinear",) if harness.BACKEND == "torch" else METHODS[1:]:
             compare(keras, "UpSampling2D", x[2], size=factors[:2], interpolation=method, **layout)
         compare(keras, "ZeroPadding1D", x[1], padding=(2, 1), **layout)
         compare(keras, "Flatten", x[2], **layout)
@@ -192,7 +192,7 @@ def test_embedding(keras: Any) -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_resizing(keras: Any, method: str, data_format: str) -> None:
-    if method in METHODS[2:] and harness.backend() == "torch":
+    if method in METHODS[2:] and harness.BACKEND == "torch":
         pytest.skip(NOT_ON_TORCH)
     rng = np.random.default_rng(10)
     for _ in range(3):
