@@ -69,12 +69,11 @@ class R2Score(Metric):
         """Return the score over all batches since the last reset (0 if there were none)."""
         weight, _, deviations, errors = self.state
         scores = 1 - np.divide(errors, deviations, out=np.ones_like(errors), where=deviations > 0)
-        if self.class_aggregation is None:
-            return scores
-        if self.class_aggregation == "uniform_average" or not deviations.sum():
-            score = float(scores.mean())
-        else:
+        score: Any = scores
+        if self.class_aggregation == "variance_weighted_average" and deviations.sum():
             score = float((scores * deviations).sum() / deviations.sum())
+        elif self.class_aggregation is not None:
+            score = float(scores.mean())
         left = weight[0] - self.num_regressors - 1
         if not self.num_regressors or left <= 0:
             return score
