@@ -7,8 +7,7 @@ every shape anew, and the suite takes some ten times as long), so a difference i
     def test_dense(arguments):
         check_layer("Dense", arguments, (7,))
 
-`check_layer`, `check_loss`, `check_optimizer`, `check_metric` and `check_function` are all there is to it; a class that the peer
-names otherwise is given as `theirs=`.
+A class that the peer names otherwise is given as `theirs=`. Losses, optimizers and metrics are compared in their own files.
 """
 
 from __future__ import annotations
@@ -336,7 +335,7 @@ def check_descent(pair: LayerPair, arrays: Sequence[Array], steps: int, toleranc
         assert_near(pair.permute(p, p.value), want, tolerance, f"{pair.ours.who}: {p.name} after {steps} steps")
 
 
-# ---------------------------------------------------------------- functions, losses, optimizers, metrics
+# ---------------------------------------------------------------- functions
 
 
 def check_function(ours: Any, theirs: Callable[[Any], Any], x: Array, tolerance: float = SHORT) -> None:
@@ -352,107 +351,3 @@ def check_function(ours: Any, theirs: Callable[[Any], Any], x: Array, tolerance:
     assert_near(y, numpy_of(expected), tolerance, f"{ours}: output")
     dx = ours.backward(dy, None if ours.from_output else x, y)
     assert_near(dx, slope, tolerance, f"{ours}: gradient", float(np.abs(dy).max()))
-
-
-def check_loss(
-    cls: str,
-    arguments: Arguments,
-    y_true: Array,
-    y_pred: Array,
-    *,
-    theirs: Any = None,
-    sample_weight: Array | None = None,
-    tolerance: float = SHORT,
-) -> None:
-    """Check a loss and its gradient with respect to y_pred.
-
-    Args:
-        cls: a name in fastnn.losses (and in keras.losses).
-        arguments: for both.
-        y_true, y_pred: for both, y_pred float32.
-        theirs: None makes keras.losses.<cls>(**arguments); otherwise a function that makes the peer.
-        sample_weight: None, or one weight per sample.
-        tolerance: relative to the largest number.
-    """
-    peer = theirs() if theirs else getattr(keras().losses, cls)(**arguments)
-    weight = None if sample_weight is None else tensor(sample_weight)
-
-    def objective(values: list[Any]) -> tuple[Any, Any]:
-        loss = peer(tensor(y_true), values[0], weight)
-        return loss, loss
-
-    expected, (slope,) = gradients(objective)([y_pred])
-    ours = getattr(fastnn.losses, cls)(**arguments)
-    assert_near(ours.forward(y_true, y_pred, sample_weight), numpy_of(expected), tolerance, f"{cls}: value", 1e-2)
-    assert_near(ours.backward(), slope, tolerance, f"{cls}: gradient")
-
-
-def check_optimizer(
-    cls: str,
-    arguments: Arguments,
-    *,
-    theirs: Any = None,
-    steps: int = 50,
-    shapes: Sequence[Shape] = ((5, 3), (3,), (1,), (2, 3, 4)),
-    tolerance: float = SHORT,
-    scale: Callable[[int], float] = lambda step: 1.0,
-    setup: Callable[[Any, Sequence[Any]], object] = lambda optimizer, variables: None,
-) -> None:
-    """Check the weights after every one of many steps with the same gradients, which pull towards random targets.
-
-    Args:
-        cls: a name in fastnn.optimizers (and in keras.optimizers).
-        arguments: for both.
-        theirs: None makes keras.optimizers.<cls>(**arguments); otherwise a function that makes the peer.
-        steps: how many.
-        shapes: of the parameters.
-        tolerance: of a weight, relative to the largest of its array; steps / 10 times that for the last step.
-        scale: factor of the gradients of a step, for clipping.
-        setup: called with the optimizer and its parameters on both sides, before building.
-    """
-    start = [normal(*shape, seed=80 + i) for i, shape in enumerate(shapes)]
-    parameters = [Parameter(f"layer_{i}/w{i}", w) for i, w in enumerate(start)]
-    ours = getattr(fastnn.optimizers, cls)(**arguments)
-    setup(ours, parameters)
-    ours.build(parameters)
-    peer = theirs() if theirs else getattr(keras().optimizers, cls)(**arguments)
-    variables = [keras().Variable(w.astype(np.float64), name=f"w{i}") for i, w in enumerate(start)]
-    setup(peer, variables)
-    peer.build(variables)
-    for step in range(steps):
-        pull = [w + normal(*w.shape, seed=90 + step) for w in start]  # the same on both sides, whatever came before
-        for p, g in zip(parameters, pull):
-            p.gradient[...] = g * np.float32(scale(step))
-        peer.apply([tensor(p.gradient) for p in parameters], variables)
-        ours.step()
-        limit = tolerance * max(1.0, (step + 1) / 10)
-        for p, v in zip(parameters, variables):
-            assert_near(p.value, numpy_of(v.value), limit, f"{cls}: {p.name} after step {step}", 1.0)
-
-
-def check_metric(
-    cls: str,
-    arguments: Arguments,
-    batches: Sequence[tuple[Array, Array]],
-    *,
-    theirs: Any = None,
-    sample_weight: Callable[[int], Array] | None = None,
-    tolerance: float = SHORT,
-) -> None:
-    """Check a metric's result after each of several batches (y_true, y_pred).
-
-    Args:
-        cls: a name in fastnn.metrics (and in keras.metrics).
-        arguments: for both.
-        batches: of y_true and y_pred.
-        theirs: None makes keras.metrics.<cls>(**arguments); otherwise a function that makes the peer.
-        sample_weight: None, or the weights for a number of samples.
-        tolerance: relative to the largest number, or to 1.
-    """
-    ours = getattr(fastnn.metrics, cls)(**arguments)
-    peer = theirs() if theirs else getattr(keras().metrics, cls)(**arguments)
-    for i, (y_true, y_pred) in enumerate(batches):
-        weights = () if sample_weight is None else (sample_weight(len(y_pred)),)
-        ours.update_state(y_true, y_pred, *weights)
-        peer.update_state(tensor(y_true), tensor(y_pred), *map(tensor, weights))
-        assert_near(ours.result(), numpy_of(peer.result()), tolerance, f"{cls} after batch {i}", 1.0)
