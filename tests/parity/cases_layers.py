@@ -242,7 +242,7 @@ NOISE = {
     "SpatialDropout1D": LayerCase([(6, 5)], {"rate": [0.0, 0.3]}, 2, check=ASIDE),
     "SpatialDropout2D": LayerCase([(6, 5, 2)], {"rate": [0.0, 0.3], "data_format": FORMATS}, 4, check=ASIDE),
     "SpatialDropout3D": LayerCase([(6, 5, 3, 2)], {"rate": [0.0, 0.3], "data_format": FORMATS}, 4, check=ASIDE),
-    "RandomFlip": LayerCase([(6, 5, 3)], {"mode": ["horizontal", "vertical"]}, 2, check=ASIDE),
+    "RandomFlip": LayerCase([(6, 5, 3)], {"mode": ["horizontal", "vertical"], "data_format": FORMATS}, 2, check=ASIDE),
 }
 
 # ---------------------------------------------------------------- images, at a factor that is one number

@@ -142,7 +142,7 @@ METRICS: dict[str, tuple[str, Options]] = {
     "Poisson": ("loss", {}),
     "BinaryCrossentropy": ("loss", SMOOTHED),
     "CategoricalCrossentropy": ("loss", SMOOTHED),
-    "SparseCategoricalCrossentropy": ("loss", {"from_logits": FLAGS}),
+    "SparseCategoricalCrossentropy": ("loss", {"from_logits": FLAGS, "ignore_class": [None, 1]}),
     "TruePositives": ("bits", THRESHOLDS),
     "TrueNegatives": ("bits", THRESHOLDS),
     "FalsePositives": ("bits", THRESHOLDS),
@@ -237,7 +237,7 @@ CONSTRAINTS: list[tuple[str, Arguments]] = [
     ("UnitNorm", {}),
     ("UnitNorm", {"axis": [1, 3]}),
     ("MinMaxNorm", {}),
-    ("MinMaxNorm", {"min_value": 0.5, "max_value": 1.0, "rate": 0.3, "axis": [0, 2]}),
+    ("MinMaxNorm", {"min_value": 0.5, "max_value": 0.8, "rate": 0.3, "axis": [0, 2]}),
 ]
 # The same numbers on both sides.
 FIXED_INITIALIZERS: list[tuple[str, Arguments]] = [

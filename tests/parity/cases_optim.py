@@ -68,18 +68,18 @@ def optimizer_arguments(cls: str, seed: int) -> Arguments:
 
     A learning rate that is the name of a schedule stands for that of RATES.
     """
-    rng = np.random.default_rng([seed, *cls.encode()])
 
-    def draw(options: list[Any]) -> Any:
-        return options[int(rng.integers(len(options)))]
+    def draw(name: str, options: list[Any]) -> Any:
+        order = np.random.default_rng([*cls.encode(), *name.encode()]).permutation(len(OPTIMIZER_SEEDS))
+        return options[int(order[seed]) % len(options)]  # each as often as the others
 
-    result = {name: draw(options) for name, options in {**OPTIMIZERS[cls], **COMMON}.items()}
+    result = {name: draw(name, options) for name, options in {**OPTIMIZERS[cls], **COMMON}.items()}
     result |= result.pop("clipping")
     # Averages are taken per update here, per call in Keras: the same without accumulation.
     averages = result.pop("ema")
     result |= averages if result["gradient_accumulation_steps"] is None else {}
     if cls == "AdamW":
-        result["weight_decay"] = draw([0.004, 0.1])
+        result["weight_decay"] = draw("weight_decay", [0.004, 0.1])
     if not result.get("momentum", True):
         result.pop("nesterov", None)
     if cls == "Muon" and result["muon_a"] != 3.4445:  # the coefficients go together

@@ -16,6 +16,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -60,7 +61,10 @@ def keras() -> Any:
     """Return the keras module; the test is skipped without it."""
     if not available():
         pytest.skip("needs keras, and jax or torch")
-    os.environ["KERAS_BACKEND"] = BACKEND
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = BACKEND
+        if has("torch"):  # whose threads would wait for each other longer than such small arrays take
+            importlib.import_module("torch").set_num_threads(1)
     return importlib.import_module("keras")
 
 
@@ -131,6 +135,7 @@ def configurations(
     *,
     seed: int = 0,
     valid: Callable[[Arguments], bool] = lambda arguments: True,
+    quick: bool = QUICK,
     **options: Sequence[Any],
 ) -> list[Arguments]:
     """Return that many random choices of one value per option, each value about as often as the others.
@@ -139,9 +144,10 @@ def configurations(
         count: of configurations.
         seed: for others.
         valid: tells which are allowed together.
+        quick: whether a third of them is enough.
         options: lists of values by argument.
     """
-    count = max(2, count // 3) if QUICK else count
+    count = max(2, count // 3) if quick else count
     rng = np.random.default_rng(seed)
     found: list[Arguments] = []
     for _ in range(1000):
