@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from cases import LAYERS, MERGES, Array, LayerCase, every_layer, in_float64, pub
 from gradcheck import assert_gradient, normal
 from tolerances import GRADIENT, assert_bits, assert_close
 
-from fastnn import Sequential, config, layers
+from fastnn import Sequential, config, constraints, layers, regularizers
 from fastnn.models import load_model
 
 
@@ -111,6 +112,21 @@ def test_moving_values_agree(case: LayerCase) -> None:
         else:
             assert_close(p.value, q.value, GRADIENT * float(np.abs(q.value).max()), p.name)
             assert not np.array_equal(p.value, old)
+
+
+@every_layer
+def test_every_weight_takes_a_regularizer_and_a_constraint(case: LayerCase) -> None:
+    for p in case.make().trainable_weights if case.cls != "RMSNormalization" else ():  # which has none in Keras either
+        name = p.name.split("/")[1].removesuffix("_kernel")
+        name = "depthwise" if name == "kernel" and case.cls.startswith("Depthwise") else name
+        asked = {f"{name}_regularizer": regularizers.L1(0.5), f"{name}_constraint": constraints.NonNeg()}
+        layer = replace(case, arguments={**case.arguments, **asked}).make()
+        (found,) = [q for q in layer.trainable_weights if q.name.split("/")[1] == p.name.split("/")[1]]
+        assert found.regularizer is asked[f"{name}_regularizer"]
+        assert found.constraint is asked[f"{name}_constraint"]
+        settings = layer.get_config()
+        assert settings[f"{name}_regularizer"]["class_name"] == "L1"
+        assert settings[f"{name}_constraint"]["class_name"] == "NonNeg"
 
 
 @every_layer

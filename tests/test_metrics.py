@@ -234,6 +234,13 @@ def test_wrong_arguments(call: Any, text: str) -> None:
         call()
 
 
+def test_adjusted_scores_of_columns() -> None:
+    y_true, y_pred = normal(9, 3), normal(9, 3, seed=1)
+    plain = metrics.R2Score(class_aggregation=None)(y_true, y_pred)
+    adjusted = metrics.R2Score(class_aggregation=None, num_regressors=2)(y_true, y_pred)
+    np.testing.assert_allclose(adjusted, 1 - (1 - plain) * 8 / 6, rtol=1e-6)
+
+
 def test_columns_may_not_change_in_the_middle() -> None:
     for one in (metrics.F1Score(), metrics.R2Score(), metrics.AUC(multi_label=True)):
         one.update_state(np.eye(3), np.eye(3) * 0.8)

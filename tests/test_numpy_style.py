@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -15,53 +16,51 @@ Array = Any
 State = dict[str, Any]
 
 
-def sgd(w: Array, g: Array, s: State, t: int) -> Array:
-    return w - 0.1 * g
+def sgd(w: Array, g: Array, s: State, t: int, lr: float) -> Array:
+    return w - lr * g
 
 
-def momentum(w: Array, g: Array, s: State, t: int) -> Array:
-    s["v"] = 0.8 * s.get("v", 0) - 0.1 * g
+def momentum(w: Array, g: Array, s: State, t: int, lr: float, momentum: float) -> Array:
+    s["v"] = momentum * s.get("v", 0) - lr * g
     return w + s["v"]
 
 
-def nesterov(w: Array, g: Array, s: State, t: int) -> Array:
+def nesterov(w: Array, g: Array, s: State, t: int, lr: float, momentum: float) -> Array:
     v = s.get("v", 0)
-    s["v"] = 0.8 * v - 0.1 * g
-    return w + 0.8 * 0.8 * v - (1 + 0.8) * 0.1 * g
+    s["v"] = momentum * v - lr * g
+    return w + momentum * momentum * v - (1 + momentum) * lr * g
 
 
-def adagrad(w: Array, g: Array, s: State, t: int) -> Array:
+def adagrad(w: Array, g: Array, s: State, t: int, lr: float) -> Array:
     s["h"] = s.get("h", 0) + g * g
-    return w - 0.1 * g / (np.sqrt(s["h"]) + 1e-7)
+    return w - lr * g / (np.sqrt(s["h"]) + 1e-7)
 
 
-def rmsprop(w: Array, g: Array, s: State, t: int) -> Array:
-    s["h"] = s.get("h", 0) * 0.9 + (1 - 0.9) * g * g
-    return w - 0.1 * g / (np.sqrt(s["h"]) + 1e-7)
+def rmsprop(w: Array, g: Array, s: State, t: int, lr: float, decay_rate: float) -> Array:
+    s["h"] = s.get("h", 0) * decay_rate + (1 - decay_rate) * g * g
+    return w - lr * g / (np.sqrt(s["h"]) + 1e-7)
 
 
-def adam(w: Array, g: Array, s: State, t: int) -> Array:
-    rate = 0.1 * np.sqrt(1 - 0.95**t) / (1 - 0.8**t)
-    s["m"] = s.get("m", 0) + (1 - 0.8) * (g - s.get("m", 0))
-    s["v"] = s.get("v", 0) + (1 - 0.95) * (g**2 - s.get("v", 0))
+def adam(w: Array, g: Array, s: State, t: int, lr: float, beta1: float, beta2: float) -> Array:
+    rate = lr * np.sqrt(1 - beta2**t) / (1 - beta1**t)
+    s["m"] = s.get("m", 0) + (1 - beta1) * (g - s.get("m", 0))
+    s["v"] = s.get("v", 0) + (1 - beta2) * (g**2 - s.get("v", 0))
     return w - rate * s["m"] / (np.sqrt(s["v"]) + 1e-7)
 
 
-Rule = Callable[[Array, Array, State, int], Array]
-RULES: dict[str, tuple[Callable[[], Any], Rule]] = {
-    "SGD": (lambda: numpy_style.SGD(lr=0.1), sgd),
-    "Momentum": (lambda: numpy_style.Momentum(lr=0.1, momentum=0.8), momentum),
-    "Nesterov": (lambda: numpy_style.Nesterov(lr=0.1, momentum=0.8), nesterov),
-    "AdaGrad": (lambda: numpy_style.AdaGrad(lr=0.1), adagrad),
-    "RMSprop": (lambda: numpy_style.RMSprop(lr=0.1, decay_rate=0.9), rmsprop),
-    "Adam": (lambda: numpy_style.Adam(lr=0.1, beta1=0.8, beta2=0.95), adam),
-}
+RULES: dict[str, Callable[..., Array]] = {
+    "SGD": sgd, "Momentum": momentum, "Nesterov": nesterov, "AdaGrad": adagrad, "RMSprop": rmsprop, "Adam": adam,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_rules_of_the_book(isa: str, name: str, dtype: Any) -> None:
-    make, rule = RULES[name]
+@pytest.mark.parametrize("seed", range(4))
+def test_rules_of_the_book(isa: str, name: str, dtype: Any, seed: int) -> None:
+    """Fifty steps with random arguments."""
+    rule, rng = RULES[name], np.random.default_rng(seed)
+    names = [n for n in inspect.signature(getattr(numpy_style, name)).parameters if n != "lr"]
+    options = {"lr": float(rng.uniform(0.001, 0.1)), **{n: float(rng.choice([0.5, 0.8, 0.9, 0.99])) for n in names}}
     params = {
         "W1": normal(7, 5).astype(dtype),
         "b1": normal(5, seed=1).astype(dtype),
@@ -72,14 +71,14 @@ def test_rules_of_the_book(isa: str, name: str, dtype: Any) -> None:
         {k: v.astype(np.float64) for k, v in params.items()},
         {k: {} for k in params},
     )  # type: ignore[var-annotated]
-    optimizer = make()
-    for t in range(1, 21):
+    optimizer = getattr(numpy_style, name)(**options)
+    for t in range(1, 51):
         grads = {
             k: normal(*v.shape, seed=10 * t).astype(dtype) if v.ndim else np.array(0.1 * t, dtype)
             for k, v in params.items()
         }
         optimizer.update(params, grads)
-        expected = {k: rule(w, grads[k].astype(np.float64), states[k], t) for k, w in expected.items()}
+        expected = {k: rule(w, grads[k].astype(np.float64), states[k], t, **options) for k, w in expected.items()}
     for key, w in params.items():
         assert w is arrays[key]  # in place
         np.testing.assert_allclose(

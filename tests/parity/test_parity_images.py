@@ -1,88 +1,73 @@
-"""Conv2D, pooling, BatchNormalization and Dropout against Keras."""
+"""What layers for images and labels do with given random numbers, learned statistics and masks, against Keras."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
-from harness import LONG, Shape, backend, check_layer, configurations
+from harness import LONG, SHORT, Array, assert_near, gradients, keras, normal, numpy_of, tensor
 
-FORMATS = ["channels_last", "channels_first"]
-
-
-def shaped(arguments: dict[str, Any], height: int, width: int, channels: int) -> Shape:
-    """Return the shape of an image in the layer's data format."""
-    first = arguments.get("data_format") == "channels_first"
-    return (channels, height, width) if first else (height, width, channels)
+import fastnn
+from fastnn import layers, ops
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    configurations(
-        24,
-        valid=lambda c: c["strides"] == 1 or c["dilation_rate"] == 1,
-        filters=[2, 6],
-        kernel_size=[1, 2, (3, 2), (2, 5)],
-        strides=[1, 2, (1, 3)],
-        padding=["valid", "same"],
-        dilation_rate=[1, 2, (2, 1)],
-        groups=[1, 2],
-        activation=[None, "relu", "tanh"],
-        use_bias=[True, False],
-        data_format=FORMATS,
-    ),
-    ids=str,
-)
-def test_conv2d(arguments: dict[str, Any]) -> None:
-    check_layer("Conv2D", arguments, shaped(arguments, 9, 11, 4), tolerance=2e-6, steps=20)
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize("axis", [-1, 1, (1, 2), None], ids=str)
+def test_normalization_adapts(axis: Any, invert: bool) -> None:
+    x, data = normal(6, 4, 3), 3 * normal(50, 4, 3) + 2
+    made = [package.layers.Normalization(axis=axis, invert=invert) for package in (fastnn, keras())]
+    for layer in made:
+        layer.adapt(data)
+    ours, theirs = made
+    assert_near(ours(x), numpy_of(theirs(tensor(x))), LONG, "output")
 
 
-def test_conv2d_with_long_sums() -> None:
-    check_layer("Conv2D", {"filters": 33, "kernel_size": 3}, (13, 11, 40), tolerance=LONG, batch=5, steps=0)
+@pytest.mark.parametrize("factor", [0.5, 0.2])
+@pytest.mark.parametrize("value_range", [(-1, 0.75), (0, 255)], ids=str)
+def test_contrast(factor: float, value_range: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same factors do the same to images."""
+    x, u = normal(3, 5, 6, 2), np.random.default_rng(13).uniform(0, 1, 3).astype(np.float32)
+    theirs = keras().layers.RandomContrast(factor, value_range=value_range)
+    chosen = {"contrast_factor": tensor((1 - factor + 2 * factor * u).reshape(3, 1, 1, 1))}
+    monkeypatch.setattr(ops, "random_uniform", lambda *_: u)
+    layer = layers.RandomContrast(factor, value_range=value_range)
+    got = layer.forward(x, training=True)
+    dy = normal(*got.shape, seed=1)
+
+    def objective(values: list[Any]) -> tuple[Any, Any]:
+        y = theirs.transform_images(values[0] + 0.0, chosen)
+        return keras().ops.sum(y * tensor(dy)), y
+
+    want, (slope,) = gradients(objective)([x])
+    assert_near(got, numpy_of(want), SHORT, "output")
+    dx = layer.backward(dy)
+    assert dx is not None
+    assert_near(dx, slope, SHORT, "gradient", 1.0)
 
 
-@pytest.mark.parametrize("cls", ["MaxPooling2D", "AveragePooling2D"])
-@pytest.mark.parametrize(
-    "arguments",
-    configurations(
-        8, pool_size=[2, (3, 2), 1], strides=[None, 1, (2, 3)], padding=["valid", "same"], data_format=FORMATS
-    ),
-    ids=str,
-)
-def test_pooling(cls: str, arguments: dict[str, Any]) -> None:
-    if cls == "AveragePooling2D" and arguments["padding"] == "same" and backend() == "torch":
-        pytest.skip("Keras on PyTorch averages over copies of the border as well, on JAX it does not")
-    check_layer(cls, arguments, shaped(arguments, 7, 8, 3))
+def test_erased_places() -> None:
+    """The same numbers choose the same rectangle."""
+    rng = np.random.default_rng(14)
+    layer = keras().layers.RandomErasing(scale=(0.1, 0.4), fill_value=0)
+    u = rng.uniform(0, 1, (200, 8)).astype(np.float32)
+    u[:, 4:6] = 0
+    share = np.sqrt(0.1 + u[:, :2] * 0.3)
+    starts = u[:, 2:4] * ([9, 7] - share * [9, 7])
+    ends = starts + share * [9, 7]
+    corners = [starts[:, 1], ends[:, 1], starts[:, 0], ends[:, 0]]
+    want = numpy_of(layer._generate_batch_mask((200, 9, 7, 1), [tensor(np.asarray(c, np.float32)) for c in corners]))
+    got = np.zeros((200, 9, 7, 1), bool)
+    for i, (top, bottom, left, right) in enumerate(ops.random_rectangles(u, (9, 7), area=(0.1, 0.4))):
+        got[i, top:bottom, left:right] = True
+    assert (got == want).mean() > 0.999  # a corner within rounding of a pixel may fall on either side
 
 
-@pytest.mark.parametrize("arguments", configurations(4, keepdims=[False, True], data_format=FORMATS), ids=str)
-def test_global_pooling(arguments: dict[str, Any]) -> None:
-    check_layer("GlobalAveragePooling2D", arguments, shaped(arguments, 5, 4, 3))
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    configurations(
-        10,
-        momentum=[0.99, 0.5],
-        epsilon=[1e-3, 1e-5],
-        center=[True, False],
-        scale=[True, False],
-        trainable=[True, True, False],
-    ),
-    ids=str,
-)
-@pytest.mark.parametrize("shape", [(6,), (4, 5, 3)], ids=str)
-def test_batch_normalization(arguments: dict[str, Any], shape: Shape) -> None:
-    learns = arguments["trainable"]
-    check_layer("BatchNormalization", arguments, shape, tolerance=3e-6, batch=7, steps=20 if learns else 0)
-
-
-@pytest.mark.parametrize("axis", [1, 2, -1])
-def test_axis_of_batch_normalization(axis: int) -> None:
-    check_layer("BatchNormalization", {"axis": axis}, (3, 4, 5), tolerance=3e-6, batch=6, steps=20)
-
-
-@pytest.mark.parametrize("rate", [0.0, 0.3])
-def test_dropout_outside_training(rate: float) -> None:
-    check_layer("Dropout", {"rate": rate, "seed": 3}, (6, 5), training=False)
+@pytest.mark.parametrize("length", [1, 7])
+def test_masks(length: int) -> None:
+    ids: Array = np.random.default_rng(9).integers(0, 3, (6, length))
+    ours, theirs = layers.Embedding(13, 5, mask_zero=True), keras().layers.Embedding(13, 5, mask_zero=True)
+    np.testing.assert_array_equal(ours.compute_mask(ids), numpy_of(theirs.compute_mask(tensor(ids))))
+    x = normal(6, length, 2) * (ids > 0)[..., None]
+    mine, other = layers.Masking(), keras().layers.Masking()
+    np.testing.assert_array_equal(mine.compute_mask(x), numpy_of(other.compute_mask(tensor(x))))

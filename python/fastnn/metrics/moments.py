@@ -69,15 +69,15 @@ class R2Score(Metric):
         """Return the score over all batches since the last reset (0 if there were none)."""
         weight, _, deviations, errors = self.state
         scores = 1 - np.divide(errors, deviations, out=np.ones_like(errors), where=deviations > 0)
-        left = float(weight[0]) - self.num_regressors - 1
-        factor = (float(weight[0]) - 1) / left if self.num_regressors and left > 0 else 1.0
-        if self.class_aggregation is None:
-            return 1 - (1 - scores) * factor
-        if self.class_aggregation == "uniform_average" or not deviations.sum():
-            score = float(scores.mean())
-        else:
+        score: Any = scores
+        if self.class_aggregation == "variance_weighted_average" and deviations.sum():
             score = float((scores * deviations).sum() / deviations.sum())
-        return 1 - (1 - score) * factor
+        elif self.class_aggregation is not None:
+            score = float(scores.mean())
+        left = weight[0] - self.num_regressors - 1
+        if not self.num_regressors or left <= 0:
+            return score
+        return 1 - (1 - score) * float(weight[0] - 1) / float(left)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this metric again."""
