@@ -277,7 +277,7 @@ def test_values_cannot_be_looked_at() -> None:
 
     class Scaling(Model):
         def call(self, inputs: Any) -> Any:
-            return inputs * 2.0
+            return inputs**2.0
 
     for cls in (Deciding, Computing, Scaling):
         with pytest.raises(TypeError):

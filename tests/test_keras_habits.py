@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import callbacks, checks, constraints, layers, losses, metrics, models, optimizers, regularizers
+from fastnn import callbacks, checks, layers, losses, metrics, models, optimizers
 
 RNG = np.random.default_rng(0)
 X = RNG.random((20, 4), np.float32)
@@ -175,173 +175,6 @@ def test_warnings_point_to_the_line_of_the_user(tmp_path: Path) -> None:
         assert [w.filename for w in caught] == [__file__]
 
 
-# ---------------------------------------------------------------- parts of one's own
-
-
-def test_call_may_hand_training_on_but_not_look_at_it() -> None:
-    class Net(fastnn.Model):
-        def __init__(self, looks: bool) -> None:
-            super().__init__()
-            self.looks = looks
-            self.drop, self.out = layers.Dropout(0.5), layers.Dense(1)
-
-        def call(self, inputs: Any, training: Any = False) -> Any:
-            if self.looks and training:
-                return self.out(inputs)
-            return self.out(self.drop(inputs, training=training))
-
-    net = Net(looks=False)
-    net.build((None, 4))
-    assert (net(X) == net(X)).all()
-    assert (net(X, training=True) != net(X, training=True)).any()
-    net.compile("sgd", "mse")
-    net.fit(X, YES, verbose=0)
-    with pytest.raises(TypeError, match="call: expected no question whether this is training"):
-        Net(looks=True).build((None, 4))
-
-
-def test_steps_of_ones_own_are_refused_and_not_left_out() -> None:
-    with pytest.raises(TypeError, match="Mine: expected a model class without steps of its own, got train_step; write"):
-
-        class Mine(fastnn.Model):
-            def train_step(self, data: Any) -> dict[str, float]:
-                return {}
-
-
-def test_a_weight_needs_no_name() -> None:
-    class Scale(layers.Layer):
-        def build(self, input_shape: Any) -> None:
-            self.factor = self.add_weight(shape=(input_shape[-1],), initializer="ones", trainable=True)
-            self.offset = self.add_weight(initializer="zeros")
-
-    layer = Scale(name="s")
-    layer.build((None, 4))
-    assert [(w.name, w.shape) for w in layer.weights] == [("s/weight", (4,)), ("s/weight_1", ())]
-    with pytest.raises(TypeError, match=r"expected the name of a weight as a string, got \(4,\) .*; write shape="):
-        layer.add_weight((4,))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("base", [layers.Layer, losses.Loss, metrics.Metric, optimizers.Optimizer])
-def test_a_forgotten_super_is_named(base: type) -> None:
-    class Mine(base):  # type: ignore[misc, valid-type]
-        def __init__(self) -> None:
-            self.factor = 2.0
-
-    with pytest.raises(AttributeError, match="'Mine' object has no attribute 'name'; call super"):
-        Mine().name  # noqa: B018
-    with pytest.raises(AttributeError, match=r"has no attribute 'nmae'$"):
-        layers.Dense(3).nmae  # type: ignore[attr-defined] # noqa: B018
-
-
-class Bent(layers.Layer):
-    """A layer that returns what it is told."""
-
-    def __init__(self, y: Any = None, dx: Any = None) -> None:
-        super().__init__(name="bent")
-        self.y, self.dx = y, dx
-
-    def forward(self, x: Any, training: bool = False) -> Any:
-        return x if self.y is None else self.y
-
-    def backward(self, dy: Any) -> Any:
-        return self.dx(dy)
-
-
-@pytest.mark.parametrize(
-    ("bent", "error", "says"),
-    [
-        (Bent(dx=lambda dy: None), TypeError, r"backward to return the gradient of its input, got None \(NoneType\)"),
-        (Bent(dx=lambda dy: dy[:, :2]), ValueError, r"a gradient of the input's shape \(20, 4\), got \(20, 2\)"),
-        (Bent(dx=lambda dy: dy[:3]), ValueError, r"a gradient of the input's shape \(20, 4\), got \(3, 4\)"),
-        (Bent(y="y"), TypeError, r"forward to return an array, got 'y' \(str\)"),
-    ],
-)
-def test_what_a_layer_returns_is_looked_at(bent: Bent, error: type[Exception], says: str) -> None:
-    model = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(4), bent, layers.Dense(1)])
-    model.compile("sgd", "mse", run_eagerly=True)
-    with pytest.raises(error, match=f"Bent 'bent': expected .*{says}"):
-        model.fit(X, YES, verbose=0)
-
-
-def test_a_layer_with_call_alone() -> None:
-    class Keras(layers.Layer):
-        def call(self, x: Any) -> Any:
-            return x
-
-    with pytest.raises(TypeError, match="a forward method, got Keras; Keras's call is forward here, with a backward"):
-        Keras()(X)
-
-
-class Own(regularizers.Regularizer):
-    def __call__(self, x: Any) -> float:
-        return float((x**2).sum())
-
-    def gradient(self, x: Any) -> Any:
-        return 2 * x
-
-    def get_config(self) -> dict[str, Any]:
-        return {}
-
-
-class Small(constraints.Constraint):
-    def __call__(self, w: Any) -> Any:
-        return np.clip(w, -0.1, 0.1)
-
-
-class Falling(optimizers.schedules.LearningRateSchedule):
-    def rate(self, steps: Any) -> Any:
-        return 0.1 / (1 + steps)
-
-    def get_config(self) -> dict[str, Any]:
-        return {}
-
-
-@pytest.mark.parametrize("registered", [False, True])
-def test_small_parts_in_files(tmp_path: Path, registered: bool) -> None:
-    classes = (Own, Small, Falling)
-    given: Any = {cls.__name__: cls for cls in classes}
-    if registered:
-        given = None
-        for cls in classes:
-            fastnn.utils.register_keras_serializable("habits")(cls)
-    dense = layers.Dense(3, kernel_regularizer=Own(), kernel_constraint=Small())
-    model = fastnn.Sequential([fastnn.Input((4,)), dense, layers.Dense(1)])
-    model.compile(optimizers.SGD(Falling()), "mse")
-    model.fit(X, YES, epochs=2, batch_size=8, verbose=0)
-    model.save(tmp_path / "m.fastnn")
-    again = models.load_model(tmp_path / "m.fastnn", custom_objects=given)
-    assert again.fit(X, YES, verbose=0).history == model.fit(X, YES, verbose=0).history
-    assert all((a == b).all() for a, b in zip(again.get_weights(), model.get_weights()))
-
-
-# ---------------------------------------------------------------- tools
-
-
-def test_gradients_are_checked_where_there_are_some() -> None:
-    """With truth of zeros a categorical cross-entropy has no gradient, and no bug would be found."""
-    for loss in ("categorical_crossentropy", "sparse_categorical_crossentropy", "kl_divergence"):
-        model = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(3, activation="softmax")])
-        model.compile("sgd", loss)
-        check = model.check_gradients()
-        assert check.ok
-        assert check.rows[-1].norm > 0.01
-
-
-def test_every_fold_needs_a_model_of_its_own() -> None:
-    model = binary()
-    for workers in (1, 2):
-        with pytest.raises((ValueError, RuntimeError), match=r"expected a .*model"):
-            fastnn.cross_validate(lambda: model, X, YES, k=3, workers=workers)
-
-
-def test_a_picture_with_dtypes() -> None:
-    pytest.importorskip("matplotlib")
-    figure = fastnn.utils.plot_model(binary(), None, show_shapes=True, show_dtype=True)
-    assert "dtype: float32" in figure.axes[0].texts[-1].get_text()
-    with pytest.raises(TypeError, match=r"plot_model: expected a model, got 3 \(int\)"):
-        fastnn.utils.plot_model(3)  # type: ignore[arg-type]
-
-
 # ---------------------------------------------------------------- names
 
 
@@ -400,3 +233,79 @@ def test_clear_session() -> None:
     assert [layers.Dense(3).name for _ in range(2)] == ["dense", "dense_1"]
     fastnn.utils.clear_session()
     assert layers.Dense(3).name == "dense"
+
+
+# ---------------------------------------------------------------- tensors, weights
+
+
+def test_tensors_and_numbers(tmp_path: Path) -> None:
+    x = fastnn.Input((4,))
+    model = fastnn.Model(x, [x + 1, 2 + x, x - 1, 1 - x, x * 3, np.float32(3) * x, x / 4, -x])
+    values = model.predict(X, verbose=0)
+    for got, expected in zip(values, [X + 1, 2 + X, X - 1, 1 - X, X * 3, 3 * X, X / 4, -X], strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+    model.save(tmp_path / "m.fastnn")
+    assert (models.load_model(tmp_path / "m.fastnn").predict(X, verbose=0)[3] == values[3]).all()
+    trained = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(3)])
+    h = trained.output * 2 - 1
+    graph = fastnn.Model(trained.inputs, h / 2)
+    graph.compile("sgd", "mse")
+    assert graph.check_gradients().ok
+    for wrong in (lambda: x + "a", lambda: x**2, lambda: 1 / x, lambda: x + X):
+        with pytest.raises(TypeError):
+            wrong()
+
+
+def test_several_tensors_are_one_argument() -> None:
+    a, b = fastnn.Input((3,)), fastnn.Input((3,))
+    with pytest.raises(TypeError, match=r"Concatenate 'c': expected its inputs as one argument, got two; write layer"):
+        layers.Concatenate(name="c")(a, b)
+
+
+def test_trainable_is_yes_or_no() -> None:
+    layer = layers.Dense(3, name="d")
+    with pytest.raises(TypeError, match=r"Dense 'd': expected trainable to be True or False, got 'no' \(str\)"):
+        layer.trainable = "no"  # type: ignore[assignment]
+    assert layer.trainable
+
+
+def test_names_of_weights_as_tensorflow_writes_them() -> None:
+    model = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(3, name="d")])
+    report = model.load_weights({"d/kernel:0": np.ones((4, 3)), "d/bias:0": np.zeros(3)})
+    assert report.complete
+    assert model.predict(np.ones((1, 4)), verbose=0).tolist() == [[4.0] * 3]
+
+
+def test_nothing_is_no_array() -> None:
+    with pytest.raises(TypeError, match=r"Dense 'd': expected input of a real dtype .*, got None$"):
+        layers.Dense(3, name="d")(None)
+
+
+class Rows(fastnn.utils.PyDataset):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.ends = 0
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, i: int) -> Any:
+        return X[8 * i : 8 * i + 8], YES[8 * i : 8 * i + 8]
+
+    def on_epoch_end(self) -> None:
+        self.ends += 1
+
+
+def test_batches_of_a_dataset_class() -> None:
+    data = Rows(workers=2, use_multiprocessing=True)
+    model, other = binary(), binary()
+    history = model.fit(data, epochs=2, validation_data=Rows(), verbose=0).history
+    expected = other.fit(X, YES, batch_size=8, epochs=2, shuffle=False, validation_data=(X, YES), verbose=0).history
+    assert history["loss"] == expected["loss"]
+    np.testing.assert_allclose(history["val_loss"], expected["val_loss"], rtol=1e-6)
+    assert data.ends == 2
+    assert data.num_batches == 3
+    assert (model.predict(data, verbose=0) == model.predict(X, verbose=0)).all()
+    assert fastnn.utils.Sequence is fastnn.utils.PyDataset
+    with pytest.raises(TypeError, match="PyDataset: expected a class with __len__"):
+        model.fit(fastnn.utils.PyDataset(), verbose=0)

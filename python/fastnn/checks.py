@@ -171,6 +171,9 @@ def array(who: str, argument: str, value: Any) -> NDArray[Any]:
     Masked arrays, and arrays of complex numbers, objects, strings or dates are refused: converting them would lose something
     silently. Big-endian, strided and read-only arrays are taken.
     """
+    real = f"{argument} of a real dtype (bool, integers, float16/32/64)"
+    if value is None:
+        fail_type(who, real, "None")
     if isinstance(value, np.ma.MaskedArray):
         fail_type(who, f"{argument} to be a plain array", "a masked array", "fill it first: x.filled(value)")
     try:
@@ -178,12 +181,7 @@ def array(who: str, argument: str, value: Any) -> NDArray[Any]:
     except ValueError:
         fail(who, f"{argument} to be a rectangular array", describe(value), "give all rows the same length")
     if result.dtype.kind not in "buif" or result.dtype.itemsize > 8:
-        fail_type(
-            who,
-            f"{argument} of a real dtype (bool, integers, float16/32/64)",
-            f"dtype {result.dtype}",
-            "convert it first, e.g. x.astype('float32')",
-        )
+        fail_type(who, real, f"dtype {result.dtype}", "convert it first, e.g. x.astype('float32')")
     return result
 
 

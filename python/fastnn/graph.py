@@ -7,6 +7,7 @@ graph lives as long as somebody holds one of its tensors or a model made of it.
 from __future__ import annotations
 
 import itertools
+import numbers
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, Protocol
@@ -23,7 +24,8 @@ class Callee(Protocol):
 
 
 _serials = itertools.count()
-OPERATORS: dict[str, Callable[[list[Any]], Any]] = {}  # what +, - and * of tensors call, filled by fastnn.layers
+# What +, - and * of two tensors call, and "scale", a x + b with numbers; filled by fastnn.layers.
+OPERATORS: dict[str, Callable[..., Any]] = {}
 
 
 class Node:
@@ -83,17 +85,32 @@ class SymbolicTensor:
         return f"{self.node.layer.name}_{self.index}" if self.index else self.node.layer.name
 
     def __add__(self, other: Any) -> Any:
-        return self._combined("add", self, other)
+        return self._scaled(1, other) if isinstance(other, numbers.Real) else self._combined("add", other)
+
+    __radd__ = __add__
 
     def __sub__(self, other: Any) -> Any:
-        return self._combined("subtract", self, other)
+        return self._scaled(1, -other) if isinstance(other, numbers.Real) else self._combined("subtract", other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._scaled(-1, other) if isinstance(other, numbers.Real) else NotImplemented
 
     def __mul__(self, other: Any) -> Any:
-        return self._combined("multiply", self, other)
+        return self._scaled(other, 0) if isinstance(other, numbers.Real) else self._combined("multiply", other)
 
-    @staticmethod
-    def _combined(operator: str, left: Any, right: Any) -> Any:
-        return OPERATORS[operator]([left, right]) if isinstance(right, SymbolicTensor) else NotImplemented
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._scaled(1 / other, 0) if isinstance(other, numbers.Real) else NotImplemented
+
+    def __neg__(self) -> Any:
+        return self._scaled(-1, 0)
+
+    def _scaled(self, scale: Any, offset: Any) -> Any:
+        return OPERATORS["scale"](float(scale), float(offset))(self)
+
+    def _combined(self, operator: str, other: Any) -> Any:
+        return OPERATORS[operator]([self, other]) if isinstance(other, SymbolicTensor) else NotImplemented
 
     def __bool__(self) -> bool:
         self._has_no_values()
@@ -139,6 +156,8 @@ class Mode:
 
 def check_no_mode(who: str, training: bool | Mode | None) -> None:
     """Raise if a call on symbolic tensors says for itself whether it is in training: the model that it becomes a part of does."""
+    if is_symbolic(training):
+        checks.fail_type(who, "its inputs as one argument", "two", "write layer([a, b])")
     if training is not None and not isinstance(training, Mode):
         checks.fail(
             who,

@@ -12,6 +12,7 @@ from fastnn import checks, config
 from fastnn.checks import Float32
 from fastnn.custom import custom_object_scope, get_custom_objects, register_keras_serializable
 from fastnn.names import clear_names
+from fastnn.training.sources import PyDataset
 from fastnn.training.splits import train_test_split
 
 if TYPE_CHECKING:
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
         plot_weights,
     )
 
+Sequence = PyDataset  # as it was called before
+
 __all__ = [
+    "PyDataset",
+    "Sequence",
     "clear_session",
     "conv_output_size",
     "custom_object_scope",

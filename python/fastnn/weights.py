@@ -150,7 +150,7 @@ def _matched(parameters: Sequence[Parameter], given: Source, by_name: bool | Non
             fix = "a safetensors file of another program is sorted by name: use by_name=True, or a .npz file"
             checks.fail("load_weights", "weights in the order of the layers", "names in any order", fix)
         return dict(zip(names, theirs))
-    tails = ["/".join(name.split("/")[-2:]) for name in theirs]
+    tails = ["/".join(name.split("/")[-2:]).removesuffix(":0") for name in theirs]  # as TensorFlow numbers outputs
     known = dict(zip(tails, theirs)) if len(set(tails)) == len(tails) else {}
     found = {name: name if name in given.arrays else known.get(name, "") for name in names}
     found = {name: key for name, key in found.items() if key}

@@ -111,7 +111,7 @@ class Layer(WithVariables, Settings):
             checks.fail(cls, "name to be a non-empty string without '/'", repr(name))
         checks.only_float32(cls, dtype)
         self.name = name or unique_name(snake_case(cls))
-        self.trainable = checks.boolean(cls, "trainable", trainable)
+        self.trainable = trainable
         self.given_shape: Shape | None = None
         if input_dim is not None and input_shape is None:
             input_shape = (checks.integer(cls, "input_dim", input_dim, 1),)
@@ -323,6 +323,15 @@ class Layer(WithVariables, Settings):
         """The regularizers and constraints that take part in its steps."""
         parts = [self.activity_regularizer, *(part for p in self.parameters for part in (p.regularizer, p.constraint))]
         return [part for part in parts if part is not None]
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the parameters; setting it holds from the next step on."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = checks.boolean(self.who, "trainable", value)
 
     @property
     def losses(self) -> list[float]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import checks, ops
+from fastnn import checks, graph, ops
 from fastnn.checks import Float32
 from fastnn.layers.base import Layer
 from fastnn.names import Shape, shape_text
@@ -253,3 +253,6 @@ class Normalization(Layer):
         mean, variance = (None, None) if self.given is None else (v.tolist() for v in self.given)
         axis = list(self.axis) or None
         return {**super().get_config(), "axis": axis, "mean": mean, "variance": variance, "invert": self.invert}
+
+
+graph.OPERATORS.update(scale=Rescaling)

@@ -44,6 +44,43 @@ def plain(value: Any) -> Any:
     return np.asarray(value) if hasattr(value, "__array__") else value
 
 
+class PyDataset:
+    """Batches by their number, to subclass; any class with `__len__` and `__getitem__` does as well.
+
+    Args:
+        workers, use_multiprocessing, max_queue_size: taken as Keras has them; batches are made where they are used.
+
+    Example:
+        >>> import numpy as np
+        >>> class Ones(fastnn.utils.PyDataset):
+        ...     def __len__(self):
+        ...         return 3
+        ...     def __getitem__(self, i):
+        ...         return np.ones((8, 2)), np.full((8, 1), i)
+        >>> model = fastnn.Sequential([fastnn.Input((2,)), fastnn.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> len(model.fit(Ones(), epochs=2, verbose=0).epoch)
+        2
+    """
+
+    def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10) -> None:
+        self.workers, self.use_multiprocessing, self.max_queue_size = workers, use_multiprocessing, max_queue_size
+
+    def __len__(self) -> int:
+        raise TypeError(checks.message(type(self).__name__, "a class with __len__, the number of batches", "none"))
+
+    def __getitem__(self, index: int) -> Any:
+        raise TypeError(checks.message(type(self).__name__, "a class with __getitem__, a batch (x, y)", "none"))
+
+    @property
+    def num_batches(self) -> int:
+        """The number of batches."""
+        return len(self)
+
+    def on_epoch_end(self) -> None:
+        """Be told that all batches were taken: to shuffle, for one."""
+
+
 class Stream:
     """Batches of an epoch, one after the other.
 
