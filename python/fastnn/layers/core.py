@@ -49,7 +49,7 @@ class InputLayer(Layer):
         **base: Any,
     ) -> None:
         if not isinstance(dtype, str | None) or dtype not in INPUT_DTYPES:
-            rule = f"dtype None or one of {', '.join(map(repr, INPUT_DTYPES[1:]))}"
+            rule = "dtype None, 'float32', 'uint8', 'int32' or 'int64'"
             checks.fail("Input", rule, repr(dtype), "inputs of other real dtypes are converted")
         super().__init__(**base)
         if batch_shape is not None:

@@ -85,7 +85,7 @@ class Muon(Optimizer):
         )
         self.adam_lr_ratio = checks.number("Muon", "adam_lr_ratio", adam_lr_ratio, above=0.0)
         self.momentum = checks.number("Muon", "momentum", momentum, 0.0, 1.0)
-        self.ns_steps = checks.integer("Muon", "ns_steps", ns_steps, 0)
+        self.ns_steps = checks.integer("Muon", "ns_steps", ns_steps, 0, 1000)
         self.nesterov = checks.boolean("Muon", "nesterov", nesterov)
         self.rms_rate = None if rms_rate is None else checks.number("Muon", "rms_rate", rms_rate, 0.0)
         self._adam_lr = ops.zeros((1,))
