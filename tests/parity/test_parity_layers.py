@@ -15,7 +15,7 @@ import fastnn
 
 def drawn(case: LayerCase, count: int | None = None) -> list[Arguments]:
     """Return random arguments of a case, "shape" among them."""
-    found = configurations(count or case.count, shape=case.shapes, valid=case.valid, **case.options)
+    found = configurations(count or case.count, shape=case.shapes, valid=case.allows, **case.options)
     return [{**c, "shape": c["shape"](c) if callable(c["shape"]) else c["shape"]} for c in found]
 
 

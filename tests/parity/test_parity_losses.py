@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cases_objects import ACTIVATIONS, LOSSES, TORCH_ACTIVATIONS, loss_arguments, loss_data
 from harness import (
+    BACKEND,
     LONG,
     QUICK,
     SHORT,
@@ -89,6 +90,8 @@ def check_loss(
 @pytest.mark.parametrize(("cls", "arguments", "seed"), loss_arguments(5 if QUICK else 15), ids=str)
 def test_loss(cls: str, arguments: Arguments, seed: int) -> None:
     shape = (6, 4, 3) if seed % 4 < 2 else (6, 5)
+    if BACKEND == "jax" and cls.startswith("Sparse") and arguments["axis"] == 1 and len(shape) == 3:
+        pytest.skip("Keras on JAX takes labels of the last axis only")
     y_true, y_pred = loss_data(cls, arguments, shape, seed)
     # Keras takes a weight for every loss; one per sample only where a sample is a row.
     lead = tuple(np.delete(shape, arguments.get("axis", -1)))

@@ -59,11 +59,11 @@ def test_initializer_of_random_numbers(cls: str, arguments: Arguments) -> None:
             rows = [np.asarray(w, np.float64).reshape(-1, shape[-1]) for w in (ours, theirs)]
             np.testing.assert_allclose(*(np.linalg.svd(w, compute_uv=False) for w in rows), rtol=1e-5)
             continue
-        shares = (0.0, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
+        shares = (0.0, 0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 1.0)
         if "ormal" in f"{cls} {arguments.get('distribution', 'normal')}":
             shares = shares[1:-1]  # Keras on PyTorch lets some numbers be beyond where they are cut off
         expected = np.quantile(theirs, shares)
-        np.testing.assert_allclose(np.quantile(ours, shares), expected, atol=0.03 * theirs.std())
+        np.testing.assert_allclose(np.quantile(ours, shares), expected, atol=0.07 * theirs.std())
 
 
 # ---------------------------------------------------------------- callbacks that follow a loss
