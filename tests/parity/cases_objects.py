@@ -250,7 +250,11 @@ FIXED_INITIALIZERS: list[tuple[str, Arguments]] = [
 ]
 # The same mean, deviation and limits of other numbers.
 RANDOM_INITIALIZERS: list[tuple[str, Arguments]] = [
-    *((name, {}) for name in ("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal")),
+    *(
+        (name, axes)
+        for name in ("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal")
+        for axes in ({}, {"input_axes": [1], "output_axes": [0]})
+    ),
     ("RandomNormal", {}),
     ("RandomNormal", {"mean": 0.5, "stddev": 0.2}),
     ("RandomUniform", {}),
@@ -260,6 +264,7 @@ RANDOM_INITIALIZERS: list[tuple[str, Arguments]] = [
     ("VarianceScaling", {}),
     ("VarianceScaling", {"scale": 2.0, "mode": "fan_out", "distribution": "uniform"}),
     ("VarianceScaling", {"scale": 0.5, "mode": "fan_avg", "distribution": "untruncated_normal"}),
+    ("VarianceScaling", {"mode": "fan_out", "input_axes": [0], "output_axes": [-1, -2]}),
     ("Orthogonal", {}),
     ("Orthogonal", {"gain": 1.5}),
 ]

@@ -67,12 +67,11 @@ ABSENT: dict[str, str] = {
     "optimizers": "LossScaleOptimizer MultiOptimizer OptimizerMap ScheduleFreeAdamW",
     "callbacks": "OrbaxCheckpoint RemoteMonitor",
     "initializers": "STFT STFTInitializer stft",
-    "models": "save_model",
     # files and pictures to read, text, and what belongs to Keras's own machinery
-    "utils": """Config CustomObjectScope FeatureSpace Progbar PyDataset Sequence array_to_img audio_dataset_from_directory
-        clear_session deserialize_keras_object disable_interactive_logging enable_interactive_logging get_file get_registered_name
+    "utils": """Config CustomObjectScope FeatureSpace Progbar array_to_img audio_dataset_from_directory
+        deserialize_keras_object disable_interactive_logging enable_interactive_logging get_file get_registered_name
         get_registered_object get_source_inputs image_dataset_from_directory img_to_array is_interactive_logging_enabled
-        is_keras_tensor load_img model_to_dot normalize pack_x_y_sample_weight pad_sequences save_img serialize_keras_object
+        is_keras_tensor load_img model_to_dot pack_x_y_sample_weight pad_sequences save_img serialize_keras_object
         split_dataset standardize_dtype text_dataset_from_directory timeseries_dataset_from_array unpack_x_y_sample_weight""",
 }
 
@@ -87,13 +86,13 @@ DIFFERENCES: dict[tuple[str, str], str] = {
     **{("layers.InputLayer", name): OTHER_TENSORS for name in ("sparse", "ragged", "input_tensor", "optional")},
     ("metrics.SparseTopKCategoricalAccuracy", "from_sorted_ids"): "predictions are numbers per class",
     ("callbacks.CallbackList", "add_progbar"): "fit draws its bar itself",
-    ("utils.plot_model", "show_dtype"): "everything is float32",
     ("utils.plot_model", "splines"): "drawn with matplotlib, not with graphviz",
     ("models.clone_model", "input_tensors"): "a copy has inputs of its own",
     ("models.clone_model", "call_function"): "a layer of one's own is a class",
     ("models.clone_model", "recursive"): "models inside are copied in any case",
     ("models.load_model", "safe_mode"): "files carry no code",
     ("Model.save", "zipped"): "a model is one file",
+    ("models.save_model", "zipped"): "a model is one file",
     ("Model.save_weights", "max_shard_size"): "weights are one file",
     ("Sequential.add", "rebuild"): "a model rebuilds itself",
     ("Sequential.pop", "rebuild"): "a model rebuilds itself",
