@@ -196,7 +196,7 @@ def test_errors_of_weights(tmp_path):
         plot_weights(3)
     with pytest.raises(ValueError, match="a built model with layers that have weights"):
         plot_weights(model, layers=["r"])
-    with pytest.raises(ValueError, match="valid: d, r"):
+    with pytest.raises(ValueError, match="layers to be one of 'd', 'r', got 'e'"):
         plot_weights(model, layers=["e"])
     with pytest.raises(TypeError, match="layers as a list of names"):
         plot_weights(model, layers="d")
