@@ -262,6 +262,7 @@ POOLING = [
 OTHERS = [
     LayerCase("Activation", {"activation": "sigmoid"}, (5, 3)),
     LayerCase("Activation", {"activation": "swish"}, (7,), label="swish"),
+    LayerCase("Identity", {}, (4, 3)),
     LayerCase("ReLU", {}, (4, 5)),
     LayerCase("ReLU", {"negative_slope": 0.125}, (7,), label="slope"),
     LayerCase("ReLU", {"max_value": 1.0, "negative_slope": 0.25, "threshold": 0.125}, (7, 3), label="clipped"),
@@ -592,6 +593,7 @@ INITIALIZERS = [
     initializer("Zeros"),
     initializer("Ones"),
     initializer("Constant", value=-1.5),
+    ObjectCase(initializers, "STFT", {"side": "imag", "window": "hamming"}, extra=(7, 1, 4)),  # the kernel's only shape
     initializer("Identity", gain=0.5),
     initializer("RandomUniform", minval=-0.5, maxval=0.25, seed=1),
     initializer("RandomNormal", mean=0.5, stddev=0.1, seed=2),

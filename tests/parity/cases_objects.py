@@ -250,6 +250,17 @@ FIXED_INITIALIZERS: list[tuple[str, Arguments]] = [
 ]
 # The same mean, deviation and limits of other numbers.
 RANDOM_INITIALIZERS: list[tuple[str, Arguments]] = [
+# The same numbers, of shapes of their own.
+WINDOWS = ("boxcar", "hann", "hamming", "blackman", "nuttall", "blackmanharris", "flattop", "bartlett", "cosine")
+FOURIER_INITIALIZERS: list[Arguments] = [
+    {},
+    {"side": "imag"},
+    {"window": None},
+    {"window": None, "side": "imag"},
+    {"window": np.linspace(0.5, -2.0, 16).tolist(), "scaling": "spectrum"},
+    *({"window": window, "periodic": periodic, "scaling": scaling}
+      for window in WINDOWS for periodic, scaling in ((False, "density"), (True, "spectrum"), (True, None))),
+]  # fmt: skip
     *(
         (name, axes)
         for name in ("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal")

@@ -53,7 +53,7 @@ ABSENT: dict[str, str] = {
         RandomSharpness RandomShear Solarization"""
     # other frameworks, functions without a derivative, old names, wrappers
     """ Convolution1D Convolution1DTranspose Convolution2D Convolution2DTranspose Convolution3D Convolution3DTranspose FlaxLayer
-        Identity InputSpec JaxLayer Lambda SeparableConvolution1D SeparableConvolution2D SpectralNormalization TFSMLayer
+        InputSpec JaxLayer Lambda SeparableConvolution1D SeparableConvolution2D SpectralNormalization TFSMLayer
         TorchModuleWrapper Wrapper deserialize serialize""",
     "activations": "glu sparsemax threshold",
     "losses": """CTC CategoricalGeneralizedCrossEntropy Circle Dice Tversky categorical_generalized_cross_entropy circle ctc dice
@@ -65,8 +65,7 @@ ABSENT: dict[str, str] = {
         mean_squared_logarithmic_error pearson_correlation poisson sparse_categorical_accuracy sparse_categorical_crossentropy
         sparse_top_k_categorical_accuracy squared_hinge top_k_categorical_accuracy""",
     "optimizers": "LossScaleOptimizer MultiOptimizer OptimizerMap ScheduleFreeAdamW",
-    "callbacks": "OrbaxCheckpoint RemoteMonitor",
-    "initializers": "STFT STFTInitializer stft",
+    "callbacks": "OrbaxCheckpoint",
     # files and pictures to read, text, and what belongs to Keras's own machinery
     "utils": """Config CustomObjectScope FeatureSpace Progbar array_to_img audio_dataset_from_directory
         deserialize_keras_object disable_interactive_logging enable_interactive_logging get_file get_registered_name
