@@ -107,6 +107,8 @@ enum class RowScore : std::int32_t {
   softmax_crossentropy,       // the same of q = softmax(p), without clipping
   categorical_hinge,          // max(max of (1 - t) p - sum of t p + 1, 0)
   cosine_similarity,          // sum of p t / (|p| |t|), lengths at least 1e-7
+  pearson_correlation,        // covariance of p and t / (deviation of p * deviation of t), 0 if one of them is 0
+  concordance_correlation,    // 2 covariance / (variance of p + variance of t + (mean of p - mean of t)^2 + 1e-7)
   top_k,                      // 1 if p at the label (or the first maximum of t) has fewer than k above it, else 0; NaN is above all
   unlike_label,               // 1 if the label is not k, else 0
 };

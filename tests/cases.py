@@ -262,6 +262,7 @@ POOLING = [
 OTHERS = [
     LayerCase("Activation", {"activation": "sigmoid"}, (5, 3)),
     LayerCase("Activation", {"activation": "swish"}, (7,), label="swish"),
+    LayerCase("Identity", {}, (4, 3)),
     LayerCase("ReLU", {}, (4, 5)),
     LayerCase("ReLU", {"negative_slope": 0.125}, (7,), label="slope"),
     LayerCase("ReLU", {"max_value": 1.0, "negative_slope": 0.25, "threshold": 0.125}, (7, 3), label="clipped"),
@@ -510,6 +511,7 @@ def metric(cls: str, y_true: Any, y_pred: Any, value: float, label: str = "", **
 _YES, _SAID = [[1], [0], [1], [0], [0]], [[0.9], [0.4], [0.3], [0.5], [0.6]]
 _T, _P = [[1.0, 0.5], [0.0, 2.0], [3.0, 1.0]], [[0.5, 0.5], [1.0, 4.0], [3.0, 0.0]]
 _SIGNS, _MARGINS = [[1], [-1], [1], [-1]], [[0.5], [0.25], [2.0], [-0.5]]  # hinges 0.5, 1.25, 0, 0.5
+_LINES, _OTHERS = [[0, 1, 2], [0, 1, 2], [1, 1, 1], [0, 1, 2]], [[2, 4, 6], [3, 2, 1], [0, 1, 5], [1, 1, 2]]
 _MAP, _SEEN = [0, 1, 1, 2, 2], [0, 1, 2, 2, 2]  # overlaps 1, 1/2, 2/3
 _LOG = np.log
 
@@ -532,6 +534,8 @@ METRICS = [
     metric("MeanSquaredLogarithmicError", [[0.0], [1.0]], [[1.0], [1.0]], _LOG(2) ** 2 / 2),
     metric("LogCoshError", _T, _T + np.array([[1.0, -1.0]] * 3), _LOG(np.cosh(1.0)), name="error"),
     metric("CosineSimilarity", [[3.0, 4.0], [1.0, 0.0]], [[3.0, 4.0], [1.0, 1.0]], (1 + 0.5**0.5) / 2),
+    metric("PearsonCorrelation", _LINES, _OTHERS, (1 - 1 + 0 + 0.75**0.5) / 4),
+    metric("ConcordanceCorrelation", _LINES, _OTHERS, (8 / 37 - 4 / 7 + 0 + 2 / 3) / 4),
     metric("R2Score", [[1], [4], [3]], [[2], [4], [4]], 1 - 2 / (14 / 3)),
     metric("R2Score", [[1], [4], [3]], [[2], [4], [4]], 1 - 3 / 7 * 2, "adjusted", num_regressors=1),
     metric("Hinge", _SIGNS, _MARGINS, 2.25 / 4),
@@ -589,6 +593,7 @@ def initializer(cls: str, **arguments: Any) -> ObjectCase:
 
 
 INITIALIZERS = [
+    ObjectCase(initializers, "STFT", {"side": "imag", "window": "hamming"}, extra=(7, 1, 4)),  # the kernel's only shape
     initializer("Zeros"),
     initializer("Ones"),
     initializer("Constant", value=-1.5),

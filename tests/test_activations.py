@@ -251,3 +251,34 @@ def test_the_lists_agree() -> None:
     assert set(activations.NAMES) == {*reference.ACTIVATIONS, "softmax", "log_softmax"}
     assert activations.PARAMETERS.keys() <= set(activations.NAMES)
     assert ops.activation_forward(X, "step").tolist() == (X > 0).astype(float).tolist()
+
+
+def test_softmax_with_a_mask() -> None:
+    layer, x = layers.Softmax(), np.array([[0.0, np.log(3.0), np.nan], [1.0, 2.0, 3.0]])
+    y = layer(x, training=True, mask=[[1, 1, 0], [0, 0, 0]])
+    np.testing.assert_allclose(y, [[0.25, 0.75, 0.0], [0.0, 0.0, 0.0]], rtol=1e-6)
+    np.testing.assert_allclose(
+        layer.backward(np.float32([[1, 0, 5], [1, 2, 3]])), [[0.1875, -0.1875, 0], [0, 0, 0]], rtol=1e-6
+    )
+    assert_bits(layer(x[1:], mask=np.array([0.6])), layer(x[1:]))  # repeated; above 0.5 is kept
+    for mask in (np.ones((3, 3)), np.ones((1, 2, 3)), np.ones(2)):
+        with pytest.raises(
+            ValueError, match=r"Softmax 'softmax': expected a mask that can be repeated to shape \(2, 3\), got shape"
+        ):
+            layer(x, mask=mask)
+    with pytest.raises(
+        ValueError, match="expected no mask in a call on symbolic tensors, got one; call the layer on arrays"
+    ):
+        layers.Softmax()(Input((3,)), mask=[1, 1, 0])
+
+
+def test_identity_changes_nothing() -> None:
+    models = []
+    for more in ([], [layers.Identity()]):
+        config.set_seed(0)
+        model = Sequential([Input((5,)), Dense(4, "tanh"), *more, Dense(2)])
+        model.compile("sgd", "mse")
+        model.fit(normal(8, 5), normal(8, 2, seed=1), epochs=2, verbose=0)
+        models.append(model)
+    for one, other in zip(*(model.get_weights() for model in models)):
+        assert_bits(one, other)

@@ -279,6 +279,8 @@ def test_early_stopping_prints(capsys: pytest.CaptureFixture[str]) -> None:
         ("sparse_categorical_accuracy", True),
         ("auc", True),
         ("val_auc_1", True),
+        ("val_pearson_correlation", True),
+        ("concordance_correlation_2", True),
         ("precision", True),
         ("recall", True),
         ("f1_score", True),

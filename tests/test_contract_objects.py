@@ -362,9 +362,10 @@ def test_accuracy_is_the_one_that_fits() -> None:
 @every_initializer
 def test_initializer_in_a_layer_and_a_file(case: ObjectCase, tmp_path: Path) -> None:
     made = case.make()
-    layer = layers.Dense(4, kernel_initializer=made, bias_initializer="ones")
-    model = Sequential([layers.Input((3,)), layer])
-    assert_bits(layer.kernel.value, made((3, 4)))
+    shape, weights = case.extra or (3, 4), {"kernel_initializer": made, "bias_initializer": "ones"}
+    layer = layers.Conv1D(4, 7, **weights) if case.extra else layers.Dense(4, **weights)
+    model = Sequential([layers.Input((9, 1) if case.extra else (3,)), layer])
+    assert_bits(layer.kernel.value, made(shape))
     assert (layer.get_weights()[1] == 1).all()
     model.save(tmp_path / "model.fastnn")
     again = load_model(tmp_path / "model.fastnn").layers[0]

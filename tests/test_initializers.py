@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnn import config, initializers
+from fastnn import config, initializers, layers
 from fastnn.initializers import Initializer
 
 CONSTANT = ("Constant", "Zeros", "Ones", "Identity")
@@ -33,7 +33,7 @@ def test_every_public_class_is_tested_and_has_its_names() -> None:
         for name, value in vars(initializers).items()
         if inspect.isclass(value) and issubclass(value, Initializer) and name == value.__name__
     }
-    assert public == {"Initializer", *CONSTANT, *RANDOM}
+    assert public == {"Initializer", "STFT", *CONSTANT, *RANDOM}
     assert {name for name in initializers._NAMES if name[0].isupper()} == public - {"Initializer"}
 
 
@@ -66,6 +66,40 @@ def test_constants() -> None:
     np.testing.assert_array_equal(initializers.Constant(3.4e38)((1,)), np.array([3.4e38], np.float32))
     np.testing.assert_array_equal(initializers.Identity(3)((2, 3)), [[3, 0, 0], [0, 3, 0]])
     np.testing.assert_array_equal(initializers.Identity()((3, 2)), [[1, 0], [0, 1], [0, 0]])
+
+
+@pytest.mark.parametrize("window", [None, "hann", [0.5, 1.0, -2.0, 3.0, 1.0, 1.0, 0.25, 4.0]])
+def test_a_convolution_is_a_fourier_transform(window: Any) -> None:
+    x = np.sin(np.arange(29.0) ** 1.3).astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(x, 8)[::3]
+    hann = np.sin(np.pi * np.arange(8) / 8) ** 2
+    factors = hann if window == "hann" else np.ones(8) if window is None else window
+    expected = np.fft.rfft(frames * factors)
+    for side, part in (("real", expected.real), ("imag", expected.imag)):
+        kernel = initializers.STFT(side, window, scaling=None, periodic=True)
+        layer = layers.Conv1D(5, 8, strides=3, use_bias=False, kernel_initializer=kernel)
+        np.testing.assert_allclose(layer(x[None, :, None])[0], part, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("use", "error", "text"),
+    [
+        (lambda: initializers.STFT("both"), ValueError, "STFT: expected side to be one of 'real', 'imag', got 'both'"),
+        (lambda: initializers.STFT(window="han"), ValueError, "got 'han'; did you mean 'hann'"),
+        (
+            lambda: initializers.STFT(window=np.ones((2, 2))),
+            ValueError,
+            r"one row of finite values, got shape \(2, 2\)",
+        ),
+        (lambda: initializers.STFT(window=[1.0, 2.0])((3, 1, 4)), ValueError, "expected a window of 3 values"),
+        (lambda: initializers.STFT(window=[0.0, 0.0])((2, 1, 4)), ValueError, "a window that is not 0 everywhere"),
+        (lambda: initializers.STFT()((3, 2, 4)), ValueError, r"expected a shape \(samples in a frame, 1, frequencies"),
+        (lambda: initializers.STFT()((3, 1, 1)), ValueError, r"frequencies >= 2\), got \(3, 1, 1\)"),
+    ],
+)
+def test_errors_of_fourier_kernels(use: Callable[[], Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        use()
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ OF_YES: list[Any] = [
 ]  # fmt: skip
 OF_VALUES: list[Any] = [
     "mse", "rmse", "mae", "mape", "msle", "log_cosh_error", "logcosh", "cosine_similarity", "r2_score", "poisson",
+    "pearson_correlation", "concordance_correlation",
     metrics.R2Score(None, name="each"), "kld", "squared_hinge", metrics.Accuracy(),
 ]  # fmt: skip
 

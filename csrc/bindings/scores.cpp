@@ -21,6 +21,8 @@ const char* const kRowScoreNames[] = {"equal",
                                       "softmax_crossentropy",
                                       "categorical_hinge",
                                       "cosine_similarity",
+                                      "pearson_correlation",
+                                      "concordance_correlation",
                                       "top_k",
                                       "unlike_label"};
 

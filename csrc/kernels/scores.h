@@ -93,6 +93,40 @@ inline double cosine_of(const float* p, const TruthRow& t, index_t cols) {
   return product / __builtin_sqrt((left > kLeast ? left : kLeast) * (right > kLeast ? right : kLeast));
 }
 
+// Means, variances and the covariance of a row's predictions and truth; those of a constant row are exactly 0.
+struct RowMoments {
+  double p_mean, t_mean, p_variance, t_variance, covariance;
+};
+
+inline RowMoments row_moments(const float* p, const TruthRow& t, index_t cols) {
+  const double count = static_cast<double>(cols);
+  double p_sum = 0.0, t_sum = 0.0;
+  for (index_t j = 0; j < cols; ++j) {
+    p_sum += static_cast<double>(p[j]);
+    t_sum += static_cast<double>(t[j]);
+  }
+  RowMoments m{p_sum / count, t_sum / count, 0.0, 0.0, 0.0};
+  for (index_t j = 0; j < cols; ++j) {
+    const double x = static_cast<double>(p[j]) - m.p_mean, y = static_cast<double>(t[j]) - m.t_mean;
+    m.p_variance += x * x / count;
+    m.t_variance += y * y / count;
+    m.covariance += x * y / count;
+  }
+  return m;
+}
+
+inline double pearson_of(const float* p, const TruthRow& t, index_t cols) {
+  const RowMoments m = row_moments(p, t, cols);
+  const double deviations = __builtin_sqrt(m.p_variance * m.t_variance);
+  return deviations == 0.0 ? 0.0 : m.covariance / deviations;
+}
+
+inline double concordance_of(const float* p, const TruthRow& t, index_t cols) {
+  const RowMoments m = row_moments(p, t, cols);
+  const double shift = m.p_mean - m.t_mean;
+  return 2.0 * m.covariance / (m.p_variance + m.t_variance + shift * shift + 1e-7);
+}
+
 // Is the prediction at the label, or at the first maximum of the targets, one of the k largest? A NaN is larger than all.
 inline double top_k_of(const ScoreRows& a, const float* p, const TruthRow& t) {
   const index_t at = t.targets ? first_maximum(t.targets, a.cols) : t.label;
@@ -143,6 +177,10 @@ inline double sum_of(const ScoreRows& a, const float* p, const TruthRow& t) {
       return categorical_hinge_of(p, t, a.cols);
     case RowScore::cosine_similarity:
       return cosine_of(p, t, a.cols);
+    case RowScore::pearson_correlation:
+      return pearson_of(p, t, a.cols);
+    case RowScore::concordance_correlation:
+      return concordance_of(p, t, a.cols);
     case RowScore::top_k:
       return top_k_of(a, p, t);
     case RowScore::unlike_label:

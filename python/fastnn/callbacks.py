@@ -15,6 +15,7 @@ from fastnn.training.history import CSVLogger, History
 from fastnn.training.learning_rate import LearningRateScheduler, ReduceLROnPlateau
 from fastnn.training.progress import ProgbarLogger
 from fastnn.training.rates import ScheduledLearningRate
+from fastnn.training.remote import RemoteMonitor
 
 __all__ = [
     "BackupAndRestore",
@@ -28,6 +29,7 @@ __all__ = [
     "ModelCheckpoint",
     "ProgbarLogger",
     "ReduceLROnPlateau",
+    "RemoteMonitor",
     "ScheduledLearningRate",
     "SwapEMAWeights",
     "TensorBoard",

@@ -213,6 +213,7 @@ CORE = {
         [(7,), (1,), (3, 4)], {"units": [1, 5, 17], "activation": [None, *NAMED], "use_bias": [True, False]}, 36
     ),
     "Activation": LayerCase([(3, 5)], {"activation": NAMED}, 2 * len(NAMED)),
+    "Identity": LayerCase([(4, 3), (5,)], {}, 2),
     "ReLU": LayerCase([(4, 9)], {"max_value": [None, 1.25], "negative_slope": [0.0, 0.2], "threshold": [0.0, 0.4]}, 8),
     "LeakyReLU": LayerCase([(4, 9), (3,)], {"negative_slope": [0.3, 0.01, 0.0]}),
     "ELU": LayerCase([(4, 9), (3,)], {"alpha": [1.0, 0.5, 1.7]}),

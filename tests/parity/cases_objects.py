@@ -131,6 +131,8 @@ METRICS: dict[str, tuple[str, Options]] = {
     "MeanSquaredLogarithmicError": ("loss", {}),
     "LogCoshError": ("numbers", {}),
     "CosineSimilarity": ("loss", {"axis": [-1]}),
+    "PearsonCorrelation": ("numbers", {"axis": [-1, 1]}),
+    "ConcordanceCorrelation": ("numbers", {"axis": [-1, 1]}),
     "R2Score": (
         "column",  # Keras's adjusted score counts every number as a sample
         {"class_aggregation": ["uniform_average", "variance_weighted_average", None], "num_regressors": [0, 2]},
@@ -248,6 +250,17 @@ FIXED_INITIALIZERS: list[tuple[str, Arguments]] = [
     ("Identity", {}),
     ("Identity", {"gain": 0.5}),
 ]
+# The same numbers, of shapes of their own.
+WINDOWS = ("boxcar", "hann", "hamming", "blackman", "nuttall", "blackmanharris", "flattop", "bartlett", "cosine")
+FOURIER_INITIALIZERS: list[Arguments] = [
+    {},
+    {"side": "imag"},
+    {"window": None},
+    {"window": None, "side": "imag"},
+    {"window": np.linspace(0.5, -2.0, 16).tolist(), "scaling": "spectrum"},
+    *({"window": window, "periodic": periodic, "scaling": scaling}
+      for window in WINDOWS for periodic, scaling in ((False, "density"), (True, "spectrum"), (True, None))),
+]  # fmt: skip
 # The same mean, deviation and limits of other numbers.
 RANDOM_INITIALIZERS: list[tuple[str, Arguments]] = [
     *(

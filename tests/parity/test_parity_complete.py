@@ -17,6 +17,7 @@ from cases_objects import (
     ACTIVATIONS,
     CONSTRAINTS,
     FIXED_INITIALIZERS,
+    FOURIER_INITIALIZERS,
     LOSSES,
     METRICS,
     RANDOM_INITIALIZERS,
@@ -131,7 +132,9 @@ DRAWN: dict[str, dict[str, list[Arguments]]] = {
     },
     "regularizers": of_all(REGULARIZERS),
     "constraints": of_all(CONSTRAINTS),
-    "initializers": of_all([*FIXED_INITIALIZERS, *RANDOM_INITIALIZERS]),
+    "initializers": of_all(
+        [*FIXED_INITIALIZERS, *RANDOM_INITIALIZERS, *(("STFT", arguments) for arguments in FOURIER_INITIALIZERS)]
+    ),
     "activations": of_all([*ACTIVATIONS, *((name, {}) for name in TORCH_ACTIVATIONS)]),
     "numpy_style": {},
 }

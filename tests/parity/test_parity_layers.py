@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cases_layers import LAYERS, LayerCase
-from harness import LONG, Arguments, assert_near, check_layer, configurations, keras, normal, numpy_of
+from harness import LONG, SHORT, Arguments, assert_near, check_layer, configurations, keras, normal, numpy_of, tensor
 
 import fastnn
 
@@ -47,6 +47,21 @@ def test_layer(cls: str, arguments: Arguments) -> None:
 )
 def test_long_sums(cls: str, arguments: Arguments, shape: Any, batch: int) -> None:
     check_layer(cls, arguments, shape, tolerance=LONG, batch=batch, steps=0)
+
+
+@pytest.mark.parametrize("axis", [-1, 1, (1, 2)])
+@pytest.mark.parametrize("shape", [(3, 4, 5), (3, 1, 5), (4, 1), (5,)], ids=str)
+def test_softmax_with_a_mask(axis: Any, shape: tuple[int, ...]) -> None:
+    x, mask = normal(3, 4, 5), normal(*shape, seed=2) > 0.2
+    if shape == (3, 4, 5):
+        mask[1] = False
+    ours = fastnn.layers.Softmax(axis)
+    got = ours(x, training=True, mask=mask)
+    expected = numpy_of(keras().layers.Softmax(axis)(tensor(x), mask=tensor(mask)))
+    assert_near(got, expected, SHORT, "softmax", 1.0)
+    dy = normal(3, 4, 5, seed=3)
+    summed = (dy * expected).sum(axis, keepdims=True)
+    assert_near(ours.backward(dy), expected * (dy - summed), SHORT, "its gradient", 1.0)
 
 
 # ---------------------------------------------------------------- options of weights

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases_objects import METRICS, metric_allowed, metric_batch
+from cases_objects import METRICS, loss_data, metric_allowed, metric_batch
 from harness import SHORT, Arguments, assert_near, configurations, keras, normal, numpy_of, tensor
 
-from fastnn import metrics
+from fastnn import losses, metrics
+from fastnn.losses.functions import FUNCTIONS
 
 
 def every_metric() -> list[Any]:
@@ -42,3 +43,37 @@ def test_metric(cls: str, arguments: Arguments) -> None:
         check_metric(cls, arguments, weighted=False)
     if not arguments.get("num_regressors"):  # the adjusted score counts samples by their weights, Keras's each as one
         check_metric(cls, arguments, weighted=True)
+
+
+LIKE_LOSSES = sorted({name for name in metrics.__all__ if name.islower()} & {f.__name__ for f in FUNCTIONS})
+
+
+@pytest.mark.parametrize("name", LIKE_LOSSES)
+def test_function_of_a_loss(name: str) -> None:
+    assert getattr(metrics, name) is getattr(losses, name)
+    y_true, y_pred = loss_data(type(losses.get(name)).__name__, {}, (6, 4, 3), 3)
+    want = getattr(keras().metrics, name)(tensor(y_true), tensor(y_pred))
+    assert_near(getattr(metrics, name)(y_true, y_pred), numpy_of(want), SHORT, name, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "arguments"),
+    [
+        ("binary_accuracy", "bits", {}),
+        ("binary_accuracy", "bits", {"threshold": 0.3}),
+        ("categorical_accuracy", "one hot", {}),
+        ("sparse_categorical_accuracy", "classes", {}),
+        *((name, kind, {"k": k}) for name, kind in
+          (("top_k_categorical_accuracy", "one hot"), ("sparse_top_k_categorical_accuracy", "classes")) for k in (1, 2, 3)),
+        *((name, "numbers", {"axis": axis}) for name in ("pearson_correlation", "concordance_correlation")
+          for axis in (-1, 0, 1, (0, -1))),
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("leading", [(12,), (3, 4), (2, 3, 2)], ids=str)
+def test_function(name: str, kind: str, arguments: Arguments, leading: tuple[int, ...]) -> None:
+    """Of rows, and of rows in several axes."""
+    batch = metric_batch("", kind, arguments, 12, 5)
+    y_true, y_pred = (np.asarray(part).reshape(*leading, *np.shape(part)[1:]) for part in batch)
+    want = getattr(keras().metrics, name)(tensor(y_true), tensor(y_pred), **arguments)
+    assert_near(getattr(metrics, name)(y_true, y_pred, **arguments), numpy_of(want), SHORT, name, 1.0)

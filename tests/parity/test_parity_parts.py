@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases_objects import CONSTRAINTS, FIXED_INITIALIZERS, RANDOM_INITIALIZERS, REGULARIZERS
+from cases_objects import CONSTRAINTS, FIXED_INITIALIZERS, FOURIER_INITIALIZERS, RANDOM_INITIALIZERS, REGULARIZERS
 from harness import SHORT, Arguments, assert_near, gradients, keras, normal, numpy_of, tensor
 
 from fastnn import callbacks, constraints, initializers, regularizers
@@ -47,6 +47,15 @@ def test_initializer(cls: str, arguments: Arguments) -> None:
     for shape in ((4, 4), (3, 5), (6, 2)):
         expected = getattr(keras().initializers, cls)(**arguments)(shape)
         assert_near(getattr(initializers, cls)(**arguments)(shape), numpy_of(expected), 0.0, cls)
+
+
+@pytest.mark.parametrize("arguments", FOURIER_INITIALIZERS, ids=str)
+def test_initializer_of_a_fourier_transform(arguments: Arguments) -> None:
+    for shape in ((16, 1, 9), (7, 1, 3), (16, 1, 2)):
+        if isinstance(arguments.get("window"), list) and shape[0] != 16:
+            continue
+        expected = keras().initializers.STFT(**arguments)(shape, dtype="float64")
+        assert_near(initializers.STFT(**arguments)(shape), numpy_of(expected), SHORT, str(arguments), 1.0)
 
 
 @pytest.mark.parametrize(("cls", "arguments"), RANDOM_INITIALIZERS, ids=str)

@@ -53,20 +53,13 @@ ABSENT: dict[str, str] = {
         RandomSharpness RandomShear Solarization"""
     # other frameworks, functions without a derivative, old names, wrappers
     """ Convolution1D Convolution1DTranspose Convolution2D Convolution2DTranspose Convolution3D Convolution3DTranspose FlaxLayer
-        Identity InputSpec JaxLayer Lambda SeparableConvolution1D SeparableConvolution2D SpectralNormalization TFSMLayer
+        InputSpec JaxLayer Lambda SeparableConvolution1D SeparableConvolution2D SpectralNormalization TFSMLayer
         TorchModuleWrapper Wrapper deserialize serialize""",
     "activations": "glu sparsemax threshold",
     "losses": """CTC CategoricalGeneralizedCrossEntropy Circle Dice Tversky categorical_generalized_cross_entropy circle ctc dice
         tversky""",
-    # the functions are those of fastnn.losses
-    "metrics": """ConcordanceCorrelation PearsonCorrelation binary_accuracy binary_crossentropy binary_focal_crossentropy
-        categorical_accuracy categorical_crossentropy categorical_focal_crossentropy categorical_hinge concordance_correlation hinge
-        huber kl_divergence log_cosh mean_absolute_error mean_absolute_percentage_error mean_squared_error
-        mean_squared_logarithmic_error pearson_correlation poisson sparse_categorical_accuracy sparse_categorical_crossentropy
-        sparse_top_k_categorical_accuracy squared_hinge top_k_categorical_accuracy""",
     "optimizers": "LossScaleOptimizer MultiOptimizer OptimizerMap ScheduleFreeAdamW",
-    "callbacks": "OrbaxCheckpoint RemoteMonitor",
-    "initializers": "STFT STFTInitializer stft",
+    "callbacks": "OrbaxCheckpoint",
     # files and pictures to read, text, and what belongs to Keras's own machinery
     "utils": """Config CustomObjectScope FeatureSpace Progbar array_to_img audio_dataset_from_directory
         deserialize_keras_object disable_interactive_logging enable_interactive_logging get_file get_registered_name
@@ -85,6 +78,7 @@ DIFFERENCES: dict[tuple[str, str], str] = {
     **{("layers.Input", name): OTHER_TENSORS for name in ("sparse", "ragged", "tensor", "optional")},
     **{("layers.InputLayer", name): OTHER_TENSORS for name in ("sparse", "ragged", "input_tensor", "optional")},
     ("metrics.SparseTopKCategoricalAccuracy", "from_sorted_ids"): "predictions are numbers per class",
+    ("metrics.sparse_top_k_categorical_accuracy", "from_sorted_ids"): "predictions are numbers per class",
     ("callbacks.CallbackList", "add_progbar"): "fit draws its bar itself",
     ("utils.plot_model", "splines"): "drawn with matplotlib, not with graphviz",
     ("models.clone_model", "input_tensors"): "a copy has inputs of its own",

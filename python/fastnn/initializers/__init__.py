@@ -19,6 +19,7 @@ from fastnn.checks import Float32
 from fastnn.custom import get_custom_objects, name_of
 from fastnn.initializers.base import Initializer, Shape, compute_fans
 from fastnn.initializers.constants import Constant, Identity, Ones, Zeros
+from fastnn.initializers.fourier import STFT
 from fastnn.initializers.random import (
     GlorotNormal,
     GlorotUniform,
@@ -42,9 +43,11 @@ random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, T
 glorot_normal, glorot_uniform, he_normal, he_uniform = GlorotNormal, GlorotUniform, HeNormal, HeUniform
 lecun_normal, lecun_uniform, variance_scaling = LecunNormal, LecunUniform, VarianceScaling
 orthogonal, OrthogonalInitializer = Orthogonal, Orthogonal
+stft, STFTInitializer = STFT, STFT
 xavier_book, he_book = Xavier, He
 
 __all__ = [
+    "STFT",
     "Constant",
     "GlorotNormal",
     "GlorotUniform",
@@ -61,6 +64,7 @@ __all__ = [
     "OrthogonalInitializer",
     "RandomNormal",
     "RandomUniform",
+    "STFTInitializer",
     "TruncatedNormal",
     "VarianceScaling",
     "Xavier",
@@ -82,6 +86,7 @@ __all__ = [
     "random_normal",
     "random_uniform",
     "serialize",
+    "stft",
     "truncated_normal",
     "variance_scaling",
     "xavier_book",
@@ -91,7 +96,7 @@ __all__ = [
 _CLASSES: tuple[type[Initializer], ...] = (
     Constant, Zeros, Ones, Identity, RandomUniform, RandomNormal, TruncatedNormal, VarianceScaling, Orthogonal,
     GlorotUniform, GlorotNormal, HeUniform, HeNormal, LecunUniform, LecunNormal,
-    Xavier, He,
+    Xavier, He, STFT,
 )  # fmt: skip
 _NAMES: dict[str, type[Initializer]] = {
     **{cls.__name__: cls for cls in _CLASSES},

@@ -1,6 +1,6 @@
 """Layers, in the Keras dialect; images are (N, H, W, C)."""
 
-from fastnn.layers.activation import ELU, Activation, LeakyReLU, ReLU, Softmax
+from fastnn.layers.activation import ELU, Activation, Identity, LeakyReLU, ReLU, Softmax
 from fastnn.layers.augmentation import RandomCrop, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
 from fastnn.layers.base import Layer
 from fastnn.layers.convolution import Conv1D, Conv2D, Conv3D
@@ -121,6 +121,7 @@ __all__ = [
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
     "GroupNormalization",
+    "Identity",
     "Input",
     "InputLayer",
     "Layer",

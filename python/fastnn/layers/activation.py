@@ -1,12 +1,15 @@
-"""Activations as layers: Activation, ReLU, LeakyReLU, ELU, Softmax."""
+"""Activations as layers: Activation, Identity, ReLU, LeakyReLU, ELU, Softmax."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from fastnn import activations, axes, checks
 from fastnn.checks import Float32
+from fastnn.graph import is_symbolic
 from fastnn.layers.core import ActivatedLayer
 from fastnn.names import Shape
 
@@ -56,6 +59,29 @@ class Activation(ActivatedLayer):
 
     def get_config(self) -> dict[str, Any]:
         return {**self.base_config(), "activation": activations.serialize(self.activation)}
+
+
+class Identity(Activation):
+    """Pass the input on.
+
+    y = x
+
+    Shape:
+        any, unchanged.
+
+    Example:
+        >>> import numpy as np
+        >>> fastnn.layers.Identity()(np.array([[-1.0, 2.0]])).tolist()
+        [[-1.0, 2.0]]
+    """
+
+    recordable: ClassVar[bool] = True
+
+    def __init__(self, **base: Any) -> None:
+        super().__init__("linear", **base)
+
+    def get_config(self) -> dict[str, Any]:
+        return self.base_config()
 
 
 class ReLU(Activation):
@@ -172,6 +198,10 @@ class Softmax(Activation):
     Args:
         axis: that of the classes, or several axes that are one set of classes together; not that of the samples.
 
+    Call arguments:
+        mask: True (or above 0.5) where a class may be, in a shape that can be repeated to that of x; others get 0. For calls on
+            arrays, not on symbolic tensors.
+
     Shape:
         any, unchanged.
 
@@ -191,6 +221,20 @@ class Softmax(Activation):
     def __init__(self, axis: int | Sequence[int] = -1, **base: Any) -> None:
         self.axis = axes.axis_argument(type(self).__name__, axis)
         super().__init__(activations.Activation("softmax", axis=self.axis), **base)
+
+    def __call__(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Return forward(x, training), 0 where the mask is; see `Layer`."""
+        if mask is None:
+            return super().__call__(x, training)
+        if is_symbolic(x):
+            checks.fail(self.who, "no mask in a call on symbolic tensors", "one", "call the layer on arrays")
+        x = self.check_input(x)
+        kept = checks.array(self.who, "mask", mask) > 0.5
+        if kept.ndim > x.ndim or any(size not in (1, n) for size, n in zip(kept.shape[::-1], x.shape[::-1])):
+            checks.fail(self.who, f"a mask that can be repeated to shape {x.shape}", f"shape {kept.shape}")
+        y: Float32 = super().__call__(np.where(kept, x, np.finfo(np.float32).min), training)
+        y *= kept  # in place: backward takes it; it is all of a row where nothing is left
+        return y
 
     def check_shape(self, shape: Sequence[int | None]) -> None:
         given = (self.axis,) if isinstance(self.axis, int) else self.axis

@@ -9,6 +9,24 @@ from typing import Any
 
 from fastnn import checks
 from fastnn.custom import given_class
+from fastnn.losses import (
+    binary_crossentropy,
+    binary_focal_crossentropy,
+    categorical_crossentropy,
+    categorical_focal_crossentropy,
+    categorical_hinge,
+    hinge,
+    huber,
+    kl_divergence,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    sparse_categorical_crossentropy,
+    squared_hinge,
+)
 from fastnn.metrics.accuracy import (
     Accuracy,
     BinaryAccuracy,
@@ -18,12 +36,23 @@ from fastnn.metrics.accuracy import (
     TopKCategoricalAccuracy,
 )
 from fastnn.metrics.base import Mean, MeanMetricWrapper, Metric, Sum
+from fastnn.metrics.correlation import ConcordanceCorrelation, PearsonCorrelation
 from fastnn.metrics.curves import (
     AUC,
     PrecisionAtRecall,
     RecallAtPrecision,
     SensitivityAtSpecificity,
     SpecificityAtSensitivity,
+)
+from fastnn.metrics.functions import (
+    FUNCTIONS,
+    binary_accuracy,
+    categorical_accuracy,
+    concordance_correlation,
+    pearson_correlation,
+    sparse_categorical_accuracy,
+    sparse_top_k_categorical_accuracy,
+    top_k_categorical_accuracy,
 )
 from fastnn.metrics.iou import BinaryIoU, ConfusionMatrix, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
 from fastnn.metrics.moments import R2Score
@@ -67,6 +96,7 @@ __all__ = [
     "CategoricalAccuracy",
     "CategoricalCrossentropy",
     "CategoricalHinge",
+    "ConcordanceCorrelation",
     "ConfusionMatrix",
     "CosineSimilarity",
     "F1Score",
@@ -87,6 +117,7 @@ __all__ = [
     "Metric",
     "OneHotIoU",
     "OneHotMeanIoU",
+    "PearsonCorrelation",
     "Perplexity",
     "Poisson",
     "Precision",
@@ -105,9 +136,32 @@ __all__ = [
     "TopKCategoricalAccuracy",
     "TrueNegatives",
     "TruePositives",
+    "binary_accuracy",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_accuracy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+    "concordance_correlation",
     "deserialize",
     "get",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "pearson_correlation",
+    "poisson",
     "serialize",
+    "sparse_categorical_accuracy",
+    "sparse_categorical_crossentropy",
+    "sparse_top_k_categorical_accuracy",
+    "squared_hinge",
+    "top_k_categorical_accuracy",
 ]
 
 _CLASSES: dict[str, type[Metric]] = {
@@ -138,7 +192,7 @@ def get(
 ) -> Metric:
     """Return a new metric from its name, its class, a function of (y_true, y_pred), or a dict as `serialize` gives it.
 
-    A Metric is returned as it is.
+    A Metric is returned as it is. Of one of the functions of this module it is the mean, a class of this module where there is one.
 
     "accuracy" is the accuracy that fits: SparseCategoricalAccuracy for class numbers (`labels`), BinaryAccuracy for one column of
     predictions, else CategoricalAccuracy; "crossentropy" likewise. All keep the name that they were asked for by.
@@ -147,6 +201,8 @@ def get(
         return identifier
     if isinstance(identifier, type) and issubclass(identifier, Metric):
         return identifier()
+    if inspect.isfunction(identifier) and identifier in FUNCTIONS:
+        return FUNCTIONS[identifier](name=identifier.__name__)
     if inspect.isroutine(identifier) or isinstance(identifier, functools.partial):
         return MeanMetricWrapper(identifier)
     if isinstance(identifier, Mapping):

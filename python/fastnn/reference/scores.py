@@ -20,6 +20,27 @@ def _cosine_similarity(p: Array, t: Array) -> Array:
     return result
 
 
+def _moments(p: Array, t: Array) -> tuple[Array, Array, Array, Array]:
+    """Return means' difference, variances of p and of t, and their covariance, of every row, in double."""
+    left, right = p.astype(np.float64), t.astype(np.float64)
+    means = left.mean(axis=1, keepdims=True), right.mean(axis=1, keepdims=True)
+    x, y = left - means[0], right - means[1]
+    return (means[0] - means[1])[:, 0], (x**2).mean(axis=1), (y**2).mean(axis=1), (x * y).mean(axis=1)
+
+
+def _pearson_correlation(p: Array, t: Array) -> Array:
+    _, p_variance, t_variance, covariance = _moments(p, t)
+    deviations = np.sqrt(p_variance * t_variance)
+    result: Array = np.divide(covariance, deviations, out=np.zeros_like(deviations), where=deviations != 0)
+    return result
+
+
+def _concordance_correlation(p: Array, t: Array) -> Array:
+    shift, p_variance, t_variance, covariance = _moments(p, t)
+    result: Array = 2 * covariance / (p_variance + t_variance + shift**2 + _TINY)
+    return result
+
+
 def _top_k(p: Array, t: Array, k: int) -> Array:
     top = p[np.arange(len(p)), t.argmax(axis=1)]
     result: Array = ((~(p <= top[:, None])).sum(axis=1) < k) & ~np.isnan(top)
@@ -46,6 +67,8 @@ _ROWS: dict[str, Callable[[Array, Array], Array]] = {
     "softmax_crossentropy": lambda p, t: softmax_cross_entropy(p, t, scale=1.0, need_gradient=False)[1],
     "categorical_hinge": lambda p, t: categorical_hinge(p, t, scale=1.0, need_gradient=False)[0],
     "cosine_similarity": _cosine_similarity,
+    "pearson_correlation": _pearson_correlation,
+    "concordance_correlation": _concordance_correlation,
 }
 ROW_SCORES = (*_ELEMENTS, *_ROWS, "top_k", "unlike_label")
 

@@ -14,7 +14,8 @@ from fastnn.training.callback import Callback, Logs
 # Metrics of which more is better; the names that Keras and scikit-learn users give them.
 _MORE_IS_BETTER = (
     "acc", "accuracy", "auc", "precision", "recall", "sensitivity", "specificity", "f1", "f1_score", "fbeta_score",
-    "iou", "r2", "r2_score", "cosine_similarity", "true_positives", "true_negatives",
+    "iou", "r2", "r2_score", "cosine_similarity", "correlation", "true_positives",
+    "true_negatives",
 )  # fmt: skip
 
 
@@ -63,8 +64,8 @@ class EarlyStopping(Monitor):
         patience: integer >= 0; epochs without improvement before the training stops; default 0.
         verbose: 1 prints when it stops and restores; default 0.
         mode: "min", "max", or "auto" (default): "max" if the name ends in acc, accuracy, auc, precision, recall,
-            sensitivity, specificity, f1, f1_score, fbeta_score, iou, r2, r2_score, cosine_similarity, true_positives or
-            true_negatives (a number after it, as in auc_1, is ignored), otherwise "min".
+            sensitivity, specificity, f1, f1_score, fbeta_score, iou, r2, r2_score, cosine_similarity, correlation,
+            true_positives or true_negatives (a number after it, as in auc_1, is ignored), otherwise "min".
         baseline: value that must be beaten for the waiting to start anew; default None.
         restore_best_weights: at the end of the training, stopped early or not, set the weights of the best epoch (of
             all epochs, even if none beats ``baseline``); default False.
