@@ -64,6 +64,14 @@ def shared() -> Model:
     return Model(x, Dense(3, name="out")(y))
 
 
+def shared_over_relu() -> Model:
+    """A layer that reads two relus: their derivatives may be taken with its own."""
+    x = Input((5,), name="x")
+    again = Dense(4)
+    y = layers.subtract([again(Dense(6, "relu")(x)), again(Dense(6, "relu")(x))])
+    return Model(x, Dense(3, name="out")(y))
+
+
 def siamese() -> Model:
     """A model called twice, with a layer of its own that is called outside too."""
     inner = Dense(4, "tanh")
@@ -106,7 +114,7 @@ def nested() -> Model:
 
 
 ONE_ENDED: dict[str, Callable[[], Model]] = {
-    f.__name__: f for f in (chain, diamond, residual, concatenation, shared, siamese, gates, nested)
+    f.__name__: f for f in (chain, diamond, residual, concatenation, shared, shared_over_relu, siamese, gates, nested)
 }
 GRAPHS: dict[str, Callable[[], Model]] = {**ONE_ENDED, "several": several}
 

@@ -19,6 +19,8 @@ from fastnn.names import Shape, shape_text, snake_case, unique_name
 from fastnn.parameter import Parameter, WithVariables
 from fastnn.settings import Settings, missing
 
+# What a model says around single calls of a layer: no part of what a forward leaves for its backward.
+ASKED = ("need_dx", "relu_input", "skip_slope")
 BASE_ARGUMENTS = ("name", "trainable", "dtype", "input_shape", "input_dim", "activity_regularizer")
 
 
@@ -67,9 +69,7 @@ class Layer(WithVariables, Settings):
     unwatched: ClassVar[frozenset[str]] = frozenset(
         {
             "_saved",
-            "need_dx",
-            "relu_input",
-            "skip_slope",
+            *ASKED,
             "skip_activation",
             "keep_product",
             "product",
@@ -301,7 +301,7 @@ class Layer(WithVariables, Settings):
 
     def keep(self) -> dict[str, Any]:
         """Return what the last forward left in this object, for `recalled`: what a model keeps per call of a shared layer."""
-        return dict(vars(self))
+        return {name: value for name, value in vars(self).items() if name not in ASKED}
 
     @contextmanager
     def recalled(self, kept: dict[str, Any]) -> Iterator[None]:
