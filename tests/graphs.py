@@ -64,6 +64,25 @@ def shared() -> Model:
     return Model(x, Dense(3, name="out")(y))
 
 
+def shared_over_relu() -> Model:
+    """A layer that reads two relus: their derivatives may be taken with its own."""
+    x = Input((5,), name="x")
+    again = Dense(4)
+    y = layers.subtract([again(Dense(6, "relu")(x)), again(Dense(6, "relu")(x))])
+    return Model(x, Dense(3, name="out")(y))
+
+
+def inferring() -> Model:
+    """Calls that run as in inference, of a model and of layers, some of which are called in training, too."""
+    x = Input((5,), name="x")
+    norm, rectifier = BatchNormalization(momentum=1.0), layers.RReLU()
+    random = [layers.GaussianNoise(1.0), layers.GaussianDropout(0.5), layers.AlphaDropout(0.5), Dropout(0.5)]
+    base = Sequential([Input((5,)), Dense(6, "tanh"), norm, rectifier, *random], name="base")
+    y = layers.add([base(x, training=False), norm(Dense(6, "tanh")(x))])
+    y = layers.add([ReLU()(BatchNormalization(momentum=0.5)(y, training=False)), rectifier(y, training=False)])
+    return Model(x, Dense(3, name="out")(y))
+
+
 def siamese() -> Model:
     """A model called twice, with a layer of its own that is called outside too."""
     inner = Dense(4, "tanh")
@@ -106,7 +125,8 @@ def nested() -> Model:
 
 
 ONE_ENDED: dict[str, Callable[[], Model]] = {
-    f.__name__: f for f in (chain, diamond, residual, concatenation, shared, siamese, gates, nested)
+    f.__name__: f
+    for f in (chain, diamond, residual, concatenation, shared, shared_over_relu, inferring, siamese, gates, nested)
 }
 GRAPHS: dict[str, Callable[[], Model]] = {**ONE_ENDED, "several": several}
 

@@ -127,13 +127,6 @@ def test_models_in_a_sequential() -> None:
     assert_bits(added(x), added.layers[1](waiting(x)))
 
 
-def test_a_symbolic_call_has_no_mode_of_its_own() -> None:
-    x = Input((3,))
-    text = "...: expected training=None for symbolic tensors, got False; trainable=False lets BatchNormalization ..."
-    check(lambda: Dense(2)(x, training=False), ValueError, text)
-    check(lambda: Model(x, Dense(2)(x))(x, training=False), ValueError, text)
-
-
 def test_input_layers() -> None:
     layer = layers.InputLayer((3, 2), name="in")
     assert layer.output == layer.output

@@ -35,10 +35,14 @@ class Node:
         layer: that was called.
         inputs: what it was called on; none for an input layer.
         shapes: of its outputs, None for the batch size.
+        inference: it computes what it does in inference, while the model that it becomes a part of is trained, too.
     """
 
-    def __init__(self, layer: Callee, inputs: Sequence[SymbolicTensor], shapes: Iterable[Shape]) -> None:
+    def __init__(
+        self, layer: Callee, inputs: Sequence[SymbolicTensor], shapes: Iterable[Shape], inference: bool = False
+    ) -> None:
         self.layer = layer
+        self.inference = inference
         self.inputs = tuple(inputs)
         self.shapes = tuple(tuple(shape) for shape in shapes)
         self.serial = next(_serials)  # a node is made after those it depends on
@@ -154,17 +158,16 @@ class Mode:
         checks.fail_type("call", "no question whether this is training, as it runs once, for both", "one", fix)
 
 
-def check_no_mode(who: str, training: bool | Mode | None) -> None:
-    """Raise if a call on symbolic tensors says for itself whether it is in training: the model that it becomes a part of does."""
+def is_inference(who: str, training: bool | Mode | None) -> bool:
+    """Return whether a call on symbolic tensors always runs as in inference; else the model that it becomes a part of says."""
     if is_symbolic(training):
         checks.fail_type(who, "its inputs as one argument", "two", "write layer([a, b])")
-    if training is not None and not isinstance(training, Mode):
-        checks.fail(
-            who,
-            "training=None for symbolic tensors",
-            training,
-            "trainable=False lets BatchNormalization use its statistics",
-        )
+    if training is None or isinstance(training, Mode):
+        return False
+    if checks.boolean(who, "training", training):
+        fix = "fit and train_on_batch run it in training, predict does not"
+        checks.fail(who, "training=None or False for symbolic tensors", training, fix)
+    return True
 
 
 def tensors_of(who: str, argument: str, values: Iterable[Any]) -> list[SymbolicTensor]:

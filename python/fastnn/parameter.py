@@ -175,3 +175,15 @@ class ParameterStore:
             else:
                 result.append((kind, slice(offset, stop)))
         return result
+
+
+def assign_all(who: str, parameters: Sequence[Parameter], values: Sequence[Any]) -> None:
+    """Assign values to parameters, all or none."""
+    if len(values) != len(parameters):
+        checks.fail(who, f"{len(parameters)} arrays of weights", len(values))
+    arrays = [checks.float32(f"Parameter '{p.name}'", "value", v) for p, v in zip(parameters, values)]
+    for p, a in zip(parameters, arrays):
+        if a.shape != p.shape:
+            checks.fail(f"Parameter '{p.name}'", f"a value of shape {p.shape}", a.shape)
+    for p, a in zip(parameters, arrays):
+        p.assign(a)

@@ -10,7 +10,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,12 +28,16 @@ from fastnn.regularizers import Total
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a layer: the numbers of the values that it reads (`last`: nothing does later) and of the one it makes."""
+    """A call of a layer: the numbers of the values that it reads (`last`: nothing does later) and of the one it makes.
+
+    `inference`: it computes what it does in inference, in training, too.
+    """
 
     layer: Layer
     inputs: tuple[int, ...]
     output: int
     last: tuple[int, ...] = ()
+    inference: bool = False
 
     def given(self, values: Sequence[Any]) -> Any:
         """Return what the layer takes: one value, or a list."""
@@ -54,7 +58,7 @@ class Plan:
         self.inputs, self.outputs, self.size = tuple(inputs), tuple(outputs), size
         last_reader = {value: i for i, call in enumerate(calls) for value in call.inputs}
         self.calls = [
-            Call(c.layer, c.inputs, c.output, tuple({v for v in c.inputs if last_reader[v] == i} - set(outputs)))
+            replace(c, last=tuple({v for v in c.inputs if last_reader[v] == i} - set(outputs)))
             for i, c in enumerate(calls)
         ]
         maker = {call.output: i for i, call in enumerate(calls)}
@@ -87,20 +91,21 @@ class Plan:
             given = [values[tensor] for tensor in node.inputs]
             if isinstance(node.layer, Layer):
                 made = [size]
-                calls.append(Call(node.layer, tuple(given), size))
+                calls.append(Call(node.layer, tuple(given), size, inference=node.inference))
                 size += 1
             else:
                 inner: Plan = node.layer.plan  # type: ignore[attr-defined]
-                made, size = inner._laid_open(calls, given, size)
+                made, size = inner._laid_open(calls, given, size, node.inference)
             values |= {tensor: made[tensor.index] for tensor in node.outputs}
         return cls([values[t] for t in inputs], [values[t] for t in outputs], calls, size)
 
-    def _laid_open(self, calls: list[Call], given: Sequence[int], size: int) -> tuple[list[int], int]:
+    def _laid_open(self, calls: list[Call], given: Sequence[int], size: int, inference: bool) -> tuple[list[int], int]:
         """Append these calls to others, on given values; return the numbers of the outputs there, and of all values."""
         place = dict(zip(self.inputs, given))
         for call in self.calls:
             place[call.output] = size
-            calls.append(Call(call.layer, tuple(place[v] for v in call.inputs), size))
+            read, inferred = tuple(place[v] for v in call.inputs), inference or call.inference
+            calls.append(Call(call.layer, read, size, inference=inferred))
             size += 1
         return [place[v] for v in self.outputs], size
 
@@ -156,11 +161,13 @@ class Plan:
             if masks or layer.input_mask is not None:  # an error may have left one there
                 layer.input_mask = self._mask_for(call, masks)
             if chain is not None and not masks and chain.fits(values):
-                values[chain.output] = chain.forward(layer, values, training)
+                with _inference(call):
+                    values[chain.output] = chain.forward(layer, values, training)
                 chained[chain.calls[-1]] = chain
                 made.update(chain.calls)
             elif i not in made:
-                values[call.output] = _forward(layer, call.given(values), training)
+                with _inference(call):
+                    values[call.output] = _forward(layer, call.given(values), training)
             if layer.activity_regularizer is not None and i not in made:
                 self._penalize_output(i, values[call.output], training)
             if training and id(layer) in self._shared:
@@ -205,7 +212,7 @@ class Plan:
                 slopes_taken.add(self._below[i])
             if i in self._active:
                 dy = self._penalized(i, dy)
-            with _asked(layer, need_dx, take_slope, i in slopes_taken):
+            with _inference(call), _asked(layer, need_dx, take_slope, i in slopes_taken):
                 if chain is None:
                     dx = self._call_backward(i, dy, id(layer) in called)
                 else:
@@ -323,6 +330,19 @@ class Plan:
         """Let go of what was kept for backward."""
         self._kept.clear()
         self._active.clear()
+
+
+@contextmanager
+def _inference(call: Call) -> Iterator[None]:
+    """Tell the layer of a call whether this one runs as in inference."""
+    if not call.inference:
+        yield
+        return
+    call.layer.inference = True
+    try:
+        yield
+    finally:
+        call.layer.inference = False
 
 
 @contextmanager

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from fastnn import checks
 from fastnn.layers import Activation, BatchNormalization, Dense, Dropout, Flatten, Layer
-from fastnn.layers.base import assign_all
 from fastnn.names import Shape, shape_text
-from fastnn.parameter import Parameter
+from fastnn.parameter import Parameter, assign_all
 from fastnn.plan import Call
 from fastnn.weights import LoadReport, source_of
 

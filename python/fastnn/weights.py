@@ -15,8 +15,7 @@ import numpy as np
 
 from fastnn import checks, files, keras_files
 from fastnn.files import FileName, Tensors
-from fastnn.layers.base import assign_all
-from fastnn.parameter import Parameter
+from fastnn.parameter import Parameter, assign_all
 
 if TYPE_CHECKING:
     from fastnn.models.base import BaseModel

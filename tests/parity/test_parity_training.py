@@ -91,6 +91,44 @@ def encoder(package: Any) -> Any:
     )
 
 
+def transferred(package: Any, trainable: bool = False) -> Any:
+    """Lower layers called with training=False: nothing is dropped there, and the statistics stay.
+
+    A class with a call, for `fit` of a graph of Keras's runs them in training all the same.
+    """
+    layers = package.layers
+    base = package.Sequential(
+        [
+            package.Input((10, 9, 2)),
+            layers.Conv2D(6, 3, padding="same"),
+            layers.BatchNormalization(momentum=0.8),
+            layers.Activation("relu"),
+            layers.SpatialDropout2D(0.5),
+            layers.GaussianNoise(0.5),
+            layers.GlobalAveragePooling2D(),
+        ]
+    )
+    base.trainable = trainable
+
+    class Transferred(package.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.base = base
+            self.hidden, self.norm = layers.Dense(8, activation="tanh"), layers.BatchNormalization(momentum=0.8)
+            self.head = layers.Dense(4, activation="softmax")
+
+        def call(self, x: Any, training: Any = None) -> Any:
+            return self.head(self.norm(self.hidden(self.base(x, training=False)), training=training))
+
+    model = Transferred()
+    model(np.zeros((1, 10, 9, 2), np.float32))
+    return model
+
+
+def tuned(package: Any) -> Any:
+    return transferred(package, trainable=True)
+
+
 # So slowly that no probability is below 1e-7, where Keras's slope ends.
 OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {"learning_rate": 0.002, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
@@ -100,7 +138,7 @@ OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("cls", "arguments"), OPTIMIZERS, ids=lambda v: v if isinstance(v, str) else "")
-@pytest.mark.parametrize("build", [convolutional, residual, encoder])
+@pytest.mark.parametrize("build", [convolutional, residual, encoder, transferred, tuned])
 def test_twenty_steps_of_a_network_for_images(build: Callable[[Any], Any], cls: str, arguments: dict[str, Any]) -> None:
     """Five epochs of four batches, each epoch's loss."""
     same_training(

@@ -100,7 +100,7 @@ class RandomMap(RandomLayer):
 
     def forward(self, x: Any, training: bool = False) -> Float32:
         images = self.check_input(x)
-        if not training:
+        if not training or self.inference:
             return images
         images = spatial.to_last(images, self.data_format)
         size: Pair = images.shape[1:3]
@@ -110,6 +110,8 @@ class RandomMap(RandomLayer):
         return spatial.from_last(y, self.data_format)
 
     def backward(self, dy: Float32) -> Float32:
+        if self.inference:
+            return dy
         matrices, size = self.saved()
         dx = ops.affine2d_backward(spatial.to_last(dy, self.data_format), matrices, size, **self._options())
         return spatial.from_last(dx, self.data_format)
@@ -360,7 +362,7 @@ class RandomCrop(CenterCrop):
     def forward(self, x: Any, training: bool = False) -> Float32:
         x = self.check_input(x)
         size: Any = spatial.spatial(x.shape, self.data_format)
-        if not training or not self.fits(size):
+        if not training or self.inference or not self.fits(size):
             return super().forward(x, training)
         images, target = spatial.to_last(x, self.data_format), (self.height, self.width)
         u = ops.random_uniform((len(images), NUMBERS), self.seed, 0, self.counter)

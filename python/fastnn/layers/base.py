@@ -16,9 +16,11 @@ from fastnn.graph import Node, SymbolicTensor
 from fastnn.initializers.base import FromFunction
 from fastnn.layers.budget import spend_weights
 from fastnn.names import Shape, shape_text, snake_case, unique_name
-from fastnn.parameter import Parameter, WithVariables
+from fastnn.parameter import Parameter, WithVariables, assign_all
 from fastnn.settings import Settings, missing
 
+# What a model says around single calls of a layer: no part of what a forward leaves for its backward.
+ASKED = ("inference", "need_dx", "relu_input", "skip_slope")
 BASE_ARGUMENTS = ("name", "trainable", "dtype", "input_shape", "input_dim", "activity_regularizer")
 
 
@@ -67,9 +69,7 @@ class Layer(WithVariables, Settings):
     unwatched: ClassVar[frozenset[str]] = frozenset(
         {
             "_saved",
-            "need_dx",
-            "relu_input",
-            "skip_slope",
+            *ASKED,
             "skip_activation",
             "keep_product",
             "product",
@@ -120,6 +120,8 @@ class Layer(WithVariables, Settings):
         self.built = False
         self.input_shape: Shape | None = None
         self.parameters: list[Parameter] = []
+        # Set by a model around calls that run as in inference in a step of training: there training=True, for backward follows.
+        self.inference = False
         # Set by a model around its calls of backward:
         self.need_dx = True  # False for what no parameter lies before
         self.relu_input = False  # the input is a relu's output, whose derivative backward is to take as well
@@ -129,7 +131,7 @@ class Layer(WithVariables, Settings):
         self.product: tuple[Float32, Float32] | None = None  # x and dz, then
         self.input_mask: Float32 | None = None  # 0 where the input has nothing; set by a model
         self.output_mask: Float32 | None = (
-            None  # of an output that has one of its own: set by forward, taken by the model
+            None  # of an output that has one of its own: set by forward, taken by a model
         )
         self.nodes: list[weakref.ref[Node]] = []  # its calls on symbolic tensors
         self._saved: Any = None
@@ -179,14 +181,19 @@ class Layer(WithVariables, Settings):
         return f"{type(self).__name__} '{self.name}'"
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
-        """Return forward(x, training), building the layer for x if that has not been done; a symbolic tensor for a symbolic one."""
+        """Return forward(x, training), building the layer for x if that has not been done; a symbolic tensor for a symbolic one.
+
+        With training=False a call on a symbolic tensor runs as in inference while its model is trained, too; gradients go through.
+        """
         if graph.is_symbolic(x):
-            graph.check_no_mode(self.who, training)
-            return self.call_symbolic(x)
+            return self.call_symbolic(x, graph.is_inference(self.who, training))
         return self.forward(self.check_input(x), bool(training))
 
-    def call_symbolic(self, x: Any) -> SymbolicTensor:
-        """Build or check the layer for the shape of a symbolic tensor (or of a list) and return that of its output."""
+    def call_symbolic(self, x: Any, inference: bool = False) -> SymbolicTensor:
+        """Build or check the layer for the shape of a symbolic tensor (or of a list) and return that of its output.
+
+        inference: the call computes what it does in inference, in training, too.
+        """
         several = isinstance(x, (list, tuple))
         if several != self.takes_list:
             rule, fix = (
@@ -199,7 +206,7 @@ class Layer(WithVariables, Settings):
             self.check_shape(shape)
         else:
             self.build_for(shape)
-        return Node(self, tensors, [self.compute_output_shape(shape)]).outputs[0]
+        return Node(self, tensors, [self.compute_output_shape(shape)], inference).outputs[0]
 
     @property
     def input(self) -> Any:
@@ -301,7 +308,7 @@ class Layer(WithVariables, Settings):
 
     def keep(self) -> dict[str, Any]:
         """Return what the last forward left in this object, for `recalled`: what a model keeps per call of a shared layer."""
-        return dict(vars(self))
+        return {name: value for name, value in vars(self).items() if name not in ASKED}
 
     @contextmanager
     def recalled(self, kept: dict[str, Any]) -> Iterator[None]:
@@ -380,15 +387,3 @@ def initializer_of(identifier: Any) -> initializers.Initializer:
     if found is None:
         checks.fail_type("initializer", "a name or an Initializer", "None", "such as 'glorot_uniform'")
     return found if isinstance(found, initializers.Initializer) else FromFunction(found)
-
-
-def assign_all(who: str, parameters: Sequence[Parameter], values: Sequence[Any]) -> None:
-    """Assign values to parameters, all or none."""
-    if len(values) != len(parameters):
-        checks.fail(who, f"{len(parameters)} arrays of weights", len(values))
-    arrays = [checks.float32(f"Parameter '{p.name}'", "value", v) for p, v in zip(parameters, values)]
-    for p, a in zip(parameters, arrays):
-        if a.shape != p.shape:
-            checks.fail(f"Parameter '{p.name}'", f"a value of shape {p.shape}", a.shape)
-    for p, a in zip(parameters, arrays):
-        p.assign(a)

@@ -72,12 +72,14 @@ class GaussianDropout(RandomLayer):
 
     def forward(self, x: Any, training: bool = False) -> Float32:
         given = self.check_input(x)
-        if not training:
+        if not training or self.inference:
             return given
         y, self._saved = ops.gaussian_forward(given, self.stddev, self.seed, 0, self.counter, multiply=True)
         return y
 
     def backward(self, dy: Float32) -> Float32:
+        if self.inference:
+            return dy
         return ops.gaussian_backward(dy, self.stddev, self.seed, 0, self.saved())
 
     def step_key(self) -> tuple[Any, ...]:
@@ -115,12 +117,14 @@ class GaussianNoise(RandomLayer):
 
     def forward(self, x: Any, training: bool = False) -> Float32:
         given = self.check_input(x)
-        if not training:
+        if not training or self.inference:
             return given
         y, self._saved = ops.gaussian_forward(given, self.stddev, self.seed, 0, self.counter)
         return y
 
     def backward(self, dy: Float32) -> Float32:
+        if self.inference:
+            return dy
         self.saved()
         return ops.as_float32(self.who, "dy", dy)
 

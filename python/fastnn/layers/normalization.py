@@ -31,7 +31,8 @@ class BatchNormalization(Layer):
 
     Shape:
         any of rank >= 2, unchanged; statistics over all axes but `axis`. Variances are biased (divided by the count).
-        With trainable=False the moving statistics are used, and not changed, in training too.
+        With trainable=False, or called on a symbolic tensor with training=False, it uses the moving statistics, and does not change
+        them, in training too.
 
     Raises:
         ValueError: for an empty batch in training, which has no statistics.
@@ -153,7 +154,7 @@ class BatchNormalization(Layer):
         """Return the output, and what backward needs: x, mean and 1 / standard deviation, whether these depend on x."""
         gamma, beta = (None if p is None else p.value for p in (self.gamma, self.beta))
         moving = self.moving_mean.value, self.moving_variance.value
-        learns = training and self.trainable
+        learns = training and self.trainable and not self.inference
         after: dict[str, Any] = {"epsilon": self.epsilon, "residual": residual, "relu": relu}
         if learns:
             if x.size == 0:

@@ -40,7 +40,7 @@ class Adjusting(RandomLayer):
 
     def forward(self, x: Any, training: bool = False) -> Float32:
         images = self.check_input(x)
-        if not training:
+        if not training or self.inference:
             return images
         images = spatial.to_last(images, self.data_format)
         n, h, w, c = images.shape
@@ -52,6 +52,8 @@ class Adjusting(RandomLayer):
         return spatial.from_last(y.reshape(images.shape), self.data_format)
 
     def backward(self, dy: Float32) -> Float32:
+        if self.inference:
+            return dy
         flat, mean, u, shape = self.saved()
         dy = spatial.to_last(dy, self.data_format).reshape(flat.shape)
         dx = ops.adjust_backward(dy, flat, mean, u, self.amounts(), self.value_range)
@@ -192,7 +194,7 @@ class Erasing(RandomLayer):
 
     def forward(self, x: Any, training: bool = False) -> Float32:
         images = self.check_input(x)
-        if not training:
+        if not training or self.inference:
             return images
         images = spatial.to_last(images, self.data_format)
         n, h, w, c = images.shape
@@ -206,6 +208,8 @@ class Erasing(RandomLayer):
         return spatial.from_last(y, self.data_format)
 
     def backward(self, dy: Float32) -> Float32:
+        if self.inference:
+            return dy
         rectangles = self.saved()
         dy = spatial.to_last(ops.as_float32(self.who, "dy", dy), self.data_format)
         nothing = np.zeros(dy.shape[-1], dy.dtype)

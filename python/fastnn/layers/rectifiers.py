@@ -152,16 +152,25 @@ class RReLU(RandomLayer):
         self.lower = checks.number(self.who, "lower", lower, 0.0)
         self.upper = checks.number(self.who, "upper", upper, self.lower)
 
+    def _mean(self) -> float:
+        """Return the factor outside of training."""
+        return 0.5 * (self.lower + self.upper)
+
     def forward(self, x: Any, training: bool = False) -> Float32:
         x = self.check_input(x)
-        if not training:
-            return ops.activation_forward(x, "leaky_relu", 0.5 * (self.lower + self.upper))
+        if not training or self.inference:
+            y = ops.activation_forward(x, "leaky_relu", self._mean())
+            if training:
+                self._saved = x, y
+            return y
         y, used = ops.random_relu_forward(x, self.lower, self.upper, self.seed, 0, self.counter)
         self._saved = x, used
         return y
 
     def backward(self, dy: Float32) -> Float32:
         x, used = self.saved()
+        if self.inference:
+            return ops.activation_backward(dy, x, used, "leaky_relu", self._mean())
         return ops.random_relu_backward(dy, x, self.lower, self.upper, self.seed, 0, used)
 
     def step_key(self) -> tuple[Any, ...]:

@@ -81,7 +81,7 @@ class Dropout(RandomLayer):
 
     def forward(self, x: Any, training: bool = False) -> Float32:
         given = self.check_input(x)
-        if not training:
+        if not training or self.inference:
             return given
         shape = self.decisions(given.shape)
         if shape is None:
@@ -91,6 +91,8 @@ class Dropout(RandomLayer):
         return ops.apply_keep(given, self._saved, self._scale())
 
     def backward(self, dy: Float32) -> Float32:
+        if self.inference:
+            return dy
         saved = self.saved()
         if saved.dtype == np.uint64:
             return ops.dropout_backward(dy, self.rate, self.seed, 0, saved)
@@ -256,7 +258,7 @@ class AlphaDropout(Dropout):
 
     def forward(self, x: Any, training: bool = False) -> Float32:
         given = self.check_input(x)
-        if not training:
+        if not training or self.inference:
             return given
         shape, a = self.decisions(given.shape), self._scale()
         self._saved = ops.random_keep(given.shape if shape is None else shape, self.rate, self.seed, 0, self.counter)
@@ -264,6 +266,8 @@ class AlphaDropout(Dropout):
         return ops.apply_keep(given, self._saved, a, b, a * self.LIMIT + b)
 
     def backward(self, dy: Float32) -> Float32:
+        if self.inference:
+            return dy
         return ops.apply_keep(dy, self.saved(), self._scale())
 
 

@@ -10,11 +10,11 @@ from fastnn import backup, checks, graph, ops
 from fastnn.checks import Float32
 from fastnn.files import FileName
 from fastnn.graph import Node, SymbolicTensor
-from fastnn.layers.base import Layer, assign_all
+from fastnn.layers.base import Layer
 from fastnn.layers.core import InputLayer
 from fastnn.models.stored import Stored
 from fastnn.names import Shape
-from fastnn.parameter import Parameter, ParameterStore, WithVariables
+from fastnn.parameter import Parameter, ParameterStore, WithVariables, assign_all
 from fastnn.plan import Plan
 from fastnn.structure import Structure
 from fastnn.summary import Entry, Style, bytes_text, summary_text
@@ -173,24 +173,26 @@ class BaseModel(BatchTrainer, Classifying, Inspected, GradientChecked, Stored, W
     # --- forward, backward ---
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
-        """Return forward(x, training); symbolic tensors for symbolic ones: a model can be a layer of another one."""
+        """Return forward(x, training); symbolic tensors for symbolic ones: a model can be a layer of another one.
+
+        With training=False its layers then run as in inference while the other one is trained, too; gradients go through them.
+        """
         if graph.is_symbolic(x):
-            graph.check_no_mode(self.who, training)
-            return self._call_symbolic(x)
+            return self._call_symbolic(x, graph.is_inference(self.who, training))
         return self.forward(x, bool(training))
 
-    def _call_symbolic(self, x: Any) -> Any:
+    def _call_symbolic(self, x: Any, inference: bool) -> Any:
         if type(self).forward is not BaseModel.forward or type(self).backward is not BaseModel.backward:
             checks.fail_type(self.who, "a model that computes what its layers do", "its own forward or backward")
         tensors = graph.tensors_of(self.who, "x", self.input_structure.parts(self.who, "x", x))
-        return self.output_structure.whole(self.call_parts(tensors).outputs)
+        return self.output_structure.whole(self.call_parts(tensors, inference).outputs)
 
-    def call_parts(self, tensors: Sequence[SymbolicTensor]) -> Node:
-        """Return the call of the model on its inputs, in order."""
+    def call_parts(self, tensors: Sequence[SymbolicTensor], inference: bool = False) -> Node:
+        """Return the call of the model on its inputs, in order; `inference`: its layers run as in inference, in training, too."""
         if len(tensors) != len(self.input_structure):
             checks.fail(self.who, f"{len(self.input_structure)} inputs", len(tensors))
         self._build_for_call(tensors)
-        return Node(self, tensors, self.plan.output_shapes([t.shape for t in tensors], check=True))
+        return Node(self, tensors, self.plan.output_shapes([t.shape for t in tensors], check=True), inference)
 
     def _build_for_call(self, tensors: Sequence[SymbolicTensor]) -> None:
         """Make the parameters, if that waits for a shape."""

@@ -188,7 +188,11 @@ class Model(BaseModel):
             "name": self.name,
             "layers": [saving.layer_data(layer) for layer in self.layers],
             "calls": [
-                {"layer": node.layer.name, "inputs": [list(self._places[tensor]) for tensor in node.inputs]}
+                {
+                    "layer": node.layer.name,
+                    "inputs": [list(self._places[tensor]) for tensor in node.inputs],
+                    **({"training": False} if node.inference else {}),
+                }
                 for node in nodes
             ],
             "inputs": self._structure_data(self.input_structure, self._inputs),
@@ -209,7 +213,7 @@ class Model(BaseModel):
         for call in config["calls"]:
             layer = layers[checks.one_of("load_model", "layer", call["layer"], list(layers))]
             given = [_made(made, place) for place in call["inputs"]]
-            made.append(_called(layer, given))
+            made.append(_called(layer, given, graph.is_inference("load_model", call.get("training"))))
         inputs, outputs = (_tensors_from(config[key], made) for key in ("inputs", "outputs"))
         return cls(inputs, outputs, name=str(config["name"]))
 
@@ -239,18 +243,18 @@ def _made(made: Sequence[Sequence[SymbolicTensor]], place: Any) -> SymbolicTenso
     return made[checks.integer("load_model", "call", call, 0)][checks.integer("load_model", "output", output, 0)]
 
 
-def _called(layer: Any, given: list[SymbolicTensor]) -> list[SymbolicTensor]:
-    """Return the outputs of a layer or model called on tensors."""
+def _called(layer: Any, given: list[SymbolicTensor], inference: bool) -> list[SymbolicTensor]:
+    """Return the outputs of a layer or model called on tensors; `inference`: with training=False."""
     if isinstance(layer, InputLayer):
         if given:
             checks.fail("load_model", "input layers that are called on nothing", f"{len(given)} inputs")
         return [layer.output]
     if isinstance(layer, BaseModel):
-        node: Node = layer.call_parts(given)
+        node: Node = layer.call_parts(given, inference)
         return node.outputs
     if not layer.takes_list and len(given) != 1:
         checks.fail("load_model", f"one input of {layer.who}", len(given))
-    return [layer(given if layer.takes_list else given[0])]
+    return [layer.call_symbolic(given if layer.takes_list else given[0], inference)]
 
 
 def _tensors_from(data: Mapping[str, Any], made: Sequence[Sequence[SymbolicTensor]]) -> Any:
