@@ -231,8 +231,9 @@ def test_schedule_of_keras(cls: str, seed: int) -> None:
     arguments = schedule_arguments(cls, seed)
     ours = getattr(schedules, cls)(**arguments)
     theirs = getattr(keras().optimizers.schedules, cls)(**arguments)
-    slow = BACKEND == "jax" and cls == "CosineDecay"  # whose condition is compiled at every step
-    rate = importlib.import_module("jax").jit(theirs) if slow else theirs
+    # Conditions are compiled at every step without; a polynomial's end is off by a rounding with, and the root of that is NaN.
+    compiled = BACKEND == "jax" and cls != "PolynomialDecay"
+    rate = importlib.import_module("jax").jit(theirs) if compiled else theirs
     expected = np.array([float(rate(step)) for step in range(201)])
     # Keras computes a number of restarts, and where that begins, in float32.
     np.testing.assert_allclose(ours.values(0, 201), expected, rtol=SHORT, atol=SHORT * expected.max())
