@@ -59,6 +59,11 @@ class BaseModel(BatchTrainer, Classifying, Inspected, GradientChecked, Stored, W
         """The model in error messages: class and name."""
         return f"{type(self).__name__} '{self.name}'"
 
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self.optimizer is not None
+
     # --- structure ---
 
     @property
