@@ -309,3 +309,12 @@ def test_batches_of_a_dataset_class() -> None:
     assert fastnn.utils.Sequence is fastnn.utils.PyDataset
     with pytest.raises(TypeError, match="PyDataset: expected a class with __len__"):
         model.fit(fastnn.utils.PyDataset(), verbose=0)
+
+
+def test_what_layers_and_models_say_of_themselves() -> None:
+    layer = layers.Dense(2)
+    assert (layer.dtype, layer.compute_dtype) == ("float32", "float32")
+    model = fastnn.Sequential([fastnn.Input(batch_shape=(None, 3)), layer])
+    assert (model.dtype, model.compiled, model.input_shape) == ("float32", False, (None, 3))
+    model.compile("sgd", "mse")
+    assert (model.compiled, model.metrics_names) == (True, ["loss"])

@@ -113,7 +113,17 @@ class _Weighted(Protocol):
 
 
 class WithVariables:
-    """The weights by their other names in Keras."""
+    """The weights by their other names in Keras, and the type of numbers."""
+
+    @property
+    def dtype(self) -> str:
+        """Always "float32"."""
+        return "float32"
+
+    @property
+    def compute_dtype(self) -> str:
+        """Always "float32"."""
+        return "float32"
 
     @property
     def variables(self: _Weighted) -> list[Parameter]:

@@ -219,7 +219,7 @@ def _restored(tensors: Tensors, description: Mapping[str, Any], compile: bool = 
         model = _model_from(data)
         shapes = description.get("input_shapes")
         if shapes is not None and not model.built:
-            model.build_for_shapes([tuple(shape) for shape in shapes])
+            model.build_for_some([tuple(shape) for shape in shapes])
         if model.built:
             _rename(model.leaf_layers, description.get("layer_names", ()))
             assign(model, tensors, "load_model")

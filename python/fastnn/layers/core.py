@@ -63,12 +63,13 @@ class InputLayer(Layer):
         self.sample_shape = sample_shape("Input", "shape", shape)
         self.batch_size = None if batch_size is None else checks.integer("Input", "batch_size", batch_size, 1)
         self.input_dtype = dtype
+        self.declared = True  # False for the shape of a first batch, which others need not have
 
     def expected_shape(self) -> Shape | None:
-        return self.sample_shape
+        return self.sample_shape if self.declared else None
 
     def shape_advice(self, shape: Sequence[int | None]) -> str:
-        return "the model was made for that shape"
+        return "the model was made for that shape; declare None for sizes that vary"
 
     @property
     def output(self) -> SymbolicTensor:
@@ -84,7 +85,13 @@ class InputLayer(Layer):
 
     def get_config(self) -> dict[str, Any]:
         own = {"shape": list(self.sample_shape[1:]), "batch_size": self.batch_size, "dtype": self.input_dtype}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **own, **({} if self.declared else {"declared": False})}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> InputLayer:
+        layer = cls(**{name: value for name, value in config.items() if name != "declared"})
+        layer.declared = checks.boolean("InputLayer", "declared", config.get("declared", True))
+        return layer
 
 
 def Input(

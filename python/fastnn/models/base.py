@@ -59,6 +59,11 @@ class BaseModel(BatchTrainer, Classifying, Inspected, GradientChecked, Stored, W
         """The model in error messages: class and name."""
         return f"{type(self).__name__} '{self.name}'"
 
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self.optimizer is not None
+
     # --- structure ---
 
     @property
@@ -121,6 +126,17 @@ class BaseModel(BatchTrainer, Classifying, Inspected, GradientChecked, Stored, W
     def build_for_shapes(self, shapes: Sequence[Sequence[int | None]]) -> None:
         """Make the parameters for inputs of these shapes, one per input."""
         self.build(shapes[0] if len(shapes) == 1 else list(shapes))  # type: ignore[arg-type]
+
+    def build_for_some(self, shapes: Sequence[Sequence[int | None]]) -> None:
+        """Make the parameters for inputs of shapes that nobody declared: those of others may differ where the layers allow it."""
+        self.build_for_shapes(shapes)
+        for layer in self.input_layers:
+            layer.declared = False
+
+    @property
+    def input_layers(self) -> list[InputLayer]:
+        """The layers that make the inputs."""
+        return [tensor.node.layer for tensor in self._inputs]  # type: ignore[misc]
 
     @property
     def store(self) -> ParameterStore:
@@ -192,7 +208,9 @@ class BaseModel(BatchTrainer, Classifying, Inspected, GradientChecked, Stored, W
         if len(tensors) != len(self.input_structure):
             checks.fail(self.who, f"{len(self.input_structure)} inputs", len(tensors))
         self._build_for_call(tensors)
-        return Node(self, tensors, self.plan.output_shapes([t.shape for t in tensors], check=True), inference)
+        shapes = [tensor.shape for tensor in tensors]
+        self.check_shapes(shapes)
+        return Node(self, tensors, self.compute_output_shapes(shapes), inference)
 
     def _build_for_call(self, tensors: Sequence[SymbolicTensor]) -> None:
         """Make the parameters, if that waits for a shape."""
@@ -201,8 +219,9 @@ class BaseModel(BatchTrainer, Classifying, Inspected, GradientChecked, Stored, W
         """Return the output (or list or dict) for a batch; with training=True remember what `backward` needs."""
         arrays = [ops.as_float32(self.who, "input", part) for part in self.input_structure.parts(self.who, "x", x)]
         if not self.built:
-            self.build((None, *arrays[0].shape[1:]))
+            self.build_for_some([(None, *arrays[0].shape[1:])])
         if not ops.recording():
+            self.check_shapes([array.shape for array in arrays])
             self.refresh()
         return self.output_structure.whole(self.plan.forward(arrays, training))
 
@@ -239,6 +258,8 @@ class BaseModel(BatchTrainer, Classifying, Inspected, GradientChecked, Stored, W
         given = [(None, *shape[1:]) for shape in shapes]
         if given != [tensor.shape for tensor in self._inputs]:
             self.plan.output_shapes(given, check=True)
+            for layer, shape in zip(self.input_layers, given):
+                layer.check_shape(shape)
 
     def input_shapes(self) -> list[Shape]:
         self._require_built()

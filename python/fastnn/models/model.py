@@ -130,7 +130,7 @@ class Model(BaseModel):
 
     def _build_for_call(self, tensors: Sequence[SymbolicTensor]) -> None:
         if not self.built:
-            self.build_for_shapes([tensor.shape for tensor in tensors])
+            self.build_for_some([tensor.shape for tensor in tensors])
 
     # --- inputs and outputs ---
 

@@ -77,16 +77,22 @@ class Sequential(Model):
         if any(layer is other or layer.name == other.name for other in self.layers):
             checks.fail(self.who, "layers of different names", f"two named '{layer.name}'", "give name=")
         if not self.layers and self._input_tensor is None:
-            shape = self._own_shape(layer)
-            self._input_tensor = None if shape is None else Input(shape[1:])
+            self._input_tensor = self._own_input(layer)
         self.layers.append(layer)
 
     @staticmethod
-    def _own_shape(layer: Any) -> Shape | None:
-        """Return the shape of the input that a first layer was made or built for."""
-        if isinstance(layer, BaseModel):
-            return layer.inputs[0].shape if layer.built else None
-        return layer.given_shape or (layer.input_shape if layer.built else None)
+    def _own_input(layer: Any) -> SymbolicTensor | None:
+        """Return an input of the shape that a first layer was made or built for."""
+        if isinstance(layer, Layer):
+            shape, declared = layer.given_shape or layer.input_shape, layer.given_shape is not None
+        else:
+            shape = layer.inputs[0].shape if layer.built else None
+            declared = layer.built and layer.input_layers[0].declared
+        if shape is None:
+            return None
+        made = InputLayer(shape[1:])
+        made.declared = declared
+        return made.output
 
     def pop(self) -> Any:
         """Take the last layer off and return it."""
@@ -111,6 +117,7 @@ class Sequential(Model):
             shape = self._checked_shape(input_shape)
             if self._input_tensor is None or self._input_tensor.shape != shape:
                 self._input_tensor = Input(shape[1:])
+            self._input_layer.declared = True
         if self._input_tensor is None:
             checks.fail(self.who, "an input shape", "none", "give build((None, ...)) or an Input layer")
         if not self.layers:
@@ -137,7 +144,7 @@ class Sequential(Model):
 
     def _build_for_call(self, tensors: Sequence[SymbolicTensor]) -> None:
         if not self.built:
-            self.build(tensors[0].shape)
+            self.build_for_some([tensors[0].shape])
 
     def _checked_shape(self, input_shape: Any) -> Shape:
         if not isinstance(input_shape, (tuple, list)) or len(input_shape) < 1:
@@ -145,6 +152,11 @@ class Sequential(Model):
                 self.who, "input_shape of a batch as a tuple", checks.describe(input_shape), "such as (None, 28, 28)"
             )
         return (None, *(None if s is None else checks.integer(self.who, "input_shape", s, 1) for s in input_shape[1:]))
+
+    @property
+    def _input_layer(self) -> Any:
+        assert self._input_tensor is not None
+        return self._input_tensor.node.layer
 
     @property
     def input_shape(self) -> Shape | None:
@@ -166,7 +178,12 @@ class Sequential(Model):
     def get_config(self) -> dict[str, Any]:
         """Return the model's architecture as plain data."""
         shape = None if self.input_shape is None else list(self.input_shape)
-        return {"name": self.name, "input_shape": shape, "layers": [saving.layer_data(layer) for layer in self.layers]}
+        config = {
+            "name": self.name,
+            "input_shape": shape,
+            "layers": [saving.layer_data(layer) for layer in self.layers],
+        }
+        return config if shape is None or self._input_layer.declared else {**config, "declared": False}
 
     @classmethod
     def read(cls, config: Mapping[str, Any], reader: saving.Reader) -> Sequential:
@@ -174,6 +191,8 @@ class Sequential(Model):
         model = cls([reader(item) for item in config["layers"]], name=str(config["name"]))
         if config["input_shape"] is not None and not model.built:
             model.build(config["input_shape"])
+        if model.built:
+            model._input_layer.declared = checks.boolean("load_model", "declared", config.get("declared", True))
         return model
 
     def __repr__(self) -> str:

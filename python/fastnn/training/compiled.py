@@ -87,6 +87,10 @@ class Compiled:
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Make the parameters."""
 
+    def build_for_some(self, shapes: Sequence[Sequence[int | None]]) -> None:
+        """Make the parameters for inputs of shapes that nobody declared."""
+        raise self._missing("build_for_some")
+
     @property
     def store(self) -> ParameterStore:
         """The flat values and gradients of all parameters that have a gradient."""
@@ -186,7 +190,7 @@ class Compiled:
 
     def _built_for(self, x: Sequence[NDArray[Any]]) -> None:
         if not self.built:
-            self.build((None, *x[0].shape[1:]))
+            self.build_for_some([(None, *x[0].shape[1:])])
         self.check_shapes([part.shape for part in x])
         self.plan.check_values(x)
         self.refresh()

@@ -70,7 +70,7 @@ def built(who: str, model: Any, x: Any) -> Any:
     if model.optimizer is None or not model.scores:
         checks.fail(who, "a compiled model with a loss", f"'{model.name}'", "call model.compile(...) in the function")
     if not model.built:
-        model.build((None, *x.shape[1:]))
+        model.build_for_some([(None, *x.shape[1:])])
     return model
 
 
