@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from fastnn import checks, ops
 from fastnn.layers.base import Layer
 from fastnn.parameter import Parameter
-from fastnn.training.compiled import Compiled
 from fastnn.training.profiler import Profiled
+from fastnn.training.stepping import Stepping
 
 Array = NDArray[Any]
 
@@ -65,7 +65,7 @@ class GradientCheck:
         return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in table)
 
 
-class GradientChecked(Compiled):
+class GradientChecked(Stepping):
     """A model that can check its gradients."""
 
     def check_gradients(

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from fastnn import checks
 from fastnn.training import data, splits
 from fastnn.training.callback_list import CallbackList
-from fastnn.training.compiled import Compiled
 from fastnn.training.score import Logs
 from fastnn.training.sources import Stream
+from fastnn.training.stepping import Stepping
 
 After = Callable[[int, Logs], None]
 
@@ -49,7 +49,7 @@ class Arrays:
         self.classes = splits.classes_of(who, self.parts[1][0], "balanced")
 
 
-class Runner(Compiled):
+class Runner(Stepping):
     """A model that can run epochs."""
 
     def __init__(self) -> None:
