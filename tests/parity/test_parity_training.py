@@ -74,7 +74,7 @@ def residual(package: Any) -> Any:
     return package.Model(inputs, layers.Dense(4, activation="softmax")(layers.Concatenate()([left, right])))
 
 
-def encoder(package: Any) -> Any:
+def encoder(package: Any, last: str | None = "softmax") -> Any:
     layers = package.layers
     return package.Sequential(
         [
@@ -86,7 +86,7 @@ def encoder(package: Any) -> Any:
             layers.UpSampling2D(2),
             layers.Conv2DTranspose(3, 3, activation="silu"),
             layers.Flatten(),
-            layers.Dense(4, activation="softmax"),
+            layers.Dense(4, activation=last),
         ]
     )
 
@@ -151,6 +151,39 @@ def test_twenty_steps_of_a_network_for_images(build: Callable[[Any], Any], cls: 
         batch_size=10,
         epochs=5,
     )
+
+
+def rectified(package: Any) -> Any:
+    layers = package.layers
+    convolution = [layers.Conv2D(6, 3, activation="relu"), layers.BatchNormalization()]
+    return package.Sequential([package.Input((10, 9, 2)), *convolution, layers.Flatten(), layers.Dense(4)])
+
+
+def headless(package: Any) -> Any:
+    return encoder(package, None)
+
+
+@pytest.mark.parametrize("build", [headless, rectified])
+@pytest.mark.parametrize("cls", ["SGD", "Adam"])
+def test_losses_of_logits(build: Callable[[Any], Any], cls: str) -> None:
+    """The loss of each of twenty quick steps, some of them large: from logits Keras clips nothing."""
+    arguments = {"SGD": {"learning_rate": 0.01, "momentum": 0.9, "nesterov": True}, "Adam": {"learning_rate": 0.003}}[
+        cls
+    ]
+    losses, start = [], []
+    for package in (fastnn, keras()):
+        model = build(package)
+        start = start or [normal(*w.shape, seed=7 + i) / 4 + (w == 1) for i, w in enumerate(model.get_weights())]
+        model.set_weights(start)
+        loss = package.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(getattr(package.optimizers, cls)(**arguments), loss)
+        found = []
+        for step in range(20):
+            rows = slice(10 * (step % 4), 10 * (step % 4) + 10)
+            model.reset_metrics()
+            found.append(float(model.train_on_batch(IMAGES[rows], LABELS[rows])))
+        losses.append(found)
+    assert_near(*losses, LONG, "losses of steps")
 
 
 def test_losses_of_single_steps() -> None:
