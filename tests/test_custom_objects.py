@@ -286,3 +286,17 @@ def test_values_cannot_be_looked_at() -> None:
         Deciding()(X)
     with pytest.raises(TypeError, match="a subclass may write call"):
         fastnn.Model()
+
+
+@pytest.mark.parametrize(
+    ("module", "base"),
+    [(losses, losses.MeanSquaredError), (metrics, metrics.Mean), (optimizers, optimizers.SGD)],
+    ids=["losses", "metrics", "optimizers"],
+)
+def test_a_scope_gives_classes_to_every_family(module: Any, base: type) -> None:
+    mine = type("Mine", (base,), {})
+    with pytest.raises(ValueError, match=r"Mine|mine"):
+        module.deserialize({"class_name": "Mine", "config": {}})
+    with custom_object_scope({"Mine": mine}):
+        assert type(module.deserialize({"class_name": "Mine", "config": {}})) is mine
+    assert type(module.deserialize({"class_name": "Mine", "config": {}}, {"Mine": mine})) is mine

@@ -22,6 +22,7 @@ ORDER = (
     "names",
     "checks",
     "custom",
+    "figures",
     "files",
     "structure",
     "graph",
@@ -81,7 +82,7 @@ FORBIDDEN = {
 CORE_IMPORTERS = {"ops", "config", "__init__"}
 THIRD_PARTY = {"numpy", "safetensors", "tqdm"}
 OPTIONAL = {
-    "matplotlib": {"bench", "diagram", "optimizers", "plotting", "tune"},
+    "matplotlib": {"bench", "diagram", "figures", "optimizers", "plotting", "tune"},
     "pooch": {"datasets"},
     "threadpoolctl": {"bench"},
     "torch": {"bench"},

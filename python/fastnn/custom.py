@@ -81,8 +81,12 @@ def get_custom_objects() -> dict[str, Any]:
 
 def given_class(name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """Return the class of the user's that plain data means by a name, None if it is one of the package's."""
-    given = custom_objects or {}
-    return given[name] if name in given else _registered.get(name)
+    return {**get_custom_objects(), **(custom_objects or {})}.get(name)
+
+
+def is_own(cls: type) -> bool:
+    """Return whether a class is the user's, of which nobody knows what it does."""
+    return not cls.__module__.startswith("fastnn.")
 
 
 def name_of(cls: type) -> str:

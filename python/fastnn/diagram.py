@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fastnn import checks
-from fastnn.plotting import require_matplotlib
+from fastnn.figures import require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

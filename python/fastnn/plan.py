@@ -18,6 +18,7 @@ import numpy as np
 from fastnn import chains, checks, ops
 from fastnn.chains import Chain
 from fastnn.checks import Float32
+from fastnn.custom import is_own
 from fastnn.graph import Node, SymbolicTensor
 from fastnn.layers.base import Layer
 from fastnn.layers.core import ActivatedLayer
@@ -355,15 +356,10 @@ def _asked(layer: Layer, need_dx: bool, relu_input: bool, skip_slope: bool) -> I
         layer.need_dx, layer.relu_input, layer.skip_slope = True, False, False
 
 
-def _is_own(layer: Layer) -> bool:
-    """Return whether a layer is of a class of the user's, whose results nobody knows."""
-    return not type(layer).__module__.startswith("fastnn.")
-
-
 def _forward(layer: Layer, x: Any, training: bool) -> Any:
     """Return the output of a layer."""
     y: Any = layer.forward(x, training)
-    if _is_own(layer) and not isinstance(y, np.ndarray):
+    if is_own(type(layer)) and not isinstance(y, np.ndarray):
         checks.fail_type(layer.who, "forward to return an array", checks.describe(y))
     return y
 
@@ -371,7 +367,7 @@ def _forward(layer: Layer, x: Any, training: bool) -> Any:
 def _backward(layer: Layer, dy: Float32) -> Sequence[Float32 | None]:
     """Return the gradients of what a layer read."""
     dx: Any = layer.backward(dy)
-    if layer.need_dx and _is_own(layer):
+    if layer.need_dx and is_own(type(layer)):
         _check_gradients(layer, dx, len(dy))
     return dx if layer.takes_list else [dx]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn import checks, files, layers, losses, metrics, optimizers
-from fastnn.custom import custom_object_scope, get_custom_objects, name_of
+from fastnn.custom import custom_object_scope, get_custom_objects, is_own, name_of
 from fastnn.files import FileName, Tensors, described
 from fastnn.layers.base import Layer
 from fastnn.layers.budget import weight_budget
@@ -74,7 +74,7 @@ def own_class(name: str) -> str:
 
 def _object_data(module: ModuleType, thing: Any) -> dict[str, Any]:
     """Return a loss, metric or optimizer as plain data; "own" if its class is the user's."""
-    if type(thing).__module__.startswith("fastnn."):
+    if not is_own(type(thing)):
         return dict(module.serialize(thing))
     return {"class": name_of(type(thing)), "config": thing.get_config(), "own": True}
 
@@ -261,7 +261,7 @@ def reduce_model(model: BaseModel) -> tuple[Any, ...]:
         *parts,
         *(value for part in parts for value in getattr(part, "__dict__", {}).values()),
     ]
-    own = {type(p) for p in described if hasattr(p, "get_config") and not type(p).__module__.startswith("fastnn.")}
+    own = {type(p) for p in described if hasattr(p, "get_config") and is_own(type(p))}
     tensors |= named_weights(model) if model.built else {}
     copies = {name: np.array(tensor) for name, tensor in tensors.items()}
     return _again, (copies, description, {name_of(cls): cls for cls in own}, model.run_eagerly)

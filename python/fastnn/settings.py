@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fastnn.custom import is_own
+
 # Replaced at every change. An object and not a number: two threads that count at the same time may write the same number.
 _latest: object = object()
 
@@ -48,4 +50,4 @@ def missing(obj: Any, name: str) -> Any:
 
 def noted(obj: object) -> bool:
     """Return whether all that a step captures of obj is noted when it changes; of a class of the user's nobody knows what it is."""
-    return isinstance(obj, Settings) and type(obj).__module__.startswith("fastnn.")
+    return isinstance(obj, Settings) and not is_own(type(obj))

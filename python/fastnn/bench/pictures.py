@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.bench.peers.results import OWN, PeersReport
 from fastnn.bench.report import Report
 from fastnn.bench.sweeps import Sweep
-from fastnn.plotting import require_matplotlib
+from fastnn.figures import require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

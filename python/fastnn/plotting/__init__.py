@@ -1,7 +1,7 @@
 """Pictures. They need matplotlib (``pip install 'fastnn[plot]'``), which is imported when a picture is drawn."""
 
+from fastnn.figures import require_matplotlib
 from fastnn.plotting.classes import plot_confusion_matrix, plot_decision_boundary
-from fastnn.plotting.figures import require_matplotlib
 from fastnn.plotting.functions import plot_activation_functions
 from fastnn.plotting.history import plot_history
 from fastnn.plotting.layers import plot_activations, plot_gradients, plot_weights

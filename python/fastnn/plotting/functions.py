@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastnn import activations, checks
 from fastnn.activations import Activation
-from fastnn.plotting.figures import BLUE, VERMILION, new_figure, require_matplotlib, save, tidy
+from fastnn.figures import BLUE, VERMILION, new_figure, require_matplotlib, save, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

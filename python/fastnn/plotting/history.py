@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastnn import checks
-from fastnn.plotting.figures import BLUE, VERMILION, new_figure, require_matplotlib, save, tidy
+from fastnn.figures import BLUE, VERMILION, new_figure, require_matplotlib, save, tidy
 from fastnn.training.history import History
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn import checks
-from fastnn.plotting.figures import BLUE, new_figure, require_matplotlib, save, tidy
+from fastnn.figures import BLUE, new_figure, require_matplotlib, save, tidy
 from fastnn.training.inspection import ActivationRow, Inspected
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import checks
-from fastnn.plotting.figures import new_figure, require_matplotlib, save
+from fastnn.figures import new_figure, require_matplotlib, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import checks, losses
+from fastnn.figures import new_figure, require_matplotlib, save
 from fastnn.models.base import BaseModel
-from fastnn.plotting.figures import new_figure, require_matplotlib, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

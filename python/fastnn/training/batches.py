@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastnn import ops, settings
 from fastnn.checks import Float32
+from fastnn.custom import is_own
 from fastnn.layers.base import Layer
 from fastnn.layers.core import ActivatedLayer
 from fastnn.metrics import Metric
@@ -183,7 +184,7 @@ class BatchTrainer(Trainer):
         parts += [p for layer in self.leaf_layers for p in (*layer.parameters, *layer.attached)]
         if mode != "predict":
             parts += [self.optimizer, *(score.loss for score in self._scores), *self._running(), *self._scores]
-        return type(self).__module__.startswith("fastnn.") and all(map(settings.noted, parts))
+        return not is_own(type(self)) and all(map(settings.noted, parts))
 
 
 def _alike(given: Any, taken: NDArray[Any]) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import checks
+from fastnn.figures import axes_for
 from fastnn.models.base import BaseModel
 from fastnn.optimizers.schedules import ExponentialDecay
 
@@ -47,15 +48,7 @@ class LearningRateCurve:
         Raises:
             ImportError: if matplotlib is not installed.
         """
-        if ax is None:
-            try:
-                from matplotlib import pyplot
-            except ImportError as error:
-                text = checks.message(
-                    "lr_finder", "matplotlib to be installed", "no such package", "pip install 'fastnn[plot]'"
-                )
-                raise ImportError(text) from error
-            ax = pyplot.subplots()[1]
+        ax = axes_for("lr_finder", ax)
         ax.plot(self.rates, self.losses, alpha=0.3, label="loss of the batch")
         ax.plot(self.rates, self.smoothed, label="smoothed")
         ax.axvline(self.suggestion, linestyle="--", color="gray", label=f"suggestion {self.suggestion:.2g}")

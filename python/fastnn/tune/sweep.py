@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import checks
+from fastnn.figures import axes_for
 from fastnn.tune.trials import Trial, check_trials, train_all
 
 if TYPE_CHECKING:
@@ -68,15 +69,7 @@ class Sweep:
         Raises:
             ImportError: if matplotlib is not installed.
         """
-        if ax is None:
-            try:
-                from matplotlib import pyplot
-            except ImportError as error:
-                text = checks.message(
-                    WHO, "matplotlib to be installed", "no such package", "pip install 'fastnn[plot]'"
-                )
-                raise ImportError(text) from error
-            ax = pyplot.subplots()[1]
+        ax = axes_for(WHO, ax)
         places, name = range(len(self.trials)), self.objective.removeprefix("val_")
         ax.plot(places, self.training, "o-", label="training")
         if name != self.objective:

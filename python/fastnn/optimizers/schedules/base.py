@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import checks
-from fastnn.custom import get_custom_objects, name_of
+from fastnn.custom import get_custom_objects, is_own, name_of
+from fastnn.figures import axes_for
 from fastnn.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class LearningRateSchedule(Settings):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if cls.__module__.startswith("fastnn."):
+        if not is_own(cls):
             _KNOWN[cls.__name__] = cls
 
     def rate(self, step: Steps) -> Steps:
@@ -74,13 +75,7 @@ class LearningRateSchedule(Settings):
         """
         cls = type(self).__name__
         count = checks.integer(cls, "steps", steps, 1)
-        if ax is None:
-            try:
-                from matplotlib import pyplot
-            except ImportError as error:
-                fix = "pip install 'fastnn[plot]'"
-                raise ImportError(checks.message(cls, "matplotlib to draw with", "none installed", fix)) from error
-            ax = pyplot.subplots()[1]
+        ax = axes_for(cls, ax)
         ax.plot(np.arange(count), self.values(0, count), label=cls)
         ax.set(xlabel="step", ylabel="learning rate", title=cls)
         return ax

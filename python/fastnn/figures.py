@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastnn import checks
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLUE, VERMILION = "#0072b2", "#d55e00"  # told apart by the color-blind, and in gray
@@ -44,6 +45,17 @@ def new_figure(
     for axes in figure.subplots(rows, across, squeeze=False).flat[panels:]:
         axes.remove()
     return figure
+
+
+def axes_for(who: str, ax: Axes | None) -> Axes:
+    """Return the axes to draw into: those given, else those of a new figure of pyplot's."""
+    if ax is not None:
+        return ax
+    require_matplotlib(who)
+    from matplotlib import pyplot
+
+    made: Axes = pyplot.subplots()[1]
+    return made
 
 
 def save(figure: Any, path: str | os.PathLike[str] | None) -> None:
