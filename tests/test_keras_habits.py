@@ -9,20 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny import QUARTETS as X
+from tiny import YES, binary
 
 import fastnn
 from fastnn import callbacks, checks, layers, losses, metrics, models, optimizers
 
 RNG = np.random.default_rng(0)
-X = RNG.random((20, 4), np.float32)
-YES = (X[:, :1] > 0.5).astype(np.float32)
-
-
-def binary(**options: Any) -> fastnn.Sequential:
-    fastnn.config.set_seed(1)
-    model = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(1, activation="sigmoid")])
-    model.compile("sgd", "binary_crossentropy", **options)
-    return model
 
 
 def by_time() -> fastnn.Sequential:

@@ -19,6 +19,19 @@ X: Array = normal(10, 3).astype(np.float32)
 Y: Array = normal(10, 2, seed=1).astype(np.float32)
 
 
+# Twenty samples with four features, and whether the first is large.
+QUARTETS: Array = np.random.default_rng(0).random((20, 4), np.float32)
+YES: Array = (QUARTETS[:, :1] > 0.5).astype(np.float32)
+
+
+def binary(**compiled: Any) -> Sequential:
+    """Return a model that says whether, for QUARTETS and YES, compiled; its weights are always the same."""
+    config.set_seed(1)
+    model = Sequential([Input((4,)), Dense(1, activation="sigmoid")])
+    model.compile("sgd", "binary_crossentropy", **compiled)
+    return model
+
+
 def line(optimizer: Any = "sgd", loss: Any = "mse", **compiled: Any) -> Sequential:
     """Return the model y = x w + b for X and Y, compiled; its weights are always the same."""
     model = Sequential([Input((3,)), Dense(2)])

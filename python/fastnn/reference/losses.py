@@ -22,6 +22,7 @@ def _targets(y_true: Array, like: Array) -> Array:
 
 
 def weighted(losses: Array, weights: Array | None) -> Array:
+    """Return weight_i losses_i; without weights the losses."""
     return losses if weights is None else weights * losses
 
 
