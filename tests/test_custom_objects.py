@@ -299,4 +299,5 @@ def test_a_scope_gives_classes_to_every_family(module: Any, base: type) -> None:
         module.deserialize({"class_name": "Mine", "config": {}})
     with custom_object_scope({"Mine": mine}):
         assert type(module.deserialize({"class_name": "Mine", "config": {}})) is mine
+        assert type(module.deserialize("Mine")) is mine
     assert type(module.deserialize({"class_name": "Mine", "config": {}}, {"Mine": mine})) is mine

@@ -251,7 +251,7 @@ def deserialize(config: str | Mapping[str, Any], custom_objects: Mapping[str, ty
         config: the name, or a dict with "class_name" (or "class") and "config".
         custom_objects: your own classes by name.
     """
-    if isinstance(config, str) and config not in (custom_objects or {}):
+    if isinstance(config, str) and given_class(config, custom_objects) is None:
         return get(config)
     name, arguments = described("metrics.deserialize", config)
     cls = given_class(name, custom_objects) or _CLASSES[checks.one_of("metric", "class", name, sorted(_CLASSES))]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,10 +28,10 @@ class RemoteMonitor(Callback):
         headers: dict of further headers, or None.
         send_as_json: send the JSON text itself, as "application/json", instead of a form.
 
-    >>> from fastnn import callbacks
-    >>> monitor = callbacks.RemoteMonitor("http://localhost:9000", send_as_json=True)
-    >>> monitor.body(0, {"loss": 0.5})
-    b'{"epoch": 0, "loss": 0.5}'
+    Example:
+        >>> monitor = fastnn.callbacks.RemoteMonitor("http://localhost:9000", send_as_json=True)
+        >>> monitor.body(0, {"loss": 0.5})
+        b'{"epoch": 0, "loss": 0.5}'
     """
 
     def __init__(
@@ -62,12 +59,19 @@ class RemoteMonitor(Callback):
     def body(self, epoch: int, logs: Logs) -> bytes:
         """Return what is sent."""
         text = json.dumps({"epoch": epoch, **{name: _plain(value) for name, value in logs.items()}})
-        return (text if self.send_as_json else urllib.parse.urlencode({self.field: text})).encode()
+        if self.send_as_json:
+            return text.encode()
+        from urllib.parse import urlencode
+
+        return urlencode({self.field: text}).encode()
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._warned = False
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        import http.client  # here: with these `import fastnn` would take twice as long
+        import urllib.request
+
         kind = "application/json" if self.send_as_json else "application/x-www-form-urlencoded"
         try:
             headers = {"Content-Type": kind, **(self.headers or {})}
