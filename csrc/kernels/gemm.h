@@ -4,7 +4,7 @@
 // blocks; the next block takes c back into the accumulators and goes on with the chain.
 //
 // Few rows: each thread goes through its columns alone, with wide tiles and b in place where it can be. More rows: a block of b
-// that stays in the second-level cache serves all rows.
+// that stays in the second-level cache serves all rows; the threads share its tiles out, or where b is wide, its columns.
 #pragma once
 
 #include "transposed.h"

@@ -254,11 +254,8 @@ def _own(optimizer: Any) -> Optimizer:
         checks.fail("RBM", "an optimizer that follows gradients", type(found).__name__)
     if found is not optimizer:
         return found
-    copy: Optimizer = type(found).from_config(found.get_config())
-    names = {**found.exclusions.as_data(), **found.rate_factors.as_data()}
-    copy.exclusions.restore(names)
-    copy.rate_factors.restore(names)
-    return copy
+    data = optimizers.serialize(found)
+    return optimizers.deserialize(data, {data["class"]: type(found)})
 
 
 def _probabilities(argument: str, value: Any, width: int | None) -> Float32:
