@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastnn import checks
 from fastnn.figures import BLUE, new_figure, require_matplotlib, save, tidy
-from fastnn.training.inspection import ActivationRow, Inspected
+from fastnn.training.inspection import Inspected
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,12 +69,9 @@ def plot_activations(
     figure: Any = new_figure(len(rows), path is None, across, PANEL_SIZE)
     figure.suptitle(title or "Outputs of the layers")
     for panel, row, out in zip(figure.axes, rows, outputs.values()):
-        finite = out[np.isfinite(out)]
-        panel.hist(finite, bins=count, color=BLUE)
-        panel.set_title(f"{row.layer} ({row.activation})" if row.activation else row.layer, fontsize="medium")
-        panel.set_xlabel(_legend(row, 1 - finite.size / out.size), fontsize="small")
-        panel.tick_params(labelsize="small")
-        tidy(panel)
+        name = f"{row.layer} ({row.activation})" if row.activation else row.layer
+        shares = {"dead": row.dead, "saturated": row.saturated}
+        _draw_histogram(panel, out, count, name, (row.mean, row.std), shares)
     save(figure, path)
     return figure  # type: ignore[no-any-return]
 
@@ -187,16 +185,9 @@ def plot_weights(
     figure.suptitle(title or "Weights of the layers")
     for panel, p in zip(figure.axes, drawn):
         values = p.value[np.isfinite(p.value)].astype(np.float64)
-        panel.hist(values, bins=count, color=BLUE)
-        panel.set_title(p.name, fontsize="medium")
-        mean, std = (values.mean(), values.std()) if values.size else (np.nan, np.nan)
-        told = [f"mean {mean:.2g}, std {std:.2g}"]
-        shares = [("below 0.001", np.mean(np.abs(values) < NEARLY_ZERO) if values.size else 0.0)]
-        shares.append(("NaN or infinite", 1 - values.size / p.size))
-        told.append(", ".join(f"{share:.0%} {name}" for name, share in shares if share))
-        panel.set_xlabel("\n".join(told).strip(), fontsize="small")
-        panel.tick_params(labelsize="small")
-        tidy(panel)
+        moments = (values.mean(), values.std()) if values.size else (np.nan, np.nan)
+        shares = {"below 0.001": float(np.mean(np.abs(values) < NEARLY_ZERO)) if values.size else 0.0}
+        _draw_histogram(panel, p.value, count, p.name, moments, shares)
     save(figure, path)
     return figure  # type: ignore[no-any-return]
 
@@ -206,9 +197,20 @@ def _check_model(who: str, model: Any) -> None:
         checks.fail_type(who, "a model", checks.describe(model))
 
 
-def _legend(row: ActivationRow, unbounded: float) -> str:
-    """Return the numbers of a layer's outputs."""
-    parts = [f"mean {row.mean:.2g}, std {row.std:.2g}"]
-    shares = [("dead", row.dead), ("saturated", row.saturated), ("NaN or infinite", unbounded)]
-    told = [f"{share:.0%} {name}" for name, share in shares if share]
-    return "\n".join([*parts, ", ".join(told)]).strip()
+def _draw_histogram(
+    panel: Any,
+    values: NDArray[Any],
+    bins: int,
+    title: str,
+    moments: tuple[float, float],
+    shares: Mapping[str, float | None],
+) -> None:
+    """Draw the finite values; below them mean and deviation, and those shares that are not 0."""
+    finite = values[np.isfinite(values)]
+    panel.hist(finite, bins=bins, color=BLUE)
+    panel.set_title(title, fontsize="medium")
+    every = {**shares, "NaN or infinite": 1 - finite.size / values.size}
+    told = ", ".join(f"{share:.0%} {name}" for name, share in every.items() if share)
+    panel.set_xlabel(f"mean {moments[0]:.2g}, std {moments[1]:.2g}\n{told}".strip(), fontsize="small")
+    panel.tick_params(labelsize="small")
+    tidy(panel)
