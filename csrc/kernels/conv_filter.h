@@ -85,12 +85,9 @@ inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, inde
     for (index_t k = 0; k < outputs; k += kPanel) {
       const index_t first = group * outputs + k, columns = min_of(kPanel, outputs - k);
       const FilterPart part = {s, x, a.dy + n * s.P * s.Q * s.K + first, sum + first, group, columns};
-      const index_t most = is_dense(s) ? grid_lines(part.length(), columns) : 1;
-      for (index_t r = 0; r < s.R;) {
-        index_t lines = min_of(most, s.R - r);
-        if (lines == 4) lines = 3;
+      for (index_t r = 0, lines; r < s.R; r += lines) {
+        lines = is_dense(s) ? grid_lines(part.length(), columns, s.R - r) : 1;
         lines > 1 ? add_filter_lines(part, r, static_cast<int>(lines), p0, p1) : add_filter_row(part, r, p0, p1);
-        r += lines;
       }
     }
   }

@@ -39,12 +39,13 @@ void compute_grid_tile(const RunTile& t) {
   sums.store_to(t.c, t.ldc, last);
 }
 
-// Filter rows that one tile takes, of so many taps and columns: as many as there are registers for, 1 if a grid does not pay.
+// Filter rows that one tile takes, of so many taps and columns: 2, 3 or 5 of those left, as there are registers for; 1 if a grid
+// does not pay.
 constexpr int kMostLines = 5;
-constexpr int grid_lines(index_t taps, index_t columns) {
+constexpr int grid_lines(index_t taps, index_t columns, index_t left = kMostLines) {
   const index_t rows = columns <= kLanes ? kMaxThinRows : kMaxRows;
   if ((taps != 3 && taps != 5 && taps != 7) || columns > 2 * kLanes) return 1;
-  const index_t lines = min_of(rows / taps, kMostLines);
+  const index_t lines = min_of(min_of(rows / taps, kMostLines), left);
   return static_cast<int>(lines == 4 ? 3 : max_of(1, lines));
 }
 
