@@ -64,7 +64,7 @@ inline void pack_filter(float* to, const float* w, const Conv2dShape& s) {
   }
 }
 
-// What a convolution reads, and where its result goes: y[n, p, q, :] at n image + p row + q column.
+// What a convolution reads and makes; its filter is packed by then.
 struct Convolution {
   Conv2dShape s;
   const float* x;
@@ -73,13 +73,10 @@ struct Convolution {
   float alpha;
   const float* relu_output;  // laid out like y, or null
   float* y;
-  index_t image, row, column;
 };
 
-inline bool is_contiguous(const Convolution& c) { return c.column == c.s.K && c.row == c.s.Q * c.s.K && c.image == c.s.P * c.row; }
-
 // One output row of one group from its window.
-inline void convolve_row(const Convolution& a, const Window& x, const Panels& b, index_t p, index_t group, float* y) {
+inline void convolve_row(const Convolution& a, const Window& x, const Panels& b, index_t p, index_t group, float* y, Ahead& ahead) {
   const Conv2dShape& s = a.s;
   const index_t channels = s.C / s.groups, outputs = s.K / s.groups;
   const FilterRows rows(s, p);
@@ -88,7 +85,7 @@ inline void convolve_row(const Convolution& a, const Window& x, const Panels& b,
   t.a_row = s.stride_w * s.C, t.a_outer = s.dilation_h * x.stride, t.a_run = s.dilation_w * s.C, t.a_col = 1;
   t.b_outer = s.S * channels * kPanel, t.b_run = channels * kPanel, t.b_row = kPanel;
   t.outer = rows.end - rows.begin, t.runs = is_dense(s) ? 1 : s.S, t.length = is_dense(s) ? s.S * s.C : channels;
-  t.ldc = a.column, t.relu = a.activation == Activation::relu;
+  t.ldc = s.K, t.relu = a.activation == Activation::relu;
   for (index_t panel = 0; panel < b.count(); ++panel) {
     const index_t columns = b.columns(panel), column = group * outputs + panel * kPanel;
     const RowTiles tiles(s.Q, most_rows(columns, taps(s)));
@@ -97,33 +94,41 @@ inline void convolve_row(const Convolution& a, const Window& x, const Panels& b,
     for (index_t tile = 0; tile < tiles.count; ++tile) {
       const index_t q = tiles.start(tile);
       t.a = first + q * t.a_row;
-      t.c = y + q * a.column + column;
+      t.c = y + q * s.K + column;
       if (a.relu_output) t.relu_output = a.relu_output + (t.c - a.y);
+      ahead.fetch();
+      if (ahead.part > 0) {
+        const index_t height = tiles.height(tile), next = height * s.K;
+        fetch_pixels(t.c + next, height, s.K, columns);
+        if (a.relu_output) fetch_pixels(t.relu_output + next, height, s.K, columns);
+      }
       run_tile(t, tiles.height(tile), columns);
     }
   }
   if (a.activation == Activation::linear || a.activation == Activation::relu) return;
-  for (index_t q = 0; q < s.Q; ++q) activate_row(y + q * a.column + group * outputs, outputs, nullptr, a.activation, a.alpha);
+  for (index_t q = 0; q < s.Q; ++q) activate_row(y + q * s.K + group * outputs, outputs, nullptr, a.activation, a.alpha);
 }
 
 // Row by row, unless rows are so short that tiles must hold pixels of several.
 constexpr index_t kShortRow = 6;
-inline bool by_rows(const Convolution& c) { return !is_contiguous(c) || (c.s.Q >= kShortRow && !is_pointwise(c.s)); }
+inline bool by_rows(const Conv2dShape& s) { return s.Q >= kShortRow && !is_pointwise(s); }
 
-inline index_t convolution_scratch(const Convolution& c, int slots) {
-  return packed_filter_size(c.s) + slots * (by_rows(c) ? window_size(c.s) : pixel_block(c.s) * taps(c.s));
+inline index_t convolution_scratch(const Conv2dShape& s, int slots) {
+  return packed_filter_size(s) + slots * (by_rows(s) ? window_size(s) : pixel_block(s) * taps(s));
 }
 
 inline void convolve_by_rows(const Convolution& a, const float* packed, float* windows, int slots) {
   const Conv2dShape& s = a.s;
   const index_t rows = block_rows(s), blocks = ceil_div(s.P, rows), size = window_size(s);
+  const index_t tiles = s.groups * ceil_div(s.K / s.groups, kPanel) * ceil_div(s.Q, kMaxRows);  // of an output row
   parallel_for(s.N * blocks, rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, slots, [&](index_t begin, index_t end, int slot) {
     for (index_t item = begin; item < end; ++item) {
       const index_t n = item / blocks, p0 = item % blocks * rows, p1 = min_of(s.P, p0 + rows);
       const Window x = window(s, a.x, n, p0, p1, windows + slot * size);
+      Ahead ahead = input_ahead(s, a.x, n, p0, p1, (p1 - p0) * tiles);
       for (index_t p = p0; p < p1; ++p) {
         for (index_t group = 0; group < s.groups; ++group) {
-          convolve_row(a, x, filter_panels(packed, s, group), p, group, a.y + n * a.image + p * a.row);
+          convolve_row(a, x, filter_panels(packed, s, group), p, group, a.y + (n * s.P + p) * s.Q * s.K, ahead);
         }
       }
     }
@@ -159,30 +164,24 @@ inline void convolve_by_pixels(const Convolution& a, const float* packed, float*
   });
 }
 
-// w: the filter (R, S, C / groups, K).
-inline void convolve(const Convolution& a, const float* w, float* scratch, int slots) {
-  pack_filter(scratch, w, a.s);
+// scratch begins with the packed filter.
+inline void convolve(const Convolution& a, float* scratch, int slots) {
   float* rest = scratch + packed_filter_size(a.s);
-  if (by_rows(a)) {
+  if (by_rows(a.s)) {
     convolve_by_rows(a, scratch, rest, slots);
   } else {
     convolve_by_pixels(a, scratch, rest, slots);
   }
 }
 
-inline Convolution forward_convolution(const Conv2dForward& a) {
-  const Conv2dShape& s = a.s;
-  return {s, a.x, a.bias, a.activation, a.alpha, nullptr, a.y, s.P * s.Q * s.K, s.Q * s.K, s.K};
-}
-
 index_t conv2d_forward_scratch(const Conv2dForward& a) {
-  if (is_depthwise(a.s)) return depthwise_forward_scratch(a);
-  return convolution_scratch(forward_convolution(a), a.slots);
+  return is_depthwise(a.s) ? depthwise_forward_scratch(a) : convolution_scratch(a.s, a.slots);
 }
 
 void conv2d_forward(const Conv2dForward& a) {
   if (is_depthwise(a.s)) return depthwise_forward(a);
-  convolve(forward_convolution(a), a.w, a.scratch, a.slots);
+  pack_filter(a.scratch, a.w, a.s);
+  convolve({a.s, a.x, a.bias, a.activation, a.alpha, nullptr, a.y}, a.scratch, a.slots);
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ struct FilterPart {
   const float* dy;  // of the image, from the first column on
   float* sum;       // from the first column on
   index_t group, columns;
+  Ahead &x_ahead, &dy_ahead;
 
   index_t length() const { return is_dense(s) ? s.S * s.C : s.C / s.groups; }  // values that lie side by side
 
@@ -59,6 +60,7 @@ inline void add_filter_row(const FilterPart& part, index_t r, index_t begin, ind
       RunTile t = whole;
       t.a += run * s.dilation_w * s.C + tiles.start(tile);
       t.c += (run * part.length() + tiles.start(tile)) * s.K;
+      part.x_ahead.fetch(), part.dy_ahead.fetch();
       run_tile(t, tiles.height(tile), part.columns);
     }
   }
@@ -71,6 +73,7 @@ inline void add_filter_lines(const FilterPart& part, index_t r, int lines, index
   if (begin >= end) begin = end = p1;
   for (int l = 0; l < lines; ++l) add_filter_row(part, r + l, p0, begin);
   if (begin < end) {
+    part.x_ahead.fetch(), part.dy_ahead.fetch();
     RunTile t = part.tile(r, begin, end);
     run_grid(t, part.length(), lines, part.columns);
   }
@@ -81,10 +84,15 @@ inline void add_filter_lines(const FilterPart& part, index_t r, int lines, index
 inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, index_t n, index_t p0, index_t p1, float* sum) {
   const Conv2dShape& s = a.s;
   const index_t outputs = s.K / s.groups;
+  const index_t tiles = s.groups * ceil_div(outputs, kPanel) * ceil_div(taps(s), kMaxRows), row = s.Q * s.K;
+  const index_t next = n * s.P + p1, stop = min_of(s.N * s.P, next + p1 - p0);
+  Ahead x_ahead = input_ahead(s, a.x, n, p0, p1, tiles);
+  Ahead dy_ahead;
+  if (fetches_ahead(s)) dy_ahead = {a.dy, next * row, stop * row, ceil_div((stop - next) * row, tiles)};
   for (index_t group = 0; group < s.groups; ++group) {
     for (index_t k = 0; k < outputs; k += kPanel) {
       const index_t first = group * outputs + k, columns = min_of(kPanel, outputs - k);
-      const FilterPart part = {s, x, a.dy + n * s.P * s.Q * s.K + first, sum + first, group, columns};
+      const FilterPart part = {s, x, a.dy + n * s.P * s.Q * s.K + first, sum + first, group, columns, x_ahead, dy_ahead};
       for (index_t r = 0, lines; r < s.R; r += lines) {
         lines = is_dense(s) ? grid_lines(part.length(), columns, s.R - r) : 1;
         lines > 1 ? add_filter_lines(part, r, static_cast<int>(lines), p0, p1) : add_filter_row(part, r, p0, p1);

@@ -56,6 +56,25 @@ inline index_t window_size(const Conv2dShape& s, index_t floats = kWindowFloats)
   return reaches_out(s) ? span(block_rows(s, floats), s.stride_h, s.R, s.dilation_h) * window_row(s) : 0;
 }
 
+// What will be needed soon, fetched into the second-level cache a part at a time while tiles are computed, so that its latency
+// hides behind their multiply-adds: floats [at, stop) of an array.
+struct Ahead {
+  const float* array = nullptr;
+  index_t at = 0, stop = 0, part = 0;
+  void fetch() {
+    const index_t end = min_of(stop, at + part);
+    for (; at < end; at += kLineFloats) __builtin_prefetch(array + at, 0, 2);
+  }
+};
+
+// Fetches so many pixels of some columns, to be written soon.
+inline void fetch_pixels(const float* pixel, index_t count, index_t distance, index_t columns) {
+  if (distance <= kLineFloats) columns = count * distance, count = 1;
+  for (index_t i = 0; i < count; ++i, pixel += distance) {
+    for (index_t j = 0; j < columns; j += kLineFloats) __builtin_prefetch(pixel + j, 1);
+  }
+}
+
 // What output rows [p0, p1) of one image read: at(h) is the row of input row h, beginning with column -pad_left.
 struct Window {
   const float* rows;
@@ -79,6 +98,20 @@ inline Window window(const Conv2dShape& s, const float* x, index_t n, index_t p0
     copy_or_zero(to + end * s.C, nullptr, (columns - end) * s.C);
   }
   return {scratch, first, width};
+}
+
+// Fetching ahead pays where much is computed with every value, and the arrays are larger than the second-level caches.
+constexpr index_t kProductsPerValue = 40, kManyValues = 1 << 19;
+inline bool fetches_ahead(const Conv2dShape& s) {
+  return taps(s) * s.K >= kProductsPerValue * (s.C + s.K) && s.N * (s.H * s.W * s.C + s.P * s.Q * s.K) >= kManyValues;
+}
+
+// What the next as many output rows read besides, in so many parts.
+inline Ahead input_ahead(const Conv2dShape& s, const float* x, index_t n, index_t p0, index_t p1, index_t parts) {
+  if (!fetches_ahead(s)) return {};
+  const index_t row = s.W * s.C, rows = (p1 - p0) * s.stride_h;
+  const index_t h = n * s.H + min_of(s.H, max_of(0, (p1 - 1) * s.stride_h - s.pad_top + (s.R - 1) * s.dilation_h + 1));
+  return {x, h * row, min_of(s.N * s.H, h + rows) * row, ceil_div(rows * row, parts)};
 }
 
 // The filter rows [begin, end) that meet the image from output row p.
