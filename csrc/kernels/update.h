@@ -40,6 +40,48 @@ index_t step_scratch(const Step& a) {
   return prepares(s) ? a.slots * kGradientFloats : 0;
 }
 
+// Gradients of up to so many rows of x are sums too short for the tiles of a product.
+constexpr index_t kShortSum = 3;
+
+// Rows [first, first + Count) of the gradient, with the bits of the product.
+template <int Terms, int Count>
+inline void add_up_rows(const GradientSource& s, index_t first, float* g) {
+  float x[Count][Terms];
+  for (int i = 0; i < Count; ++i) {
+    for (int p = 0; p < Terms; ++p) x[i][p] = s.x[p * s.inputs + first + i];
+  }
+  for (index_t j = 0; j < s.units; j += kLanes) {
+    const int columns = static_cast<int>(min_of(kLanes, s.units - j));
+    vfloat dy[Terms];
+    FASTNN_UNROLL
+    for (int p = 0; p < Terms; ++p) dy[p] = load_partial(s.dy + p * s.units + j, columns);
+    FASTNN_UNROLL
+    for (int i = 0; i < Count; ++i) {
+      vfloat sum = {};
+      FASTNN_UNROLL
+      for (int p = 0; p < Terms; ++p) sum = multiply_add(x[i][p], dy[p], sum);
+      store_partial(g + i * s.units + j, sum, columns);
+    }
+  }
+}
+
+template <int Terms>
+inline void add_up(const GradientSource& s, index_t first, index_t count, float* g) {
+  constexpr int kRows = 4;
+  index_t i = 0;
+  for (; i + kRows <= count; i += kRows) add_up_rows<Terms, kRows>(s, first + i, g + i * s.units);
+  for (; i < count; ++i) add_up_rows<Terms, 1>(s, first + i, g + i * s.units);
+}
+
+// Rows [first, first + count) of the gradient.
+inline void make_gradient(const GradientSource& s, const Panels& dy, index_t first, index_t count, float* g) {
+  static_assert(kShortSum == 3);
+  if (s.rows == 1) return add_up<1>(s, first, count, g);
+  if (s.rows == 2) return add_up<2>(s, first, count, g);
+  if (s.rows == 3) return add_up<3>(s, first, count, g);
+  multiply_rows(s.x + first, 1, s.inputs, dy, g, s.units, count, false, kNoEpilogue);
+}
+
 // The steps of `update` for a gradient that is a product.
 template <class Step, class Range>
 void update_from_product(const Step& a, double cycles, const Range& range) {
@@ -61,7 +103,7 @@ void update_from_product(const Step& a, double cycles, const Range& range) {
     float* g = blocks + slot * rows * s.units;
     for (index_t first = begin * rows; first < min_of(s.inputs, end * rows); first += rows) {
       const index_t count = min_of(rows, s.inputs - first);
-      multiply_rows(s.x + first, 1, s.inputs, dy, g, s.units, count, false, kNoEpilogue);
+      make_gradient(s, dy, first, count, g);
       if (prepares(s)) prepare(s, g, g, count * s.units);
       range(g, first * s.units, (first + count) * s.units);
     }
