@@ -37,7 +37,7 @@ using std::chrono::nanoseconds;
 constexpr int kMaxTeam = 128;
 constexpr double kLaneCycles = kSerialCycles / 2;  // of a part worth a thread
 constexpr double kChunkCycles = 30000;             // of a chunk worth taking from another thread
-constexpr index_t kMaxChunks = 8;                  // per thread and job
+constexpr index_t kMaxChunks = kMostSteps;         // per thread and job
 constexpr double kWakeCycles = 150000;             // of work worth waking the workers for
 constexpr microseconds kLookOut(100);              // how long a worker looks for work before it parks
 constexpr microseconds kGiveWay(10);               // how often a thread that waits lets other processes run
@@ -87,6 +87,7 @@ struct Job {
   index_t n;
   int lanes;
   index_t chunks;  // per lane
+  bool staged;     // each chunk comes after the same one of the lane before
 };
 
 class Pool {
@@ -97,10 +98,15 @@ class Pool {
 
   // The leader's: does a job with the workers that are at hand, or alone.
   void share(index_t n, double cycles, int lanes, RangeBody body, void* context) {
-    const double all = static_cast<double>(n) * cycles;
-    if (resting() || !gather(lanes - 1, all)) return body(context, 0, n, 0);
-    const auto wanted = static_cast<index_t>(all / lanes / kChunkCycles);
-    job_ = {body, context, n, lanes, std::clamp<index_t>(wanted, 1, std::min(kMaxChunks, n / lanes))};
+    const auto wanted = static_cast<index_t>(static_cast<double>(n) * cycles / lanes / kChunkCycles);
+    share({body, context, n, lanes, std::clamp<index_t>(wanted, 1, std::min(kMaxChunks, n / lanes)), false}, cycles);
+  }
+
+  void share(const Job& job, double cycles) {
+    const double all = static_cast<double>(job.n) * cycles;
+    const int lanes = job.lanes;
+    if (resting() || !gather(lanes - 1, all)) return job.body(job.context, 0, job.n, 0);
+    job_ = job;
     ++epoch_;
     finished_.store(0, std::memory_order_relaxed);
     for (int lane = 0; lane < lanes; ++lane) lanes_[lane].store(pack(job_.chunks), std::memory_order_release);
@@ -236,13 +242,21 @@ class Pool {
         if (!lanes_[lane].compare_exchange_weak(state, state - 1, std::memory_order_acq_rel)) continue;
         const index_t part = lane * job_.chunks + job_.chunks - static_cast<index_t>(state & kMask);
         const index_t all = job_.lanes * job_.chunks;
+        if (job_.staged && lane > 0) await(part - job_.chunks, epoch);
         inside = true;
         job_.body(job_.context, job_.n * part / all, job_.n * (part + 1) / all, slot);
         inside = false;
+        if (job_.staged) done_[part].store(epoch, std::memory_order_release);
         finished_.fetch_add(1, std::memory_order_acq_rel);
         state = lanes_[lane].load(std::memory_order_acquire);
       }
     }
+  }
+
+  // Waits for a chunk of a staged job. Some thread has taken it: each takes the chunks of a lane in order, the leader beginning
+  // with the first lane.
+  void await(index_t part, std::uint64_t epoch) const {
+    for (Wait wait; done_[part].load(std::memory_order_acquire) != epoch;) wait();
   }
 
   // Waits for the chunks that others have taken. If that lasts much longer than a chunk does, a thread that took one is not
@@ -267,6 +281,7 @@ class Pool {
   alignas(128) Job job_ = {};
   alignas(128) std::atomic<std::uint64_t> current_{0};
   std::array<Lane, kMaxTeam> lanes_;
+  std::array<std::atomic<std::uint64_t>, kMaxTeam * kMaxChunks> done_{};  // the last staged job in which the chunk was done
   std::array<Parked, kMaxTeam> parked_;
   std::array<Hand, kMaxTeam> hands_{};
 };
@@ -347,6 +362,19 @@ void parallel_ranges(index_t n, double cycles, int slots, RangeBody body, void* 
   const Lead lead;
   if (!leading) return body(context, 0, n, 0);
   pool.share(n, cycles, lanes, body, context);
+}
+
+void parallel_stages(index_t stages, index_t steps, double cycles, RangeBody body, void* context) {
+  const index_t n = stages * steps;
+  if (n <= 0) return;
+  if (stages == 1 || static_cast<double>(n) * cycles < kSerialCycles || inside || stages > std::min(num_threads(), kMaxTeam))
+    return body(context, 0, n, 0);
+  shared = true;
+  const Job job = {body, context, n, static_cast<int>(stages), steps, true};
+  if (leading) return pool.share(job, cycles);
+  const Lead lead;
+  if (!leading) return body(context, 0, n, 0);
+  pool.share(job, cycles);
 }
 
 #if defined(__x86_64__)

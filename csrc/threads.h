@@ -17,6 +17,12 @@ constexpr double kSerialCycles = 12000;
 // Which thread does which range, and how many ranges there are, changes from call to call: a result must not depend on it.
 void parallel_ranges(index_t n, double cycles, int slots, RangeBody body, void* context);
 
+// The same for items stage * steps + step, of which each comes after the one of the stage before: while a thread does step 2 of the
+// first stage, another may do step 1 of the second. Each thread has a stage of its own: stages <= num_threads(), steps <=
+// kMostSteps.
+constexpr index_t kMostSteps = 8;
+void parallel_stages(index_t stages, index_t steps, double cycles, RangeBody body, void* context);
+
 // Runs body on the calling thread, which leads the others until body returns, unless another thread leads them already.
 void with_team(void (*body)(void* context), void* context);
 

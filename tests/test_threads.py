@@ -171,6 +171,30 @@ time.sleep(0.5)
 assert used() - before <= 2, "a thread without work uses the processor"
 """
 
+STAGES = """
+import subprocess
+from fastnn.layers import Dense, Input
+from fastnn.models import Sequential
+
+def small_batches():
+    config.set_seed(5)
+    model = Sequential([Input((5,)), Dense(500, "relu"), Dense(300, "relu"), Dense(3, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    for i in range(0, 240, 8):
+        model.train_on_batch(a[i : i + 8], b[i : i + 8])
+    return b"".join(np.ascontiguousarray(v).tobytes() for v in state(model).values())
+
+config.set_num_threads(1)
+expected = small_batches()
+loop = f"import time\\nwhile time.monotonic() < {time.monotonic() + 20}: pass"
+busy = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(2)]  # a stage's thread may be put aside
+for count in (2, 3, 4, 5, 2):
+    config.set_num_threads(count)
+    assert small_batches() == expected, count
+for process in busy:
+    process.kill()
+"""
+
 APART = """
 if len(os.sched_getaffinity(0)) < 2:
     sys.exit(0)
@@ -208,6 +232,7 @@ for own in sorted(everywhere)[:2]:
         pytest.param(CHANGE, id="other numbers of threads"),
         pytest.param(REFUSED, id="no thread to be had"),
         pytest.param(SIGNALS, id="signals and rest"),
+        pytest.param(STAGES, id="products in stages on a busy machine"),
         pytest.param(APART, id="woken on another processor"),
     ],
 )

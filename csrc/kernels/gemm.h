@@ -137,6 +137,30 @@ inline double cycles_of(const Gemm& g, double cycles_per_element) {
   return static_cast<double>(g.k) * (products > cycles_per_element ? products : cycles_per_element);
 }
 
+// A pipeline: each thread reads rows of b of its own, the same that it takes where the product is with the transposed b and where
+// an optimizer updates b. Otherwise half of b would travel between the caches of the threads every time, which costs more than the
+// pipeline's start and end unless the products take long.
+constexpr index_t kMostStages = 4, kStagedRows = 48, kStagedFloats = 1 << 15;
+inline index_t stage_count(const Gemm& g, const GemmPlan& plan) {
+  const bool pays =
+      g.m <= kStagedRows && g.n >= 4 * kPanel && g.k >= 2 * kPanel && g.k * g.n >= kStagedFloats && g.k * g.b_row <= kFarFloats;
+  const index_t stages = min_of(g.slots, fastnn::num_threads());
+  return pays && g.b_col == 1 && !plan.pack_a && !plan.pack_b && stages <= kMostStages ? stages : 1;
+}
+
+inline void gemm_staged(const Gemm& g, index_t stages) {
+  const index_t panels = ceil_div(g.n, kPanel), least = g.n >= 8 * kPanel ? 2 : 1;  // in a step
+  const index_t steps = min_of(fastnn::kMostSteps, panels / least);
+  const double cycles = cycles_of(g, 0.15) * g.n / (stages * steps);
+  parallel_stages(stages, steps, cycles, [&](index_t stage, index_t step, int) {
+    const index_t p0 = stage * g.k / stages, p1 = (stage + 1) * g.k / stages;
+    const index_t j0 = step * panels / steps * kPanel, j1 = min_of(g.n, (step + 1) * panels / steps * kPanel);
+    const Panels b = {g.b + p0 * g.b_row + j0, g.b_row, false, p1 - p0, j1 - j0};
+    multiply_rows(g.a + p0 * g.a_col, g.a_row, g.a_col, b, g.c + j0, g.ldc, g.m, p0 > 0 || g.accumulate,
+                  epilogue_of(g, j0, p1 == g.k));
+  });
+}
+
 // Few rows: the columns are shared out, and each thread copies the parts of b that it needs copied.
 inline void gemm_few_rows(const Gemm& g, const GemmPlan& plan) {
   const double cycles = kPanel * cycles_of(g, 0.15);
@@ -288,6 +312,7 @@ void gemm(const Gemm& g) {
   if (g.k == 0) return gemm_empty(g);
   const GemmPlan plan(g);
   if (plan.transposed) return gemm_transposed(g, plan);
+  if (const index_t stages = stage_count(g, plan); stages > 1) return gemm_staged(g, stages);
   if (plan.few_rows) return gemm_few_rows(g, plan);
   if (plan.groups > 1) return gemm_by_columns(g, plan);
   gemm_shared(g, plan);

@@ -104,6 +104,22 @@ void parallel_for(index_t n, double cycles, int slots, const Body& body) {
       const_cast<Body*>(&body));
 }
 
+// body(stage, step, slot) of all stages and steps; see parallel_stages.
+template <class Body>
+void parallel_stages(index_t stages, index_t steps, double cycles, const Body& body) {
+  struct Context {
+    const Body& body;
+    index_t steps;
+  } context = {body, steps};
+  fastnn::parallel_stages(
+      stages, steps, cycles,
+      [](void* c, index_t begin, index_t end, int slot) {
+        const Context& all = *static_cast<const Context*>(c);
+        for (index_t item = begin; item < end; ++item) all.body(item / all.steps, item % all.steps, slot);
+      },
+      &context);
+}
+
 // body(begin, end) over [0, n), for bodies without scratch.
 template <class Body>
 void parallel_for(index_t n, double cycles, const Body& body) {

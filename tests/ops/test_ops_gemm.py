@@ -75,6 +75,22 @@ def test_columns_shared_out(isa: str, rng: Generator, ta: bool, tb: bool, thread
         config.set_num_threads(1)
 
 
+@pytest.mark.parametrize("threads", [2, 3, 4, 5])
+@pytest.mark.parametrize("m", [1, 2, 6, 14, 15, 33, 48])
+def test_rows_of_b_shared_out(isa: str, rng: Generator, m: int, threads: int) -> None:
+    # A pipeline: a thread takes some terms of all sums, after the one that takes those before. More threads than processors wait.
+    for n, k in ((131, 300), (300, 391), (517, 131)):
+        a, b = operands(rng, m, n, k, False, False)
+        bias = normal(rng, n)
+        expected = {f: ops.gemm(a, b, bias=bias, activation=f) for f in ("linear", "relu", "tanh")}
+        assert_product(a, b, bias=bias)
+        config.set_num_threads(threads)
+        for _ in range(5):
+            for activation, product in expected.items():
+                assert_bits(ops.gemm(a, b, bias=bias, activation=activation), product)
+        config.set_num_threads(1)
+
+
 @pytest.mark.parametrize("m", [*range(1, 8), 13, 14, 15, 16, 17])
 def test_few_rows(isa: str, rng: Generator, m: int) -> None:
     # Widths around those of the wide tiles (up to eight vectors and a rest), and around a square of a transposed copy.
