@@ -20,9 +20,11 @@ constexpr index_t kLongK = 128;          // beyond, the loads of a tile count fo
 constexpr index_t kTransposedRows = 16;  // up to here a transposed b is not copied
 constexpr index_t kTransposedMore = kLanes > kSquare ? 64 : kTransposedRows;  // or here, if whole vectors of columns can be used
 constexpr index_t kBlockFloats = 1 << 17;                                     // of a transposed b: half of the second-level cache
+constexpr index_t kInPlaceRows = 8 * kMaxRows, kInPlaceFloats = 3 << 18;      // three megabytes
 constexpr index_t kFarFloats = 1 << 21;  // b is larger than what the address translation buffers reach
 constexpr index_t kManyRows = 1024;      // beyond, a block of b is used so often that it does not matter which thread copied it
 constexpr index_t kGroupPanels = 8;      // of columns that a thread computes alone, at least: rows of a are copied for each group
+constexpr index_t kCostlyCopy = 256;     // up to here fewer suffice, as copying b takes a good part of the time
 constexpr double kFlopsPerCycle = 2.0 * kLanes;
 
 // A matrix cut into tiles of nearly equal height, so that no tile is a thin remainder.
@@ -76,6 +78,14 @@ inline void multiply_rows(const float* a, index_t a_row, index_t a_col, const Pa
   }
 }
 
+// Whether more rows than the tiles of few take b as it lies: a copy pays only if it is read often. One that threads make together
+// and then read from each other's caches pays later, and sixteen registers leave no room to load b across cache lines.
+inline bool fits_in_place(const Gemm& g) {
+  if (g.m <= kInPlaceRows) return true;
+  if (g.k * g.n > kInPlaceFloats) return false;
+  return kRegisters > 16 ? g.slots > 1 || g.m <= 2 * kInPlaceRows : g.slots > 1 && g.n <= 8 * kPanel;
+}
+
 // How a product is cut: by its shape, and by the number of threads where that does not change the order of a sum.
 struct GemmPlan {
   index_t block_k, block_n, pack_rows;
@@ -102,15 +112,16 @@ struct GemmPlan {
       block_k = pack_b ? 64 : 8;
       if (pack_b) block_n = kBlockN;
     } else {
-      pack_b = g.b_col != 1 || g.m > 8 * kMaxRows || far;
+      pack_b = g.b_col != 1 || far || !fits_in_place(g);
       block_k = ceil_div(g.k, ceil_div(g.k, kBlockK));
       block_n = min_of(block_n, kBlockN);
       const index_t stride = g.a_row == 1 ? g.a_col : g.a_row;
       pack_a = g.n > 4 * kPanel && (stride >= 1024 || stride % 256 == 0);
-      const index_t panels = ceil_div(g.n, kPanel);
-      if (pack_b && g.slots > 1 && g.m <= kManyRows && panels >= g.slots * kGroupPanels) {
-        groups = min_of(2 * g.slots, panels / kGroupPanels);
-        block_n = min_of(block_n, ceil_div(panels, groups) * kPanel);
+      if (pack_b && g.slots > 1 && g.m <= kManyRows) {
+        const index_t panels = ceil_div(g.n, kPanel), each = panels / g.slots;
+        const index_t least = g.m > kCostlyCopy ? kGroupPanels : g.b_col != 1 ? kGroupPanels / 4 : kGroupPanels / 2;
+        groups = each >= 2 * kGroupPanels ? 2 * g.slots : each >= least ? g.slots : 1;
+        if (groups > 1) block_n = min_of(block_n, ceil_div(panels, groups) * kPanel);
       }
       // So few rows do not evict each other.
       if ((g.a_row % 512 == 0 && !pack_a) || (g.ldc % 512 == 0 && g.k <= kLongK)) height = kShortRows;
