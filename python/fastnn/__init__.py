@@ -1,6 +1,8 @@
 """fastnn trains neural networks on a CPU, fast. See `fastnn.Sequential`, `fastnn.layers` and `fastnn.config`."""
 
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from fastnn import (
     activations,
@@ -15,7 +17,6 @@ from fastnn import (
     models,
     optimizers,
     regularizers,
-    tune,
     utils,
 )
 from fastnn._core import __version__
@@ -23,7 +24,10 @@ from fastnn.by_hand import explain
 from fastnn.layers.core import Input
 from fastnn.models import Model, Sequential
 from fastnn.rbm import RBM, pretrain
-from fastnn.tune import cross_validate, random_search
+
+if TYPE_CHECKING:
+    from fastnn import tune
+    from fastnn.tune import cross_validate, random_search
 
 keras = sys.modules[__name__]  # a program that says tf.keras.layers.Dense needs `import fastnn as tf`
 
@@ -53,3 +57,15 @@ __all__ = [
     "tune",
     "utils",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the search for hyperparameters where it is used: it is an eighth of the time that an import takes."""
+    if name not in ("tune", "cross_validate", "random_search"):
+        raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    tune = import_module("fastnn.tune")
+    return tune if name == "tune" else getattr(tune, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
