@@ -97,11 +97,6 @@ class Pool {
   void resign() { led_.store(false, std::memory_order_release); }
 
   // The leader's: does a job with the workers that are at hand, or alone.
-  void share(index_t n, double cycles, int lanes, RangeBody body, void* context) {
-    const auto wanted = static_cast<index_t>(static_cast<double>(n) * cycles / lanes / kChunkCycles);
-    share({body, context, n, lanes, std::clamp<index_t>(wanted, 1, std::min(kMaxChunks, n / lanes)), false}, cycles);
-  }
-
   void share(const Job& job, double cycles) {
     const double all = static_cast<double>(job.n) * cycles;
     const int lanes = job.lanes;
@@ -307,6 +302,15 @@ class Lead {
   Lead& operator=(const Lead&) = delete;
 };
 
+// Shares a job out, unless another thread leads the pool.
+void share_out(const Job& job, double cycles) {
+  shared = true;
+  if (leading) return pool.share(job, cycles);
+  const Lead lead;
+  if (!leading) return job.body(job.context, 0, job.n, 0);
+  pool.share(job, cycles);
+}
+
 // Only the thread that forks lives on in the child: its pool is a new one, whatever the old one was doing.
 [[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, [] {
   std::construct_at(&pool);
@@ -357,11 +361,9 @@ void parallel_ranges(index_t n, double cycles, int slots, RangeBody body, void* 
   const auto worthwhile = static_cast<index_t>(static_cast<double>(n) * cycles / kLaneCycles);
   const int lanes = static_cast<int>(std::min<index_t>({n, slots, num_threads(), kMaxTeam, worthwhile}));
   if (lanes <= 1) return body(context, 0, n, 0);
-  shared = true;
-  if (leading) return pool.share(n, cycles, lanes, body, context);
-  const Lead lead;
-  if (!leading) return body(context, 0, n, 0);
-  pool.share(n, cycles, lanes, body, context);
+  const auto wanted = static_cast<index_t>(static_cast<double>(n) * cycles / lanes / kChunkCycles);
+  const index_t chunks = std::clamp<index_t>(wanted, 1, std::min(kMaxChunks, n / lanes));
+  share_out({body, context, n, lanes, chunks, false}, cycles);
 }
 
 void parallel_stages(index_t stages, index_t steps, double cycles, RangeBody body, void* context) {
@@ -369,12 +371,7 @@ void parallel_stages(index_t stages, index_t steps, double cycles, RangeBody bod
   if (n <= 0) return;
   if (stages == 1 || static_cast<double>(n) * cycles < kSerialCycles || inside || stages > std::min(num_threads(), kMaxTeam))
     return body(context, 0, n, 0);
-  shared = true;
-  const Job job = {body, context, n, static_cast<int>(stages), steps, true};
-  if (leading) return pool.share(job, cycles);
-  const Lead lead;
-  if (!leading) return body(context, 0, n, 0);
-  pool.share(job, cycles);
+  share_out({body, context, n, static_cast<int>(stages), steps, true}, cycles);
 }
 
 #if defined(__x86_64__)

@@ -40,9 +40,6 @@ index_t step_scratch(const Step& a) {
   return prepares(s) ? a.slots * kGradientFloats : 0;
 }
 
-// Gradients of up to so many rows of x are sums too short for the tiles of a product.
-constexpr index_t kShortSum = 3;
-
 // Rows [first, first + Count) of the gradient, with the bits of the product.
 template <int Terms, int Count>
 inline void add_up_rows(const GradientSource& s, index_t first, float* g) {
@@ -73,9 +70,8 @@ inline void add_up(const GradientSource& s, index_t first, index_t count, float*
   for (; i < count; ++i) add_up_rows<Terms, 1>(s, first + i, g + i * s.units);
 }
 
-// Rows [first, first + count) of the gradient.
+// Rows [first, first + count) of the gradient. Up to three terms are sums too short for the tiles of a product.
 inline void make_gradient(const GradientSource& s, const Panels& dy, index_t first, index_t count, float* g) {
-  static_assert(kShortSum == 3);
   if (s.rows == 1) return add_up<1>(s, first, count, g);
   if (s.rows == 2) return add_up<2>(s, first, count, g);
   if (s.rows == 3) return add_up<3>(s, first, count, g);
