@@ -67,12 +67,12 @@ struct Spreading {
   float* dx;
 };
 
-// values[(q images + n), :] = what pixel q of image n0 + n adds to row h, for one group.
+// values[(q image_block + n), :] = what pixel q of image n0 + n adds to row h, for one group.
 inline void spread_row(const Spreading& a, const float* packed, const JoinedRows& rows, index_t n0, index_t images, index_t group,
                        float* values) {
   const Conv2dShape& s = a.s;
-  const index_t outputs = s.K / s.groups, width = spread(s), image = s.P * s.Q * s.K;
-  const bool pixels = images == 1;  // rows of the tile
+  const index_t outputs = s.K / s.groups, width = spread(s), image = s.P * s.Q * s.K, block = image_block(s);
+  const bool pixels = block == 1;  // rows of the tile
   const RowTiles tiles(pixels ? s.Q : images);
   RunTile t = {};
   t.a_row = pixels ? s.K : image, t.a_outer = -rows.down * s.Q * s.K, t.a_col = 1;
@@ -85,55 +85,93 @@ inline void spread_row(const Spreading& a, const float* packed, const JoinedRows
     for (index_t q = 0; q < (pixels ? 1 : s.Q); ++q) {
       for (index_t tile = 0; tile < tiles.count; ++tile) {
         t.a = dy + q * s.K + tiles.start(tile) * t.a_row;
-        t.c = values + (q * images + tiles.start(tile)) * width + j;
+        t.c = values + (q * block + tiles.start(tile)) * width + j;
         run_tile(t, tiles.height(tile), columns);
       }
     }
   }
 }
 
-// The taps that join pixel w of dx to pixels of dy: first, first - step, ... count times, with pixel q, q + right, ...
+// Joins pixels w, w + stride_w, w + 2 stride_w, ... of dx to pixels of dy: the first of them with taps tap + k step, k < count, at
+// pixels q - k left of dy; q may lie outside of the row.
 struct JoinedPixels {
-  index_t first, step, q, right, count;
+  index_t tap, step, q, left, count;
 
-  JoinedPixels(const Conv2dShape& s, index_t w) : first(0), step(1), q(0), right(1), count(0) {
-    const index_t place = w + s.pad_left;
-    if (s.stride_w == 1 && s.dilation_w == 1) {
-      first = min_of(s.S - 1, place), q = place - first;
-      count = max_of(0, min_of(first + 1, s.Q - q));
-      return;
+  JoinedPixels(const Conv2dShape& s, index_t w) : tap(0), q(0), count(0) {
+    index_t common = s.dilation_w, rest = s.stride_w;  // greatest common divisor
+    while (rest > 0) {
+      const index_t next = common % rest;
+      common = rest, rest = next;
     }
-    for (index_t tap = s.S - 1; tap >= 0; --tap) {
-      const index_t at = place - tap * s.dilation_w;
-      if (at < 0) continue;
-      const index_t pixel = at / s.stride_w;
-      if (pixel * s.stride_w != at || pixel >= s.Q) continue;
-      if (count == 0) first = tap, q = pixel;
-      if (count == 1) step = first - tap, right = pixel - q;
-      ++count;
+    step = s.stride_w / common, left = s.dilation_w / common;
+    while (tap < min_of(step, s.S) && (w + s.pad_left - tap * s.dilation_w) % s.stride_w != 0) ++tap;
+    if (tap == min_of(step, s.S)) return;
+    q = (w + s.pad_left - tap * s.dilation_w) / s.stride_w, count = ceil_div(s.S - tap, step);
+  }
+};
+
+// Pixels of zeros beside a row of values, so that every pixel of dx collects from as many pixels of dy.
+struct Margins {
+  index_t left, right;
+
+  explicit Margins(const Conv2dShape& s) : left(0), right(0) {
+    for (index_t start = 0; start < min_of(s.stride_w, s.W); ++start) {
+      const JoinedPixels joined(s, start);
+      if (joined.count == 0) continue;
+      left = max_of(left, (joined.count - 1) * joined.left - joined.q);
+      right = max_of(right, joined.q + (s.W - 1 - start) / s.stride_w - (s.Q - 1));
     }
   }
 };
 
+// Some pixels of dx, dx_pixel floats apart: each the sum of so many values, `next` apart, the first `distance` behind that of the
+// pixel before.
+template <class Last, int Pixels>
+inline void collect_pixels(const float* values, index_t distance, index_t next, index_t count, const float* relu_output, float* dx,
+                           index_t dx_pixel, int lanes) {
+  typename Last::Vector sum[Pixels] = {};
+  for (; count > 0; --count, values += next) {
+    FASTNN_UNROLL
+    for (int i = 0; i < Pixels; ++i) sum[i] += Last::get(values + i * distance, lanes);
+  }
+  FASTNN_UNROLL
+  for (int i = 0; i < Pixels; ++i) {
+    if (relu_output) sum[i] *= relu_slope(Last::get(relu_output + i * dx_pixel, lanes));
+    Last::put(dx + i * dx_pixel, sum[i], lanes);
+  }
+}
+
 // One row of dx of one image and group: every pixel collects what the pixels of dy, `distance` values apart, add to it.
 inline void collect_row(const Conv2dShape& s, const float* values, index_t distance, const float* relu_output, float* dx) {
-  const index_t channels = s.C / s.groups;
-  for (index_t w = 0; w < s.W; ++w) {
-    const JoinedPixels pixels(s, w);
-    const float* first = values + pixels.q * distance + pixels.first * channels;
-    const index_t next = pixels.right * distance - pixels.step * channels;
-    for (index_t c = 0; c < channels; c += kLanes) {
-      const int count = static_cast<int>(min_of(kLanes, channels - c));
-      vfloat sum = {};
-      for (index_t i = 0; i < pixels.count; ++i) sum += load_partial(first + i * next + c, count);
-      if (relu_output) sum *= relu_slope(load_partial(relu_output + w * s.C + c, count));
-      store_partial(dx + w * s.C + c, sum, count);
+  const index_t channels = s.C / s.groups, dx_pixel = s.stride_w * s.C;
+  constexpr int kTogether = 4;  // pixels
+  for (index_t start = 0; start < min_of(s.stride_w, s.W); ++start) {
+    const JoinedPixels joined(s, start);
+    const index_t next = joined.left * distance - joined.step * channels, last = joined.count - 1;
+    const float* first = values + (joined.q - last * joined.left) * distance + (joined.tap + last * joined.step) * channels;
+    for (index_t w = start, pixels; w < s.W; w += pixels * s.stride_w, first += pixels * distance) {
+      pixels = w + (kTogether - 1) * s.stride_w < s.W ? kTogether : 1;
+      for (index_t c = 0; c < channels; c += kLanes) {
+        const int lanes = static_cast<int>(min_of(kLanes, channels - c));
+        const auto collect = lanes <= kNarrowLanes
+                                 ? pixels > 1 ? collect_pixels<NarrowTail, kTogether> : collect_pixels<NarrowTail, 1>
+                             : pixels > 1 ? collect_pixels<WideTail, kTogether>
+                                          : collect_pixels<WideTail, 1>;
+        const index_t at = w * s.C + c;
+        collect(first + c, distance, next, joined.count, relu_output ? relu_output + at : nullptr, dx + at, dx_pixel, lanes);
+      }
     }
   }
 }
 
+// Values of a row of dx, with their margins.
+inline index_t values_size(const Conv2dShape& s) {
+  const Margins margins(s);
+  return (margins.left + s.Q + margins.right) * image_block(s) * spread(s);
+}
+
 inline index_t spreading_scratch(const Conv2dShape& s, int slots) {
-  return s.groups * packed_rows_size(s) + slots * image_block(s) * s.Q * spread(s);
+  return s.groups * packed_rows_size(s) + slots * values_size(s);
 }
 
 // Bias and activation of a row of dx.
@@ -144,12 +182,15 @@ inline void activate_pixels(const Spreading& a, float* row) {
 
 inline void spread_and_collect(const Spreading& a, float* scratch, int slots) {
   const Conv2dShape& s = a.s;
-  const index_t block = image_block(s), channels = s.C / s.groups, size = block * s.Q * spread(s);
+  const index_t block = image_block(s), channels = s.C / s.groups, pixel = block * spread(s), size = values_size(s);
+  const Margins margins(s);
   float* blocks = scratch + s.groups * packed_rows_size(s);
   pack_rows_of_filter(scratch, a.w, s);
   const double cycles = block * s.P * s.Q * flops_per_pixel(s) / s.H / kFlopsPerCycle;
   parallel_for(ceil_div(s.N, block) * s.H, cycles, slots, [&](index_t begin, index_t end, int slot) {
-    float* values = blocks + slot * size;
+    float* values = blocks + slot * size + margins.left * pixel;
+    copy_or_zero(values - margins.left * pixel, nullptr, margins.left * pixel);
+    copy_or_zero(values + s.Q * pixel, nullptr, margins.right * pixel);
     for (index_t item = begin; item < end; ++item) {
       const index_t n0 = item / s.H * block, h = item % s.H, images = min_of(block, s.N - n0);
       const JoinedRows rows(s, h);
@@ -159,7 +200,7 @@ inline void spread_and_collect(const Spreading& a, float* scratch, int slots) {
         spread_row(a, scratch + group * packed_rows_size(s), rows, n0, images, group, values);
         for (index_t n = 0; n < images; ++n) {
           const index_t at = ((n0 + n) * s.H + h) * s.W * s.C + group * channels;
-          collect_row(s, values + n * spread(s), images * spread(s), a.relu_output ? a.relu_output + at : nullptr, a.dx + at);
+          collect_row(s, values + n * spread(s), pixel, a.relu_output ? a.relu_output + at : nullptr, a.dx + at);
         }
       }
       for (index_t n = 0; n < images; ++n) activate_pixels(a, a.dx + ((n0 + n) * s.H + h) * s.W * s.C);
