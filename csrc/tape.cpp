@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <new>
 
 #include "threads.h"
 
@@ -36,7 +35,7 @@ thread_local Tape* current_recorder = nullptr;
 Tape* recorder() { return current_recorder; }
 
 Arena::~Arena() {
-  for (const auto& [start, chunk] : chunks_) ::operator delete(start, std::align_val_t{kAlignment});
+  for (const auto& [start, chunk] : chunks_) free_block(start, chunk.bytes);
 }
 
 // The smallest that is large enough; of equal ones the first in the oldest chunk.
@@ -66,7 +65,7 @@ void* Arena::allocate(std::size_t bytes) {
   if (best != holes_.end()) return take(best, bytes);
   // A request of a chunk's size or more gets memory of exactly its size.
   const std::size_t size = std::max(bytes, kChunk);
-  char* chunk = static_cast<char*>(::operator new(size, std::align_val_t{kAlignment}));
+  char* chunk = static_cast<char*>(allocate_block(size));
   chunks_.emplace(chunk, Chunk{size, chunks_.size()});
   total_ += size;
   return take(holes_.emplace(chunk, size).first, bytes);

@@ -18,13 +18,12 @@
 #include <utility>
 #include <vector>
 
+#include "blocks.h"
 #include "dispatch.h"
 #include "kernels.h"
 #include "work.h"
 
 namespace fastnn {
-
-constexpr std::size_t kAlignment = 64;
 
 // Aligned memory that grows by whole chunks and never moves. How much it holds depends on the sequence of calls alone, not on
 // where the system puts the chunks. Tapes that never run at the same time may share one: a step writes before it reads.

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <unordered_map>
 
+#include "../blocks.h"
 #include "arrays.h"
 
 namespace fastnn {
@@ -16,7 +17,7 @@ class SpareBlocks {
  public:
   void* take(std::size_t bytes) {
     auto& spare = blocks_[bytes];
-    if (spare.empty()) return ::operator new(bytes, std::align_val_t{kAlignment});
+    if (spare.empty()) return allocate_block(bytes);
     void* block = spare.back();
     spare.pop_back();
     held_ -= bytes;
@@ -24,7 +25,7 @@ class SpareBlocks {
   }
 
   void give(void* block, std::size_t bytes) {
-    if (held_ + bytes > kMostBytes) return ::operator delete(block, std::align_val_t{kAlignment});
+    if (held_ + bytes > kMostBytes) return free_block(block, bytes);
     blocks_[bytes].push_back(block);
     held_ += bytes;
   }
@@ -117,14 +118,14 @@ void* Scratch::reuse(std::size_t bytes) {
   struct Buffer {
     void* pointer = nullptr;
     std::size_t bytes = 0;
-    ~Buffer() { ::operator delete(pointer, std::align_val_t{kAlignment}); }
+    ~Buffer() { free_block(pointer, bytes); }
   };
   thread_local Buffer buffer;
   if (buffer.bytes < bytes) {
-    ::operator delete(buffer.pointer, std::align_val_t{kAlignment});
+    free_block(buffer.pointer, buffer.bytes);
     buffer.pointer = nullptr;
     buffer.bytes = 0;
-    buffer.pointer = ::operator new(bytes, std::align_val_t{kAlignment});
+    buffer.pointer = allocate_block(bytes);
     buffer.bytes = bytes;
   }
   return buffer.pointer;
