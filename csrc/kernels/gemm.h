@@ -3,8 +3,8 @@
 // Every output element is one chain of multiply-adds in the order of k, whatever the tile, the block or the thread. k is cut into
 // blocks; the next block takes c back into the accumulators and goes on with the chain.
 //
-// Few rows: each thread goes through its columns alone, with wide tiles and b in place where it can be. More rows: a block of b
-// that stays in the second-level cache serves all rows; the threads share its tiles out, or where b is wide, its columns.
+// Few rows: each thread goes through its columns alone, with wide tiles and b in place. More rows: a block of b that stays in the
+// second-level cache serves all rows; the threads share its tiles out, or where b is wide, its columns.
 #pragma once
 
 #include "transposed.h"
@@ -21,10 +21,12 @@ constexpr index_t kTransposedRows = 16;  // up to here a transposed b is not cop
 constexpr index_t kTransposedMore = kLanes > kSquare ? 64 : kTransposedRows;  // or here, if whole vectors of columns can be used
 constexpr index_t kBlockFloats = 1 << 17;                                     // of a transposed b: half of the second-level cache
 constexpr index_t kInPlaceRows = 8 * kMaxRows, kInPlaceFloats = 3 << 18;      // three megabytes
-constexpr index_t kFarFloats = 1 << 21;  // b is larger than what the address translation buffers reach
-constexpr index_t kManyRows = 1024;      // beyond, a block of b is used so often that it does not matter which thread copied it
-constexpr index_t kGroupPanels = 8;      // of columns that a thread computes alone, at least: rows of a are copied for each group
-constexpr index_t kCostlyCopy = 256;     // up to here fewer suffice, as copying b takes a good part of the time
+constexpr index_t kFarFloats = 1 << 21;               // b is larger than what the address translation buffers reach
+constexpr index_t kFarRows = kMaxRows > 8 ? 48 : 16;  // up to here it is not copied, wherever its rows begin
+constexpr index_t kCopiedRows = 512;                  // beyond, a copy pays in any case
+constexpr index_t kManyRows = 1024;   // beyond, a block of b is used so often that it does not matter which thread copied it
+constexpr index_t kGroupPanels = 8;   // of columns that a thread computes alone, at least: rows of a are copied for each group
+constexpr index_t kCostlyCopy = 256;  // up to here fewer suffice, as copying b takes a good part of the time
 constexpr double kFlopsPerCycle = 2.0 * kLanes;
 
 // A matrix cut into tiles of nearly equal height, so that no tile is a thin remainder.
@@ -49,6 +51,7 @@ inline void multiply_tile(const float* a, index_t a_row, index_t a_col, const Pa
                      .a_col = a_col,
                      .b = b.at(panel),
                      .b_row = b.row_stride(),
+                     .b_ahead = b.packed ? 0 : kFetchedAhead * b.ld,
                      .c = c + first,
                      .ldc = ldc,
                      .k = b.k,
@@ -78,9 +81,11 @@ inline void multiply_rows(const float* a, index_t a_row, index_t a_col, const Pa
   }
 }
 
-// Whether more rows than the tiles of few take b as it lies: a copy pays only if it is read often. One that threads make together
-// and then read from each other's caches pays later, and sixteen registers leave no room to load b across cache lines.
+// Whether more rows than the tiles of few take b as it lies. High tiles gain nothing from a copy if b's rows begin on cache lines.
+// Else it pays if it is read often, later if threads make it together and read it from each other's caches.
 inline bool fits_in_place(const Gemm& g) {
+  if (kMaxRows > 8 && g.b_row % kLanes == 0 && g.m <= kCopiedRows) return true;
+  if (g.k * g.b_row > kFarFloats) return g.m <= kFarRows;
   if (g.m <= kInPlaceRows) return true;
   if (g.k * g.n > kInPlaceFloats) return false;
   return kRegisters > 16 ? g.slots > 1 || g.m <= 2 * kInPlaceRows : g.slots > 1 && g.n <= 8 * kPanel;
@@ -96,8 +101,8 @@ struct GemmPlan {
   explicit GemmPlan(const Gemm& g) {
     const bool vectors = g.b_col % kEvictingStride != 0 && g.n >= 2 * kPanel && g.k >= 2 * kPanel;
     transposed = g.b_row == 1 && g.b_col != 1 && g.m <= (vectors ? kTransposedMore : kTransposedRows) && g.n >= kSquare;
-    few_rows = g.b_col == 1 && g.m <= kMaxRows;
     const bool far = g.k * g.b_row > kFarFloats;
+    few_rows = g.b_col == 1 && g.m <= kMaxRows;
     height = tile_height(g.k, g.n);
     pack_a = transposed;
     pack_rows = transposed ? g.m : kMaxRows;
@@ -106,18 +111,19 @@ struct GemmPlan {
     block_k = g.k;
     block_n = round_up(g.n, kPanel);
     if (transposed) return;
+    const index_t stride = g.a_row == 1 ? g.a_col : g.a_row;
+    const bool collides = g.n > 4 * kPanel && (stride >= 1024 || stride % 256 == 0);
     if (few_rows) {
       if (!far) return;
-      pack_b = wide_panels(static_cast<int>(g.m)) == 1;
-      block_k = pack_b ? 64 : 8;
-      if (pack_b) block_n = kBlockN;
+      const bool fetched = g.m >= kFetchedRows;
+      block_k = fetched ? ceil_div(g.k, ceil_div(g.k, kBlockK)) : 8;
+      pack_a = fetched && collides;
     } else {
-      pack_b = g.b_col != 1 || far || !fits_in_place(g);
+      pack_b = g.b_col != 1 || !fits_in_place(g);
       block_k = ceil_div(g.k, ceil_div(g.k, kBlockK));
       block_n = min_of(block_n, kBlockN);
-      const index_t stride = g.a_row == 1 ? g.a_col : g.a_row;
-      pack_a = g.n > 4 * kPanel && (stride >= 1024 || stride % 256 == 0);
-      if (pack_b && g.slots > 1 && g.m <= kManyRows) {
+      pack_a = collides;
+      if ((pack_b || far) && g.slots > 1 && g.m <= kManyRows) {
         const index_t panels = ceil_div(g.n, kPanel), each = panels / g.slots;
         const index_t least = g.m > kCostlyCopy ? kGroupPanels : g.b_col != 1 ? kGroupPanels / 4 : kGroupPanels / 2;
         groups = each >= 2 * kGroupPanels ? 2 * g.slots : each >= least ? g.slots : 1;
@@ -134,7 +140,7 @@ struct GemmPlan {
 index_t gemm_scratch(const Gemm& g) {
   if (g.k == 0) return 0;
   const GemmPlan plan(g);
-  return (plan.few_rows || plan.groups > 1 ? g.slots : 1) * plan.packed_b() + g.slots * plan.packed_a();
+  return (plan.groups > 1 ? g.slots : 1) * plan.packed_b() + g.slots * plan.packed_a();
 }
 
 // The epilogue of the columns from j0 on: at the end of the chains.
@@ -172,24 +178,33 @@ inline void gemm_staged(const Gemm& g, index_t stages) {
   });
 }
 
-// Few rows: the columns are shared out, and each thread copies the parts of b that it needs copied.
+// A block of b in place: columns [j0, j0 + n), terms from p0 on.
+inline Panels block_of(const Gemm& g, const GemmPlan& plan, index_t j0, index_t n, index_t p0) {
+  return {g.b + p0 * g.b_row + j0 * g.b_col, g.b_row, false, min_of(plan.block_k, g.k - p0), n};
+}
+
+// Rows of a, in place or copied.
+struct Rows {
+  const float* data;
+  index_t row, col;
+};
+
+inline Rows rows_of(const Gemm& g, const GemmPlan& plan, index_t start, int height, index_t p0, index_t k, float* packed) {
+  const Rows rows = {g.a + start * g.a_row + p0 * g.a_col, g.a_row, g.a_col};
+  if (!plan.pack_a) return rows;
+  pack_rows(packed, rows.data, rows.row, rows.col, height, k);
+  return {packed, 1, height};
+}
+
+// Few rows: the columns are shared out.
 inline void gemm_few_rows(const Gemm& g, const GemmPlan& plan) {
   const double cycles = kPanel * cycles_of(g, 0.15);
   parallel_for(ceil_div(g.n, kPanel), cycles, g.slots, [&](index_t begin, index_t end, int slot) {
-    float* packed = g.scratch + slot * plan.packed_b();
-    const index_t stop = min_of(g.n, end * kPanel);
-    for (index_t j0 = begin * kPanel; j0 < stop; j0 += plan.block_n) {
-      const index_t n = min_of(plan.block_n, stop - j0);
-      for (index_t p0 = 0; p0 < g.k; p0 += plan.block_k) {
-        const float* from = g.b + p0 * g.b_row + j0;
-        Panels b = {from, g.b_row, false, min_of(plan.block_k, g.k - p0), n};
-        if (plan.pack_b) {
-          copy_block(packed, plan.block_n, from, g.b_row, b.k, n);
-          b.data = packed, b.ld = plan.block_n;
-        }
-        multiply_rows(g.a + p0 * g.a_col, g.a_row, g.a_col, b, g.c + j0, g.ldc, g.m, p0 > 0 || g.accumulate,
-                      epilogue_of(g, j0, p0 + b.k == g.k));
-      }
+    const index_t j0 = begin * kPanel, n = min_of(g.n, end * kPanel) - j0;
+    for (index_t p0 = 0; p0 < g.k; p0 += plan.block_k) {
+      const Panels b = block_of(g, plan, j0, n, p0);
+      const Rows a = rows_of(g, plan, 0, static_cast<int>(g.m), p0, b.k, g.scratch + slot * plan.packed_a());
+      multiply_rows(a.data, a.row, a.col, b, g.c + j0, g.ldc, g.m, p0 > 0 || g.accumulate, epilogue_of(g, j0, p0 + b.k == g.k));
     }
   });
 }
@@ -238,24 +253,14 @@ inline void multiply_block(const Gemm& g, const GemmPlan& plan, const Panels& b,
   for (index_t item = begin; item < end;) {
     const index_t tile = item / panels, start = rows.start(tile), stop = min_of(end, (tile + 1) * panels);
     const int height = rows.height(tile);
-    const float* a = g.a + start * g.a_row + p0 * g.a_col;
-    index_t a_row = g.a_row, a_col = g.a_col;
-    if (plan.pack_a) {
-      pack_rows(packed, a, a_row, a_col, height, b.k);
-      a = packed, a_row = 1, a_col = height;
-    }
+    const Rows a = rows_of(g, plan, start, height, p0, b.k, packed);
     float* c = g.c + start * g.ldc + j0;
     for (; item < stop; ++item) {
       const index_t panel = item - tile * panels;
       if (b.k > kLongK) prefetch_tile(c + (panel + 1) * kPanel, g.ldc, height);
-      multiply_tile(a, a_row, a_col, b, panel, 1, c, g.ldc, height, load_c, epilogue);
+      multiply_tile(a.data, a.row, a.col, b, panel, 1, c, g.ldc, height, load_c, epilogue);
     }
   }
-}
-
-// A block of b in place: columns [j0, j0 + n), terms from p0 on.
-inline Panels block_of(const Gemm& g, const GemmPlan& plan, index_t j0, index_t n, index_t p0) {
-  return {g.b + p0 * g.b_row + j0 * g.b_col, g.b_row, false, min_of(plan.block_k, g.k - p0), n};
 }
 
 // What a block is copied by: a few rows where they are contiguous, else panels.
@@ -288,7 +293,7 @@ inline void gemm_shared(const Gemm& g, const GemmPlan& plan) {
   }
 }
 
-// Each thread copies blocks of its own columns and computes all rows of them: nothing that one thread wrote is read by another.
+// Each thread computes all rows of its own columns: nothing that one thread copies is read by another.
 inline void gemm_by_columns(const Gemm& g, const GemmPlan& plan) {
   const index_t panels = ceil_div(g.n, kPanel), tiles = RowTiles(g.m, plan.height).count;
   const double cycles = cycles_of(g, 0) * g.n / plan.groups;
@@ -299,8 +304,10 @@ inline void gemm_by_columns(const Gemm& g, const GemmPlan& plan) {
       for (index_t j0 = group * panels / plan.groups * kPanel; j0 < stop; j0 += plan.block_n) {
         for (index_t p0 = 0; p0 < g.k; p0 += plan.block_k) {
           Panels b = block_of(g, plan, j0, min_of(plan.block_n, stop - j0), p0);
-          copy_parts(g, b, packed_b, 0, parts_of(g, b));
-          b.data = packed_b, b.packed = true;
+          if (plan.pack_b) {
+            copy_parts(g, b, packed_b, 0, parts_of(g, b));
+            b.data = packed_b, b.packed = true;
+          }
           multiply_block(g, plan, b, j0, p0, 0, tiles * b.count(), packed_b + plan.packed_b());
         }
       }

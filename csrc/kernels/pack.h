@@ -114,16 +114,6 @@ inline void transpose_rows(const float* x, index_t x_step, float* y, index_t y_s
   }
 }
 
-// to[p * ld + j] = b[p * b_row + j].
-inline void copy_block(float* to, index_t ld, const float* b, index_t b_row, index_t k, index_t columns) {
-  for (index_t p = 0; p < k; ++p) {
-    float* __restrict row = to + p * ld;
-    const float* __restrict from = b + p * b_row;
-    FASTNN_SIMD
-    for (index_t j = 0; j < columns; ++j) row[j] = from[j];
-  }
-}
-
 // Copies k x columns of b into one panel, zeros behind the last column.
 inline void pack_panel(float* to, const float* b, index_t b_row, index_t b_col, index_t k, index_t columns) {
   if (b_col != 1) {

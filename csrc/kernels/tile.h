@@ -32,7 +32,8 @@ struct Tile {
   const float* a;
   index_t a_row, a_col;  // one of them is 1
   const float* b;
-  index_t b_row;  // distance between rows of the panel
+  index_t b_row;    // distance between rows of the panel
+  index_t b_ahead;  // how far ahead of its use b is fetched, or 0
   float* c;
   index_t ldc;
   index_t k;
@@ -99,6 +100,18 @@ struct Accumulators {
   typename Last::Vector last[Rows];
 };
 
+// Rows of b that are far from each other are on other pages, where the prefetchers do not follow: they are fetched by hand, into
+// the second-level cache, as a few of them at the same offset of a page are all that the first one holds. With fewer rows of a
+// there is no time for it, and the prefetchers follow the wider rows of b.
+constexpr int kFetchedRows = 4;
+constexpr index_t kFetchedAhead = 32;
+
+template <int Columns>
+FASTNN_INLINE void fetch_row(const float* b) {
+  FASTNN_UNROLL
+  for (int j = 0; j < Columns; j += kLineFloats) __builtin_prefetch(b + j, 0, 2);
+}
+
 // k steps of the chains. Rows of a go in groups of three: one moving pointer serves three rows at the offsets 0, s, 2 s, which the
 // address unit adds for free.
 template <int Rows, int Before, class Last>
@@ -108,8 +121,10 @@ FASTNN_INLINE void add_products(Accumulators<Rows, Before, Last>& acc, const Til
   FASTNN_UNROLL
   for (int g = 0; g < kGroups; ++g) a[g] = t.a + 3 * g * a_row;
   const float* b = t.b;
+  const index_t b_ahead = t.b_ahead;
   const int count = t.last;
   for (index_t p = t.k; p > 0; --p) {
+    if constexpr (Rows >= kFetchedRows) fetch_row<(Before + 1) * kLanes>(b + b_ahead);
     vfloat row[Before + 1];
     FASTNN_UNROLL
     for (int j = 0; j < Before; ++j) {

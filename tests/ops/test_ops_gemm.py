@@ -109,6 +109,23 @@ def test_few_rows_of_a_large_matrix(isa: str, rng: Generator, ta: bool, tb: bool
         assert_product(*operands(rng, m, n, k, ta, tb), ta, tb, normal(rng, n))
 
 
+@pytest.mark.parametrize("n", [2053, 2064])
+@pytest.mark.parametrize("ta", [False, True])
+@pytest.mark.parametrize("m", [4, 6, 14, 17, 49, 130])
+def test_rows_by_a_large_matrix(isa: str, rng: Generator, ta: bool, n: int, m: int) -> None:
+    # Copied or not: by the number of rows, and whether those of b begin on cache lines. 1024 terms: rows of a collide in the cache.
+    a, b = operands(rng, m, n, 1024, ta, False)
+    bias = normal(rng, n)
+    assert_product(a, b, ta, bias=bias)
+    expected = ops.gemm(a, b, transpose_a=ta, bias=bias, activation="relu")
+    for threads in (2, 3):
+        config.set_num_threads(threads)
+        assert_bits(ops.gemm(a, b, transpose_a=ta, bias=bias, activation="relu"), expected)
+    config.set_num_threads(1)
+    row = ops.gemm(a[:, 3:4].copy() if ta else a[3:4], b, transpose_a=ta, bias=bias, activation="relu")
+    assert_bits(row, expected[3:4])
+
+
 @pytest.mark.parametrize(("ta", "tb"), TRANSPOSES)
 @pytest.mark.parametrize("k", [127, 128, 129, 383, 384, 385, 769])
 def test_borders_of_blocks(isa: str, rng: Generator, ta: bool, tb: bool, k: int) -> None:
