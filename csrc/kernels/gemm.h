@@ -20,11 +20,11 @@ constexpr index_t kLongK = 128;          // beyond, the loads of a tile count fo
 constexpr index_t kTransposedRows = 16;  // up to here a transposed b is not copied
 constexpr index_t kTransposedMore = kLanes > kSquare ? 64 : kTransposedRows;  // or here, if whole vectors of columns can be used
 constexpr index_t kBlockFloats = 1 << 17;                                     // of a transposed b: half of the second-level cache
-constexpr index_t kInPlaceRows = 8 * kMaxRows, kInPlaceFloats = 3 << 18;      // three megabytes
-constexpr index_t kFarFloats = 1 << 21;               // b is larger than what the address translation buffers reach
-constexpr index_t kFarRows = kMaxRows > 8 ? 48 : 16;  // up to here it is not copied, wherever its rows begin
-constexpr index_t kCopiedRows = 512;                  // beyond, a copy pays in any case
-constexpr index_t kManyRows = 1024;   // beyond, a block of b is used so often that it does not matter which thread copied it
+constexpr index_t kInPlaceRows = kMaxRows > 8 ? 512 : 48, kInPlaceFloats = 3 << 18;  // three megabytes
+constexpr index_t kCachedFloats = 1 << 18;                                           // b is found in the second-level cache
+constexpr index_t kFarFloats = 1 << 21;     // b is larger than what the address translation buffers reach
+constexpr index_t kFarRows = 2 * kMaxRows;  // up to here low tiles take such a b as it lies
+constexpr index_t kManyRows = 1024;         // beyond, a block of b is used so often that it does not matter which thread copied it
 constexpr index_t kGroupPanels = 8;   // of columns that a thread computes alone, at least: rows of a are copied for each group
 constexpr index_t kCostlyCopy = 256;  // up to here fewer suffice, as copying b takes a good part of the time
 constexpr double kFlopsPerCycle = 2.0 * kLanes;
@@ -51,7 +51,7 @@ inline void multiply_tile(const float* a, index_t a_row, index_t a_col, const Pa
                      .a_col = a_col,
                      .b = b.at(panel),
                      .b_row = b.row_stride(),
-                     .b_ahead = b.packed ? 0 : kFetchedAhead * b.ld,
+                     .b_ahead = b.packed || b.k * b.ld <= kCachedFloats ? 0 : kFetchedAhead * b.ld,
                      .c = c + first,
                      .ldc = ldc,
                      .k = b.k,
@@ -81,14 +81,11 @@ inline void multiply_rows(const float* a, index_t a_row, index_t a_col, const Pa
   }
 }
 
-// Whether more rows than the tiles of few take b as it lies. High tiles gain nothing from a copy if b's rows begin on cache lines.
-// Else it pays if it is read often, later if threads make it together and read it from each other's caches.
+// Whether more rows than the tiles of few take b as it lies: a copy pays only if it is read often, sooner with low tiles, and later
+// if threads make it together and read it from each other's caches.
 inline bool fits_in_place(const Gemm& g) {
-  if (kMaxRows > 8 && g.b_row % kLanes == 0 && g.m <= kCopiedRows) return true;
-  if (g.k * g.b_row > kFarFloats) return g.m <= kFarRows;
-  if (g.m <= kInPlaceRows) return true;
-  if (g.k * g.n > kInPlaceFloats) return false;
-  return kRegisters > 16 ? g.slots > 1 || g.m <= 2 * kInPlaceRows : g.slots > 1 && g.n <= 8 * kPanel;
+  if (g.m <= kInPlaceRows) return kMaxRows > 8 || g.m <= kFarRows || g.k * g.b_row <= kFarFloats;
+  return g.slots > 1 && g.k * g.n <= kInPlaceFloats && (kRegisters > 16 || g.n <= 8 * kPanel);
 }
 
 // How a product is cut: by its shape, and by the number of threads where that does not change the order of a sum.

@@ -110,6 +110,7 @@ template <int Columns>
 FASTNN_INLINE void fetch_row(const float* b) {
   FASTNN_UNROLL
   for (int j = 0; j < Columns; j += kLineFloats) __builtin_prefetch(b + j, 0, 2);
+  __builtin_prefetch(b + Columns - 1, 0, 2);  // a line more if b does not begin with one
 }
 
 // k steps of the chains. Rows of a go in groups of three: one moving pointer serves three rows at the offsets 0, s, 2 s, which the
@@ -124,7 +125,7 @@ FASTNN_INLINE void add_products(Accumulators<Rows, Before, Last>& acc, const Til
   const index_t b_ahead = t.b_ahead;
   const int count = t.last;
   for (index_t p = t.k; p > 0; --p) {
-    if constexpr (Rows >= kFetchedRows) fetch_row<(Before + 1) * kLanes>(b + b_ahead);
+    if (Rows >= kFetchedRows && b_ahead > 0) fetch_row<(Before + 1) * kLanes>(b + b_ahead);
     vfloat row[Before + 1];
     FASTNN_UNROLL
     for (int j = 0; j < Before; ++j) {
