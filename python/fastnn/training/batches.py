@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from fastnn import ops, settings
 from fastnn.checks import Float32
-from fastnn.custom import is_own
 from fastnn.layers.base import Layer
-from fastnn.layers.core import ActivatedLayer
 from fastnn.metrics import Metric
 from fastnn.training.score import Score
 from fastnn.training.trainer import Trainer
@@ -161,7 +159,12 @@ class BatchTrainer(Trainer):
         pairs: kind in the feed, array as it was given, as the step took it, limits of its values.
         """
         tape = None if self._steps.last is None else self._steps.last.tape
-        if tape is None or self._depth > 1 or not self._noted(mode) or not all(_alike(*pair[1:3]) for pair in pairs):
+        if (
+            tape is None
+            or self._depth > 1
+            or not self._has_shortcuts(mode)
+            or not all(_alike(*pair[1:3]) for pair in pairs)
+        ):
             return
         replay = ops.Replay(tape, *self._feed.place())
         for kind, given, taken, limits in pairs:
@@ -171,20 +174,15 @@ class BatchTrainer(Trainer):
         shortcut = Shortcut(replay, since, self.optimizer, running, weight, penalty, shape)
         self._steps.shortcuts[mode, pairs[0][1].shape] = shortcut
 
-    def _noted(self, mode: str) -> bool:
-        """Return whether every change of what a step captures is noted."""
+    def _has_shortcuts(self, mode: str) -> bool:
+        """Return whether a batch needs no look from Python, and every change of what its step captures is noted."""
         if mode == "train" and self.optimizer is not None and self.optimizer.full_batch:
             return False
         if len(self.input_structure) != 1 or self.input_structure.kind != "one" or self.output_structure.kind != "one":
             return False
         if any(type(layer).check_values is not Layer.check_values for layer in self.leaf_layers):
             return False  # they look at every batch
-        parts: list[Any] = list(self.leaf_layers)
-        parts += [layer.activation for layer in parts if isinstance(layer, ActivatedLayer)]
-        parts += [p for layer in self.leaf_layers for p in (*layer.parameters, *layer.attached)]
-        if mode != "predict":
-            parts += [self.optimizer, *(score.loss for score in self._scores), *self._running(), *self._scores]
-        return not is_own(type(self)) and all(map(settings.noted, parts))
+        return self._noted(mode)
 
 
 def _alike(given: Any, taken: NDArray[Any]) -> bool:

@@ -103,6 +103,7 @@ class Steps:
         self._steps: dict[Any, Step] = {}
         self._arena = ops.Arena()
         self.last: Step | None = None  # that was looked up
+        self.known: dict[Any, tuple[Any, Step]] = {}  # what holds as long as no setting changes; see stepping.py
         self.shortcuts: dict[Any, Any] = {}  # to steps, for batches like earlier ones; see batches.py
 
     def arena(self) -> ops.Arena:
@@ -117,7 +118,7 @@ class Steps:
         if step is None:
             while len(self._steps) >= KEPT_STEPS:
                 del self._steps[next(iter(self._steps))]
-                self.shortcuts.clear()  # they keep steps alive
+                self._forget_ways()
             step = self._steps[key] = new()
         self.last = step
         return step
@@ -126,8 +127,13 @@ class Steps:
         """Forget all recorded steps and their buffers."""
         self._steps.clear()
         self._arena = ops.Arena()
-        self.shortcuts.clear()
+        self._forget_ways()
         self.last = None
+
+    def _forget_ways(self) -> None:
+        """Forget the quick ways to steps, which keep them alive."""
+        self.known.clear()
+        self.shortcuts.clear()
 
     def bytes(self) -> int:
         """Return the memory of all recorded steps' buffers."""

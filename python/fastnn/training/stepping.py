@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import checks, config, ops, optimizers
+from fastnn import checks, config, ops, optimizers, settings
 from fastnn.checks import Float32
+from fastnn.custom import is_own
 from fastnn.layers.base import Layer
 from fastnn.layers.core import ActivatedLayer
 from fastnn.parameter import Parameter
@@ -114,7 +115,31 @@ class Stepping(Compiled):
         return products
 
     def _step(self, mode: str, rows: int) -> Step:
-        """Return the step for batches of this many rows, recorded under all that it captures."""
+        """Return the step for batches of this many rows; that of the last time, if no setting has changed since."""
+        if mode == "predict":  # with the last activation or, for classes, without: that is not noted
+            return self._found_step(mode, rows)
+        since = settings.latest()
+        key = (mode, rows, self._feed.key(), id(self.store), self.run_eagerly)
+        mark, step = self._steps.known.get(key, (None, None))
+        if step is not None and mark == (since, self.optimizer):
+            self._steps.last = step
+            return step
+        step = self._found_step(mode, rows)
+        if self._noted(mode):
+            self._steps.known[key] = (since, self.optimizer), step
+        return step
+
+    def _noted(self, mode: str) -> bool:
+        """Return whether every change of what a step captures of the model's parts is noted."""
+        parts: list[Any] = list(self.leaf_layers)
+        parts += [layer.activation for layer in parts if isinstance(layer, ActivatedLayer)]
+        parts += [p for layer in self.leaf_layers for p in (*layer.parameters, *layer.attached)]
+        if mode != "predict":
+            parts += [self.optimizer, *(score.loss for score in self._scores), *self._running(), *self._scores]
+        return not is_own(type(self)) and all(map(settings.noted, parts))
+
+    def _found_step(self, mode: str, rows: int) -> Step:
+        """Return the step recorded under all that it captures, or a new one."""
         parts: list[Any] = list(self.leaf_layers)
         if mode == "train":
             parts.append(self.optimizer)
