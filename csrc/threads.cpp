@@ -37,7 +37,7 @@ using std::chrono::nanoseconds;
 constexpr int kMaxTeam = 128;
 constexpr double kLaneCycles = kSerialCycles / 2;  // of a part worth a thread
 constexpr double kChunkCycles = 30000;             // of a chunk worth taking from another thread
-constexpr index_t kMaxChunks = kMostSteps;         // per thread and job
+constexpr index_t kMaxChunks = 8;                  // per thread and job
 constexpr double kWakeCycles = 150000;             // of work worth waking the workers for
 constexpr microseconds kLookOut(100);              // how long a worker looks for work before it parks
 constexpr microseconds kGiveWay(10);               // how often a thread that waits lets other processes run
@@ -127,7 +127,7 @@ class Pool {
   };
   static constexpr int kShift = 8;
   static constexpr std::uint64_t kMask = (1u << kShift) - 1;
-  static_assert(kMaxTeam <= kMask && kMaxChunks <= kMask);
+  static_assert(kMaxTeam <= kMask && kMaxChunks <= kMostSteps && kMostSteps <= kMask);
 
   std::uint64_t pack(index_t count) const { return epoch_ << kShift | static_cast<std::uint64_t>(count); }
 
@@ -276,7 +276,7 @@ class Pool {
   alignas(128) Job job_ = {};
   alignas(128) std::atomic<std::uint64_t> current_{0};
   std::array<Lane, kMaxTeam> lanes_;
-  std::array<std::atomic<std::uint64_t>, kMaxTeam * kMaxChunks> done_{};  // the last staged job in which the chunk was done
+  std::array<std::atomic<std::uint64_t>, kMaxTeam * kMostSteps> done_{};  // the last staged job in which the chunk was done
   std::array<Parked, kMaxTeam> parked_;
   std::array<Hand, kMaxTeam> hands_{};
 };

@@ -20,7 +20,7 @@ void parallel_ranges(index_t n, double cycles, int slots, RangeBody body, void* 
 // The same for items stage * steps + step, of which each comes after the one of the stage before: while a thread does step 2 of the
 // first stage, another may do step 1 of the second. Each thread has a stage of its own: stages <= num_threads(), steps <=
 // kMostSteps.
-constexpr index_t kMostSteps = 8;
+constexpr index_t kMostSteps = 32;
 void parallel_stages(index_t stages, index_t steps, double cycles, RangeBody body, void* context);
 
 // Runs body on the calling thread, which leads the others until body returns, unless another thread leads them already.

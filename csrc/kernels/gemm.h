@@ -154,24 +154,31 @@ inline double cycles_of(const Gemm& g, double cycles_per_element) {
 // A pipeline: each thread reads rows of b of its own, the same that it takes where the product is with the transposed b and where
 // an optimizer updates b. Otherwise half of b would travel between the caches of the threads every time, which costs more than the
 // pipeline's start and end unless the products take long.
-constexpr index_t kMostStages = 4, kStagedRows = 48, kStagedFloats = 1 << 15;
+constexpr index_t kMostStages = 4, kStagedFloats = 1 << 15;
+constexpr index_t kBandRows = 48;                            // of a step, about
+constexpr index_t kStagedRows = 256, kKeptFloats = 1 << 19;  // more than a band only if the caches can keep b
+constexpr index_t kMostParts = 8;                            // of the columns
 inline index_t stage_count(const Gemm& g, const GemmPlan& plan) {
-  const bool pays =
-      g.m <= kStagedRows && g.n >= 4 * kPanel && g.k >= 2 * kPanel && g.k * g.n >= kStagedFloats && g.k * g.b_row <= kFarFloats;
+  const bool kept = g.m <= kBandRows ? g.k * g.b_row <= kFarFloats : g.m <= kStagedRows && g.k * g.n <= kKeptFloats;
+  const bool pays = kept && g.n >= 4 * kPanel && g.k >= 2 * kPanel && g.k * g.n >= kStagedFloats;
   const index_t stages = min_of(g.slots, fastnn::num_threads());
   return pays && g.b_col == 1 && !plan.pack_a && !plan.pack_b && stages <= kMostStages ? stages : 1;
 }
 
 inline void gemm_staged(const Gemm& g, index_t stages) {
   const index_t panels = ceil_div(g.n, kPanel), least = g.n >= 8 * kPanel ? 2 : 1;  // in a step
-  const index_t steps = min_of(fastnn::kMostSteps, panels / least);
-  const double cycles = cycles_of(g, 0.15) * g.n / (stages * steps);
-  parallel_stages(stages, steps, cycles, [&](index_t stage, index_t step, int) {
+  const RowTiles tiles(g.m);
+  const index_t bands = min_of(tiles.count, ceil_div(g.m, kBandRows));
+  const index_t parts = min_of(min_of(kMostParts, fastnn::kMostSteps / bands), panels / least);
+  const double cycles = cycles_of(g, 0.15) * g.n / (stages * bands * parts);
+  parallel_stages(stages, bands * parts, cycles, [&](index_t stage, index_t step, int) {
+    const index_t band = step / parts, part = step % parts;
+    const index_t i0 = tiles.start(band * tiles.count / bands), i1 = tiles.start((band + 1) * tiles.count / bands);
+    const index_t j0 = part * panels / parts * kPanel, j1 = min_of(g.n, (part + 1) * panels / parts * kPanel);
     const index_t p0 = stage * g.k / stages, p1 = (stage + 1) * g.k / stages;
-    const index_t j0 = step * panels / steps * kPanel, j1 = min_of(g.n, (step + 1) * panels / steps * kPanel);
     const Panels b = {g.b + p0 * g.b_row + j0, g.b_row, false, p1 - p0, j1 - j0};
-    multiply_rows(g.a + p0 * g.a_col, g.a_row, g.a_col, b, g.c + j0, g.ldc, g.m, p0 > 0 || g.accumulate,
-                  epilogue_of(g, j0, p1 == g.k));
+    multiply_rows(g.a + i0 * g.a_row + p0 * g.a_col, g.a_row, g.a_col, b, g.c + i0 * g.ldc + j0, g.ldc, i1 - i0,
+                  p0 > 0 || g.accumulate, epilogue_of(g, j0, p1 == g.k));
   });
 }
 

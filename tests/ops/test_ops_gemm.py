@@ -76,7 +76,7 @@ def test_columns_shared_out(isa: str, rng: Generator, ta: bool, tb: bool, thread
 
 
 @pytest.mark.parametrize("threads", [2, 3, 4, 5])
-@pytest.mark.parametrize("m", [1, 2, 6, 14, 15, 33, 48])
+@pytest.mark.parametrize("m", [1, 2, 6, 14, 15, 33, 48, 49, 97, 256, 257])
 def test_rows_of_b_shared_out(isa: str, rng: Generator, m: int, threads: int) -> None:
     # A pipeline: a thread takes some terms of all sums, after the one that takes those before. More threads than processors wait.
     for n, k in ((131, 300), (300, 391), (517, 131)):
