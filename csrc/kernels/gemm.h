@@ -156,10 +156,11 @@ inline double cycles_of(const Gemm& g, double cycles_per_element) {
 // pipeline's start and end unless the products take long.
 constexpr index_t kMostStages = 4, kStagedFloats = 1 << 15;
 constexpr index_t kBandRows = 48;                            // of a step, about
-constexpr index_t kStagedRows = 256, kKeptFloats = 1 << 19;  // more than a band only if the caches can keep b
+constexpr index_t kStagedRows = 256, kKeptFloats = 1 << 19;  // more than a band only if the caches can keep b, and c is smaller
 constexpr index_t kMostParts = 8;                            // of the columns
 inline index_t stage_count(const Gemm& g, const GemmPlan& plan) {
-  const bool kept = g.m <= kBandRows ? g.k * g.b_row <= kFarFloats : g.m <= kStagedRows && g.k * g.n <= kKeptFloats;
+  const bool kept =
+      g.m <= kBandRows ? g.k * g.b_row <= kFarFloats : g.m <= kStagedRows && g.k * g.n <= kKeptFloats && 2 * g.k >= 3 * g.m;
   const bool pays = kept && g.n >= 4 * kPanel && g.k >= 2 * kPanel && g.k * g.n >= kStagedFloats;
   const index_t stages = min_of(g.slots, fastnn::num_threads());
   return pays && g.b_col == 1 && !plan.pack_a && !plan.pack_b && stages <= kMostStages ? stages : 1;
