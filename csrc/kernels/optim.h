@@ -1,7 +1,7 @@
 // optim.h - optimizer steps: one pass over parameters, element by element, in place.
 #pragma once
 
-#include "update.h"
+#include "update_rows.h"
 
 namespace {
 
@@ -14,7 +14,19 @@ using fastnn::SgdStep;
 // The first part of every step; without decay an infinite weight stays infinite.
 inline float decayed(float w, float decay) { return decay == 0 ? w : w - w * decay; }
 
+// As below for a gradient of up to three terms, which needs no place in memory: the most of what a step costs with a batch of one.
+struct SgdRule {
+  float lr, decay;
+  vfloat operator()(vfloat w, vfloat g) const {
+    const vfloat kept = decay == 0 ? w : multiply_add(-decay, w, w);
+    return multiply_add(-lr, g, kept);
+  }
+  // Whether a gradient of zero changes nothing: not where the learning rate is no number.
+  bool rests() const { return decay == 0 && lr - lr == 0; }
+};
+
 void sgd_step(const SgdStep& a) {
+  if (has_few_terms(a.source)) return update_rows(a, 1.0, SgdRule{a.lr[0], a.weight_decay * a.lr[0]});
   update(a, 1.0, [&a](const float* __restrict g, index_t begin, index_t end) {
     float* __restrict w = a.w + begin;
     const float lr = a.lr[0], decay = a.weight_decay * lr;

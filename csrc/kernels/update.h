@@ -8,6 +8,7 @@ namespace {
 
 using fastnn::GradientSource;
 
+constexpr index_t kFewTerms = 3;           // of a sum that is made without tiles
 constexpr index_t kGradientFloats = 4096;  // of a block, about: 16 kB, to stay in the first-level cache
 
 // Rows of the gradient in a block; a block begins on a cache line wherever the matrix does.

@@ -21,7 +21,10 @@ STEPS: dict[str, tuple[int, dict[str, float]]] = {  # slots, options
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize(
     ("rows", "inputs", "units"),
-    [(1, 784, 37), (3, 5, 1), (10, 130, 500), (14, 113, 16), (33, 300, 100), (128, 17, 300)],
+    [
+        *[(1, 784, 37), (3, 5, 1), (10, 130, 500), (14, 113, 16), (33, 300, 100), (128, 17, 300)],
+        *[(1, 203, 500), (2, 45, 131), (3, 64, 70), (3, 1, 96)],
+    ],
 )
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_makes_its_gradient_itself(
@@ -43,6 +46,28 @@ def test_a_step_makes_its_gradient_itself(
     for got, want in zip(results[1], results[0], strict=True):
         assert_bits(got, want)
         assert np.isfinite(got).all()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("decay", "rate", "bad"),
+    [(0.0, 0.5, 0.0), (0.1, 0.5, 0.0), (0.0, np.inf, 0.0), (0.0, 0.5, np.nan), (0.0, 0.5, np.inf)],
+)
+def test_rows_without_inputs_stay(isa: str, rng: Generator, rows: int, decay: float, rate: float, bad: float) -> None:
+    """Inputs of zero change nothing, unless the weights decay or the gradient is no number."""
+    x, dy, w = normal(rng, rows, 83), normal(rng, rows, 97), normal(rng, 83 * 97)
+    x[:, ::3] = 0.0
+    x[:, 1::7] = -0.0
+    if bad:
+        dy[rows - 1, 90] = bad
+    results = []
+    for product in (None, (x, dy)):
+        g = ops.gemm(x, dy, transpose_a=True).ravel()
+        results.append(w.copy())
+        ops.sgd_step(results[-1], g, np.float32([rate]), weight_decay=decay, product=product)
+    np.testing.assert_array_equal(results[1], results[0])
+    kept = np.flatnonzero((results[1] == w).reshape(83, 97).all(1))
+    assert np.isin(np.arange(0, 83, 3), kept).all() == (decay == 0 and np.isfinite(rate) and bad == 0)
 
 
 def test_a_product_has_the_size_of_the_weights() -> None:
