@@ -128,6 +128,8 @@ struct Gemm {
   Activation activation;
   float alpha;
   bool accumulate;
+  const float* relu_output;  // laid out like c: what of c is not above 0 there becomes 0, the derivative of the relu; or null
+  bool skip_zeros;           // terms that are zero in all rows of a may be left out, whatever b is there
   float* scratch;
   int slots;
 };

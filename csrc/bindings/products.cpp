@@ -5,7 +5,7 @@ namespace fastnn {
 namespace {
 
 void gemm(const py::array& a, const py::array& b, const py::array& c, bool transpose_a, bool transpose_b, const MaybeArray& bias,
-          const std::string& activation, float alpha) {
+          const std::string& activation, float alpha, const MaybeArray& relu_output, bool skip_zeros) {
   const index_t m = dim(c, 0, "c"), n = dim(c, 1, "c"), k = dim(a, transpose_a ? 0 : 1, "a");
   launch("gemm", &Kernels::gemm, &Kernels::gemm_scratch,
          Gemm{.a = in<float>(a, m * k, "a"),
@@ -23,6 +23,8 @@ void gemm(const py::array& a, const py::array& b, const py::array& c, bool trans
               .activation = activation_from(activation),
               .alpha = alpha,
               .accumulate = false,
+              .relu_output = in<float>(relu_output, m * n, "relu_output"),
+              .skip_zeros = skip_zeros,
               .scratch = nullptr,
               .slots = num_threads()});
 }

@@ -135,11 +135,6 @@ inline void convolve_by_rows(const Convolution& a, const float* packed, float* w
   });
 }
 
-inline void apply_relu_slope(float* __restrict dx, const float* __restrict y, index_t n) {
-  FASTNN_SIMD
-  for (index_t i = 0; i < n; ++i) dx[i] *= y[i] > 0.0f ? 1.0f : 0.0f;
-}
-
 inline void convolve_by_pixels(const Convolution& a, const float* packed, float* gathered, int slots) {
   const Conv2dShape& s = a.s;
   const index_t width = taps(s), block = pixel_block(s), pixels = out_pixels(s), outputs = s.K / s.groups;
@@ -150,7 +145,7 @@ inline void convolve_by_pixels(const Convolution& a, const float* packed, float*
       const index_t first = item * block, count = min_of(block, pixels - first);
       for (index_t group = 0; group < s.groups; ++group) {
         const Panels b = filter_panels(packed, s, group);
-        const Epilogue epilogue = {a.bias ? a.bias + group * outputs : nullptr, a.activation, a.alpha};
+        const Epilogue epilogue = {a.bias ? a.bias + group * outputs : nullptr, a.activation, a.alpha, a.relu_output, a.y};
         float* out = a.y + first * s.K + group * outputs;
         if (is_pointwise(s)) {
           multiply_rows(a.x + first * s.C + group * width, s.C, 1, b, out, s.K, count, false, epilogue);
@@ -159,7 +154,6 @@ inline void convolve_by_pixels(const Convolution& a, const float* packed, float*
           multiply_rows(left, width, 1, b, out, s.K, count, false, epilogue);
         }
       }
-      if (a.relu_output) apply_relu_slope(a.y + first * s.K, a.relu_output + first * s.K, count * s.K);
     }
   });
 }

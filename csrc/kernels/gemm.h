@@ -7,11 +7,10 @@
 // second-level cache serves all rows; the threads share its tiles out, or where b is wide, its columns.
 #pragma once
 
+#include "listed.h"
 #include "transposed.h"
 
 namespace {
-
-using fastnn::Gemm;
 
 constexpr index_t kBlockK = 384;          // k of a block, at most: a packed panel of it is 48 kB with AVX-512
 constexpr index_t kBlockN = 16 * kPanel;  // columns of a block: packed, 768 kB, inside the second-level cache
@@ -50,6 +49,7 @@ inline void multiply_tile(const float* a, index_t a_row, index_t a_col, const Pa
                      .a_row = a_row,
                      .a_col = a_col,
                      .b = b.at(panel),
+                     .b_listed = b.listed,
                      .b_row = b.row_stride(),
                      .b_ahead = b.packed || b.k * b.ld <= kCachedFloats ? 0 : kFetchedAhead * b.ld,
                      .c = c + first,
@@ -62,6 +62,12 @@ inline void multiply_tile(const float* a, index_t a_row, index_t a_col, const Pa
   (panels == 1 ? tile_function(height, columns, tile.last, b.packed) : kWideTiles.function[height])(tile);
   if (epilogue.activation != Activation::linear && epilogue.activation != Activation::relu) {
     for (int i = 0; i < height; ++i) activate_row(tile.c + i * ldc, columns, nullptr, epilogue.activation, epilogue.alpha);
+  }
+  if (epilogue.relu_output) {
+    for (int i = 0; i < height; ++i) {
+      float* row = tile.c + i * ldc;
+      apply_relu_slope(row, epilogue.relu_output + (row - epilogue.c), columns);
+    }
   }
 }
 
@@ -137,12 +143,12 @@ struct GemmPlan {
 index_t gemm_scratch(const Gemm& g) {
   if (g.k == 0) return 0;
   const GemmPlan plan(g);
-  return (plan.groups > 1 ? g.slots : 1) * plan.packed_b() + g.slots * plan.packed_a();
+  return (plan.groups > 1 ? g.slots : 1) * plan.packed_b() + g.slots * plan.packed_a() + list_size(g);
 }
 
 // The epilogue of the columns from j0 on: at the end of the chains.
 inline Epilogue epilogue_of(const Gemm& g, index_t j0, bool last) {
-  return last ? Epilogue{g.bias ? g.bias + j0 : nullptr, g.activation, g.alpha} : kNoEpilogue;
+  return last ? Epilogue{g.bias ? g.bias + j0 : nullptr, g.activation, g.alpha, g.relu_output, g.c} : kNoEpilogue;
 }
 
 // Cost of a column: its products, or reading b.
@@ -166,7 +172,7 @@ inline index_t stage_count(const Gemm& g, const GemmPlan& plan) {
   return pays && g.b_col == 1 && !plan.pack_a && !plan.pack_b && stages <= kMostStages ? stages : 1;
 }
 
-inline void gemm_staged(const Gemm& g, index_t stages) {
+inline void gemm_staged(const Gemm& g, const Listed& listed, index_t stages) {
   const index_t panels = ceil_div(g.n, kPanel), least = g.n >= 8 * kPanel ? 2 : 1;  // in a step
   const RowTiles tiles(g.m);
   const index_t bands = min_of(tiles.count, ceil_div(g.m, kBandRows));
@@ -177,9 +183,9 @@ inline void gemm_staged(const Gemm& g, index_t stages) {
     const index_t i0 = tiles.start(band * tiles.count / bands), i1 = tiles.start((band + 1) * tiles.count / bands);
     const index_t j0 = part * panels / parts * kPanel, j1 = min_of(g.n, (part + 1) * panels / parts * kPanel);
     const index_t p0 = stage * g.k / stages, p1 = (stage + 1) * g.k / stages;
-    const Panels b = {g.b + p0 * g.b_row + j0, g.b_row, false, p1 - p0, j1 - j0};
-    multiply_rows(g.a + i0 * g.a_row + p0 * g.a_col, g.a_row, g.a_col, b, g.c + i0 * g.ldc + j0, g.ldc, i1 - i0,
-                  p0 > 0 || g.accumulate, epilogue_of(g, j0, p1 == g.k));
+    const SomeTerms t = terms_of(g, listed, p0, p1, j0, j1);
+    multiply_rows(t.a + i0 * t.a_row, t.a_row, t.a_col, t.b, g.c + i0 * g.ldc + j0, g.ldc, i1 - i0, p0 > 0 || g.accumulate,
+                  epilogue_of(g, j0, p1 == g.k));
   });
 }
 
@@ -202,14 +208,18 @@ inline Rows rows_of(const Gemm& g, const GemmPlan& plan, index_t start, int heig
 }
 
 // Few rows: the columns are shared out.
-inline void gemm_few_rows(const Gemm& g, const GemmPlan& plan) {
+inline void gemm_few_rows(const Gemm& g, const GemmPlan& plan, const Listed& listed) {
   const double cycles = kPanel * cycles_of(g, 0.15);
   parallel_for(ceil_div(g.n, kPanel), cycles, g.slots, [&](index_t begin, index_t end, int slot) {
-    const index_t j0 = begin * kPanel, n = min_of(g.n, end * kPanel) - j0;
+    const index_t j0 = begin * kPanel, j1 = min_of(g.n, end * kPanel);
     for (index_t p0 = 0; p0 < g.k; p0 += plan.block_k) {
-      const Panels b = block_of(g, plan, j0, n, p0);
-      const Rows a = rows_of(g, plan, 0, static_cast<int>(g.m), p0, b.k, g.scratch + slot * plan.packed_a());
-      multiply_rows(a.data, a.row, a.col, b, g.c + j0, g.ldc, g.m, p0 > 0 || g.accumulate, epilogue_of(g, j0, p0 + b.k == g.k));
+      const index_t p1 = min_of(g.k, p0 + plan.block_k);
+      SomeTerms t = terms_of(g, listed, p0, p1, j0, j1);
+      if (plan.pack_a) {
+        const Rows a = rows_of(g, plan, 0, static_cast<int>(g.m), p0, p1 - p0, g.scratch + slot * plan.packed_a());
+        t.a = a.data, t.a_row = a.row, t.a_col = a.col;
+      }
+      multiply_rows(t.a, t.a_row, t.a_col, t.b, g.c + j0, g.ldc, g.m, p0 > 0 || g.accumulate, epilogue_of(g, j0, p1 == g.k));
     }
   });
 }
@@ -226,6 +236,11 @@ inline void gemm_transposed(const Gemm& g, const GemmPlan& plan) {
       pack_rows(packed + start * g.k, g.a + start * g.a_row, g.a_row, g.a_col, rows.height(tile), g.k);
     }
     const index_t stop = min_of(g.n, end * kSquare);
+    if (g.m == 1 && g.relu_output && !g.bias && !g.accumulate && g.activation == Activation::linear) {
+      const index_t first = begin * kSquare;
+      const TransposedTile row = {packed, g.b + first * g.b_col, g.b_col, g.c + first, g.ldc, g.k, false};
+      return multiply_wanted(row, g.relu_output + first, stop - first);
+    }
     for (index_t first = begin * kSquare; first < stop; first += block) {
       const index_t n = min_of(block, stop - first);
       for (index_t tile = 0; tile < rows.count; ++tile) {
@@ -234,7 +249,9 @@ inline void gemm_transposed(const Gemm& g, const GemmPlan& plan) {
         float* c = g.c + start * g.ldc + first;
         multiply_transposed({packed + start * g.k, g.b + first * g.b_col, g.b_col, c, g.ldc, g.k, g.accumulate}, height, n);
         for (int i = 0; i < height; ++i) {
-          activate_row(c + i * g.ldc, n, g.bias ? g.bias + first : nullptr, g.activation, g.alpha);
+          float* row = c + i * g.ldc;
+          activate_row(row, n, g.bias ? g.bias + first : nullptr, g.activation, g.alpha);
+          if (g.relu_output) apply_relu_slope(row, g.relu_output + (row - g.c), n);
         }
       }
     }
@@ -335,8 +352,9 @@ void gemm(const Gemm& g) {
   if (g.k == 0) return gemm_empty(g);
   const GemmPlan plan(g);
   if (plan.transposed) return gemm_transposed(g, plan);
-  if (const index_t stages = stage_count(g, plan); stages > 1) return gemm_staged(g, stages);
-  if (plan.few_rows) return gemm_few_rows(g, plan);
+  const Listed listed = list_terms(g, g.scratch + gemm_scratch(g) - list_size(g));
+  if (const index_t stages = stage_count(g, plan); stages > 1) return gemm_staged(g, listed, stages);
+  if (plan.few_rows) return gemm_few_rows(g, plan, listed);
   if (plan.groups > 1) return gemm_by_columns(g, plan);
   gemm_shared(g, plan);
 }

@@ -14,6 +14,7 @@ struct Panels {
   index_t ld;  // row stride in place; unused when packed
   bool packed;
   index_t k, n;
+  const std::int32_t* listed = nullptr;  // k rows in place, all others are left out
 
   const float* at(index_t panel) const { return packed ? data + panel * kPanel * k : data + panel * kPanel; }
   index_t row_stride() const { return packed ? kPanel : ld; }
@@ -36,15 +37,15 @@ constexpr int kSquare = 8;
 typedef float vsquare __attribute__((vector_size(32)));
 typedef float vsquare_unaligned __attribute__((vector_size(32), aligned(4), may_alias));
 
-// column[i][j] = x[j x_step + i] for i < 4. The rows j and j + 4 share a register from the start, so that the rest happens within
-// its halves.
-FASTNN_INLINE void load_transposed(const float* x, index_t x_step, vsquare (&column)[4]) {
-  const float* const upper = opaque(x + 4 * x_step);
+// column[i][j] = at(j)[i] for i < 4. The rows j and j + 4 share a register from the start, so that the rest happens within its
+// halves.
+template <class At>
+FASTNN_INLINE void load_transposed(const At& at, vsquare (&column)[4]) {
   vsquare row[4];
   FASTNN_UNROLL
   for (int j = 0; j < 4; ++j) {
-    const __m256 low = _mm256_castps128_ps256(_mm_loadu_ps(x + j * x_step));
-    row[j] = _mm256_insertf128_ps(low, _mm_loadu_ps(upper + j * x_step), 1);
+    const __m256 low = _mm256_castps128_ps256(_mm_loadu_ps(at(j)));
+    row[j] = _mm256_insertf128_ps(low, _mm_loadu_ps(at(j + 4)), 1);
   }
   const vsquare a = __builtin_shufflevector(row[0], row[1], 0, 8, 1, 9, 4, 12, 5, 13);
   const vsquare b = __builtin_shufflevector(row[2], row[3], 0, 8, 1, 9, 4, 12, 5, 13);
@@ -54,6 +55,12 @@ FASTNN_INLINE void load_transposed(const float* x, index_t x_step, vsquare (&col
   column[1] = __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
   column[2] = __builtin_shufflevector(c, d, 0, 1, 8, 9, 4, 5, 12, 13);
   column[3] = __builtin_shufflevector(c, d, 2, 3, 10, 11, 6, 7, 14, 15);
+}
+
+// column[i][j] = x[j x_step + i].
+FASTNN_INLINE void load_transposed(const float* x, index_t x_step, vsquare (&column)[4]) {
+  const float* const upper = opaque(x + 4 * x_step);
+  load_transposed([=](int j) { return j < 4 ? x + j * x_step : upper + (j - 4) * x_step; }, column);
 }
 
 #if defined(__AVX512F__)
@@ -82,6 +89,12 @@ inline void transpose_square(const float* x, index_t x_step, float* y, index_t y
 constexpr int kSquare = 4;
 typedef vquad vsquare;
 typedef vquad_unaligned vsquare_unaligned;
+
+template <class At>
+FASTNN_INLINE void load_transposed(const At& at, vsquare (&column)[4]) {
+  FASTNN_UNROLL
+  for (int i = 0; i < 4; ++i) column[i] = vsquare{at(0)[i], at(1)[i], at(2)[i], at(3)[i]};
+}
 
 FASTNN_INLINE void load_transposed(const float* x, index_t x_step, vsquare (&column)[4]) {
   float copy[4 * kSquare];

@@ -19,21 +19,24 @@ using fastnn::Activation;
 
 constexpr index_t kPanel = kMaxVectors * kLanes;
 
-// What is done to a finished tile: bias and relu in registers, any other activation on the stored rows.
+// What is done to a finished tile: bias and relu in registers, any other activation or a relu's derivative on the stored rows.
 struct Epilogue {
   const float* bias;  // or null
   Activation activation;
   float alpha;
+  const float* relu_output;  // laid out like c, or null
+  const float* c;
 };
 
-constexpr Epilogue kNoEpilogue = {nullptr, Activation::linear, 0.0f};
+constexpr Epilogue kNoEpilogue = {nullptr, Activation::linear, 0.0f, nullptr, nullptr};
 
 struct Tile {
   const float* a;
   index_t a_row, a_col;  // one of them is 1
   const float* b;
-  index_t b_row;    // distance between rows of the panel
-  index_t b_ahead;  // how far ahead of its use b is fetched, or 0
+  const std::int32_t* b_listed;  // the rows of the panel that are used, or null
+  index_t b_row;                 // distance between rows of the panel
+  index_t b_ahead;               // how far ahead of its use b is fetched, or 0
   float* c;
   index_t ldc;
   index_t k;
@@ -113,38 +116,56 @@ FASTNN_INLINE void fetch_row(const float* b) {
   __builtin_prefetch(b + Columns - 1, 0, 2);  // a line more if b does not begin with one
 }
 
-// k steps of the chains. Rows of a go in groups of three: one moving pointer serves three rows at the offsets 0, s, 2 s, which the
+// One step of the chains. Rows of a go in groups of three: one moving pointer serves three rows at the offsets 0, s, 2 s, which the
 // address unit adds for free.
+template <int Rows>
+constexpr int kPointers = (Rows + 2) / 3;
+
+template <int Rows, int Before, class Last>
+FASTNN_INLINE void add_step(Accumulators<Rows, Before, Last>& acc, const float* const (&a)[kPointers<Rows>], index_t a_row,
+                            const float* b, int count) {
+  vfloat row[Before + 1];
+  FASTNN_UNROLL
+  for (int j = 0; j < Before; ++j) {
+    row[j] = load(b + j * kLanes);
+    if constexpr (Rows > 1) keep_in_register(row[j]);
+  }
+  typename Last::Vector row_last = Last::get_b(b + Before * kLanes, count);
+  if constexpr (Rows > 1) keep_in_register(row_last);
+  FASTNN_UNROLL
+  for (int i = 0; i < Rows; ++i) {
+    const float value = a[i / 3][(i % 3) * a_row];
+    FASTNN_UNROLL
+    for (int j = 0; j < Before; ++j) acc.sum[i][j] = multiply_add(value, row[j], acc.sum[i][j]);
+    acc.last[i] = multiply_add(value, row_last, acc.last[i]);
+  }
+}
+
+// k steps.
 template <int Rows, int Before, class Last>
 FASTNN_INLINE void add_products(Accumulators<Rows, Before, Last>& acc, const Tile& t, index_t a_row, index_t a_col) {
-  constexpr int kGroups = (Rows + 2) / 3;
-  const float* a[kGroups];
+  const float* a[kPointers<Rows>];
   FASTNN_UNROLL
-  for (int g = 0; g < kGroups; ++g) a[g] = t.a + 3 * g * a_row;
+  for (int g = 0; g < kPointers<Rows>; ++g) a[g] = t.a + 3 * g * a_row;
   const float* b = t.b;
   const index_t b_ahead = t.b_ahead;
   const int count = t.last;
   for (index_t p = t.k; p > 0; --p) {
     if (Rows >= kFetchedRows && b_ahead > 0) fetch_row<(Before + 1) * kLanes>(b + b_ahead);
-    vfloat row[Before + 1];
+    add_step(acc, a, a_row, b, count);
     FASTNN_UNROLL
-    for (int j = 0; j < Before; ++j) {
-      row[j] = load(b + j * kLanes);
-      if constexpr (Rows > 1) keep_in_register(row[j]);
-    }
-    typename Last::Vector row_last = Last::get_b(b + Before * kLanes, count);
-    if constexpr (Rows > 1) keep_in_register(row_last);
-    FASTNN_UNROLL
-    for (int i = 0; i < Rows; ++i) {
-      const float value = a[i / 3][(i % 3) * a_row];
-      FASTNN_UNROLL
-      for (int j = 0; j < Before; ++j) acc.sum[i][j] = multiply_add(value, row[j], acc.sum[i][j]);
-      acc.last[i] = multiply_add(value, row_last, acc.last[i]);
-    }
-    FASTNN_UNROLL
-    for (int g = 0; g < kGroups; ++g) a[g] += a_col;
+    for (int g = 0; g < kPointers<Rows>; ++g) a[g] += a_col;
     b += t.b_row;
   }
+}
+
+// The same with the rows of b that are listed, and a packed.
+constexpr int kListedRows = 3;
+
+template <int Rows, int Before, class Last>
+FASTNN_INLINE void add_listed_products(Accumulators<Rows, Before, Last>& acc, const Tile& t) {
+  const int count = t.last;
+  for (index_t p = 0; p < t.k; ++p) add_step(acc, {t.a + p * Rows}, 1, t.b + t.b_listed[p] * t.b_row, count);
 }
 
 template <int Rows, int Before, class Last>
@@ -184,8 +205,12 @@ void compute_tile(const Tile& t) {
       acc.last[i] = Last::get(c + i * ldc + Before * kLanes, count);
     }
   }
+  bool listed = false;
+  if constexpr (Rows <= kListedRows) listed = t.b_listed;
   // The constant stride spares the inner loop a register.
-  if (t.a_row == 1) {
+  if (listed) {
+    if constexpr (Rows <= kListedRows) add_listed_products(acc, t);
+  } else if (t.a_row == 1) {
     add_products(acc, t, 1, t.a_col);
   } else {
     add_products(acc, t, t.a_row, 1);

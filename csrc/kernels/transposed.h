@@ -141,4 +141,55 @@ inline void multiply_transposed(const TransposedTile& all, int height, index_t n
   }
 }
 
+// One row, some columns: sum[j] = sum over p of a[p] column[j][p].
+template <int Count>
+void compute_listed(const float* a, const float* const* column, index_t k, float* sum) {
+  vsquare acc[Count][1] = {};
+  const index_t whole = k / 4 * 4;
+  for (index_t p = 0; p < whole; p += 4) {
+    FASTNN_UNROLL
+    for (int s = 0; s < Count; ++s) {
+      vsquare part[4];
+      load_transposed([=](int j) { return column[s * kSquare + j] + p; }, part);
+      FASTNN_UNROLL
+      for (int q = 0; q < 4; ++q) add_column<1>(acc[s], a + p + q, part[q]);
+    }
+  }
+  for (index_t p = whole; p < k; ++p) {
+    FASTNN_UNROLL
+    for (int s = 0; s < Count; ++s) {
+      vsquare part;
+      FASTNN_UNROLL
+      for (int j = 0; j < kSquare; ++j) part[j] = column[s * kSquare + j][p];
+      add_column<1>(acc[s], a + p, part);
+    }
+  }
+  FASTNN_UNROLL
+  for (int s = 0; s < Count; ++s) *reinterpret_cast<vsquare_unaligned*>(sum + s * kSquare) = acc[s][0];
+}
+
+// c (1 x n) = a b where wanted[j] > 0, 0 elsewhere; a is one row.
+inline void multiply_wanted(const TransposedTile& t, const float* wanted, index_t n) {
+  constexpr index_t kMost = 4 * kSquare;
+  const index_t most = t.b_col % (kEvictingStride / 2) != 0 ? kMost : t.b_col % kEvictingStride != 0 ? kMost / 2 : kSquare;
+  const float* column[kMost];
+  index_t place[kMost];
+  index_t count = 0;
+  const auto flush = [&] {
+    const index_t width = count > kMost / 2 ? kMost : count > kSquare ? kMost / 2 : kSquare;
+    for (index_t j = count; j < width; ++j) column[j] = column[0];
+    float sum[kMost];
+    (width == kMost ? compute_listed<4> : width > kSquare ? compute_listed<2> : compute_listed<1>)(t.a, column, t.k, sum);
+    for (index_t j = 0; j < count; ++j) t.c[place[j]] = sum[j];
+    count = 0;
+  };
+  for (index_t j = 0; j < n; ++j) {
+    t.c[j] = 0.0f;
+    if (!(wanted[j] > 0.0f)) continue;
+    column[count] = t.b + j * t.b_col, place[count] = j;
+    if (++count == most) flush();
+  }
+  if (count > 0) flush();
+}
+
 }  // namespace

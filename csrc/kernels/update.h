@@ -8,7 +8,6 @@ namespace {
 
 using fastnn::GradientSource;
 
-constexpr index_t kFewTerms = 3;           // of a sum that is made without tiles
 constexpr index_t kGradientFloats = 4096;  // of a block, about: 16 kB, to stay in the first-level cache
 
 // Rows of the gradient in a block; a block begins on a cache line wherever the matrix does.
@@ -19,6 +18,7 @@ inline index_t gradient_rows(const GradientSource& p) {
   return round_up(min_of(max_of(kGradientFloats / p.units, least), p.inputs), line);
 }
 
+constexpr index_t kFewTerms = 3;  // of a sum that is made without tiles
 inline bool packs_gradient(const GradientSource& p) { return p.rows >= kMaxRows && p.inputs > 8 * kMaxRows; }
 
 // Whether the gradient is anything but what is stored.

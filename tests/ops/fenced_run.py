@@ -90,7 +90,18 @@ def product_calls(rng: Generator, n: int) -> dict[str, Call]:
         calls[f"column_sums {m} {cols}"] = Call("column_sums", (normal(rng, m, cols),))
     gradients = np.zeros((n, 3), np.float32), np.zeros(3, np.float32)
     backward = (normal(rng, 2, n), normal(rng, n, 3), normal(rng, 2, 3), *gradients)
-    return calls | {"dense_backward": Call("dense_backward", backward, written=(3, 4))}
+    calls["dense_backward"] = Call("dense_backward", backward, written=(3, 4))
+    rate = np.float32([0.1])
+    for rows, units in ((1, 4 * n), (2, 4 * lanes() + n), (3, 8 * lanes() + n)):
+        x, kernel, dy = normal(rng, rows, 30 + n), normal(rng, 30 + n, units), normal(rng, rows, units)
+        x[:, 1::2] = 0.0
+        zero_calls = {
+            "forward": Call("dense_forward", (x, kernel), {"skip_zeros": True}),
+            "backward": Call("dense_backward", (x, kernel, dy, None), {"relu_input": True}),
+            "update": Call("sgd_step", (kernel.ravel(), kernel.ravel(), rate), {"product": (x, dy)}, written=(0,)),
+        }
+        calls |= {f"zeros {name} {rows} {units}": call for name, call in zero_calls.items()}
+    return calls
 
 
 def image_calls(rng: Generator, n: int) -> dict[str, Call]:

@@ -109,6 +109,63 @@ def test_few_rows_of_a_large_matrix(isa: str, rng: Generator, ta: bool, tb: bool
         assert_product(*operands(rng, m, n, k, ta, tb), ta, tb, normal(rng, n))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("rows", "inputs", "units"),
+    [
+        (1, 500, 300),
+        (1, 37, 5),
+        (1, 3, 2),
+        (1, 130, 512),
+        (1, 70, 1024),
+        (2, 45, 90),
+        (9, 33, 40),
+        (64, 130, 70),
+        (130, 300, 100),
+    ],
+)
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99, 1.0])
+def test_behind_units_that_are_off_there_is_no_gradient(
+    isa: str, rng: Generator, rows: int, inputs: int, units: int, share: float, threads: int
+) -> None:
+    config.set_num_threads(threads)
+    x, kernel, dy = normal(rng, rows, inputs), normal(rng, inputs, units), normal(rng, rows, units)
+    x = np.where(rng.random(x.shape) < share, np.float32(0), abs(x))
+    x[0, 0], x[-1, -1], x[0, -1] = -1.0, -0.0, np.nan
+    plain = ops.dense_backward(x, kernel, dy, None)
+    got = ops.dense_backward(x, kernel, dy, None, relu_input=True)
+    assert plain is not None and got is not None
+    assert_bits(got, np.where(x > 0, plain, np.float32(0)))
+    dy[0, 0] = np.nan
+    got = ops.dense_backward(x, kernel, dy, None, relu_input=True)
+    assert got is not None and np.isnan(got[0]).sum() == (x[0] > 0).sum()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+@pytest.mark.parametrize(("inputs", "units"), [(784, 500), (300, 130), (9, 64), (1, 200), (50, 63), (2100, 1030)])
+@pytest.mark.parametrize("share", [0.0, 0.12, 0.5, 1.0])
+def test_inputs_of_zero_may_be_left_out(
+    isa: str, rng: Generator, rows: int, inputs: int, units: int, share: float, threads: int
+) -> None:
+    config.set_num_threads(threads)
+    x, kernel, bias = normal(rng, rows, inputs), normal(rng, inputs, units), normal(rng, units)
+    x[:, rng.random(inputs) < share] = 0.0
+    x[0, rng.random(inputs) < share] = -0.0
+    for activation in ("linear", "relu", "tanh"):
+        want = ops.dense_forward(x, kernel, bias, activation)
+        assert_bits(ops.dense_forward(x, kernel, bias, activation, skip_zeros=True), want)
+
+
+def test_what_is_not_zero_is_never_left_out(isa: str, rng: Generator) -> None:
+    x, kernel = np.zeros((1, 200), np.float32), normal(rng, 200, 160)
+    x[0, 150] = 1e-30
+    kernel[150, 7], kernel[20, 9] = np.inf, np.nan
+    y = ops.dense_forward(x, kernel, skip_zeros=True)
+    assert np.flatnonzero(~np.isfinite(y)).tolist() == [7]
+    assert np.flatnonzero(~np.isfinite(ops.dense_forward(x, kernel))).tolist() == [7, 9]
+
+
 @pytest.mark.parametrize("n", [2053, 2064])
 @pytest.mark.parametrize("ta", [False, True])
 @pytest.mark.parametrize("m", [4, 6, 14, 17, 49, 130])

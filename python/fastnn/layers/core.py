@@ -249,9 +249,9 @@ class Dense(ActivatedLayer):
         shape = (*x.shape[:-1], self.units)
         if f.fusable:
             z = None
-            y = ops.dense_forward(flat, self.kernel.value, bias, f.kind, f.alpha).reshape(shape)
+            y = ops.dense_forward(flat, self.kernel.value, bias, f.kind, f.alpha, skip_zeros=training).reshape(shape)
         else:
-            z = ops.dense_forward(flat, self.kernel.value, bias).reshape(shape)
+            z = ops.dense_forward(flat, self.kernel.value, bias, skip_zeros=training).reshape(shape)
             y = f.forward(z)
         if training:
             self._saved = flat, None if f.from_output else z, y, x.shape

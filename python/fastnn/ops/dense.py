@@ -32,7 +32,7 @@ def gemm(
     if k != k_b:
         checks.fail("gemm", "matrices that fit", f"({m}, {k}) times ({k_b}, {n})", "the inner sizes must be equal")
     c = empty((m, n))
-    _core.gemm(a, b, c, transpose_a, transpose_b, bias, activation, alpha)
+    _core.gemm(a, b, c, transpose_a, transpose_b, bias, activation, alpha, None, False)
     return c
 
 
@@ -48,15 +48,24 @@ def column_sums(x: Float32, out: Float32 | None = None) -> Float32:
 
 @twin
 def dense_forward(
-    x: Float32, kernel: Float32, bias: Float32 | None = None, activation: str = "linear", alpha: float = 0.0
+    x: Float32,
+    kernel: Float32,
+    bias: Float32 | None = None,
+    activation: str = "linear",
+    alpha: float = 0.0,
+    *,
+    skip_zeros: bool = False,
 ) -> Float32:
-    """Return f(x kernel + bias): (N, D) (D, K) -> (N, K)."""
+    """Return f(x kernel + bias): (N, D) (D, K) -> (N, K).
+
+    skip_zeros: inputs that are zero in all of the few rows need not meet the kernel, so that 0 times what is not finite may be 0.
+    """
     x = as_float32("dense_forward", "x", x)
     check_rank("dense_forward", "x", x, 2)
     if x.shape[1] != kernel.shape[0]:
         checks.fail("dense_forward", f"x of shape (N, {kernel.shape[0]})", x.shape)
     y = empty((x.shape[0], kernel.shape[1]))
-    _core.gemm(x, kernel, y, False, False, bias, activation, alpha)
+    _core.gemm(x, kernel, y, False, False, bias, activation, alpha, None, skip_zeros)
     return y
 
 
@@ -79,13 +88,11 @@ def dense_backward(
     check_same_shape("dense_backward", "dy", dy, (x.shape[0], kernel.shape[1]))
     if dkernel is not None:
         check_same_shape("dense_backward", "dkernel", dkernel, kernel.shape)
-        _core.gemm(x, dy, dkernel, True, False, None, "linear", 0.0)
+        _core.gemm(x, dy, dkernel, True, False, None, "linear", 0.0, None, False)
     if dbias is not None:
         _core.column_sums(dy, dbias)
     if not need_dx:
         return None
     dx = empty(x.shape)
-    _core.gemm(dy, kernel, dx, False, True, None, "linear", 0.0)
-    if relu_input:
-        _core.activation_backward(dx, None, x, dx, "relu", 0.0, None)
+    _core.gemm(dy, kernel, dx, False, True, None, "linear", 0.0, x if relu_input else None, False)
     return dx

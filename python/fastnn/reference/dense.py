@@ -39,9 +39,18 @@ def column_sums(x: Array, out: Array | None = None) -> Array:
 
 
 def dense_forward(
-    x: Array, kernel: Array, bias: Array | None = None, activation: str = "linear", alpha: float = 0.0
+    x: Array,
+    kernel: Array,
+    bias: Array | None = None,
+    activation: str = "linear",
+    alpha: float = 0.0,
+    *,
+    skip_zeros: bool = False,
 ) -> Array:
-    """y = f(x kernel + bias): x (N, D), kernel (D, units), bias (units,), y (N, units)."""
+    """y = f(x kernel + bias): x (N, D), kernel (D, units), bias (units,), y (N, units).
+
+    skip_zeros: allows to leave out terms that are zero in all rows; here it changes nothing.
+    """
     y = x @ kernel
     return add_bias_and_activate(y, bias, activation, alpha)
 
@@ -67,4 +76,4 @@ def dense_backward(
     if not need_dx:
         return None
     dx: Array = dy @ kernel.T
-    return dx * (x > 0) if relu_input else dx
+    return np.where(x > 0, dx, dx.dtype.type(0)) if relu_input else dx
