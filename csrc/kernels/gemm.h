@@ -7,6 +7,7 @@
 // second-level cache serves all rows; the threads share its tiles out, or where b is wide, its columns.
 #pragma once
 
+#include "few_terms.h"
 #include "listed.h"
 #include "transposed.h"
 
@@ -337,6 +338,17 @@ inline void gemm_by_columns(const Gemm& g, const GemmPlan& plan) {
   });
 }
 
+// Rows are shared out.
+inline bool has_few_terms(const Gemm& g) {
+  return g.k <= kFewTerms && g.b_col == 1 && g.n >= 4 * kPanel && !g.bias && !g.accumulate && g.activation == Activation::linear &&
+         !g.relu_output;
+}
+inline void gemm_few_terms(const Gemm& g) {
+  parallel_for(g.m, 0.5 * static_cast<double>(g.n), [&g](index_t begin, index_t end) {
+    multiply_few_terms(g.a + begin * g.a_row, g.a_row, g.a_col, g.b, g.b_row, g.c + begin * g.ldc, g.ldc, end - begin, g.n, g.k);
+  });
+}
+
 // k == 0: every sum is empty.
 inline void gemm_empty(const Gemm& g) {
   if (g.accumulate) return;
@@ -350,6 +362,7 @@ inline void gemm_empty(const Gemm& g) {
 void gemm(const Gemm& g) {
   if (g.m == 0 || g.n == 0) return;
   if (g.k == 0) return gemm_empty(g);
+  if (has_few_terms(g)) return gemm_few_terms(g);
   const GemmPlan plan(g);
   if (plan.transposed) return gemm_transposed(g, plan);
   const Listed listed = list_terms(g, g.scratch + gemm_scratch(g) - list_size(g));

@@ -18,7 +18,6 @@ inline index_t gradient_rows(const GradientSource& p) {
   return round_up(min_of(max_of(kGradientFloats / p.units, least), p.inputs), line);
 }
 
-constexpr index_t kFewTerms = 3;  // of a sum that is made without tiles
 inline bool packs_gradient(const GradientSource& p) { return p.rows >= kMaxRows && p.inputs > 8 * kMaxRows; }
 
 // Whether the gradient is anything but what is stored.
@@ -41,41 +40,9 @@ index_t step_scratch(const Step& a) {
   return prepares(s) ? a.slots * kGradientFloats : 0;
 }
 
-// Rows [first, first + Count) of the gradient, with the bits of the product.
-template <int Terms, int Count>
-inline void add_up_rows(const GradientSource& s, index_t first, float* g) {
-  float x[Count][Terms];
-  for (int i = 0; i < Count; ++i) {
-    for (int p = 0; p < Terms; ++p) x[i][p] = s.x[p * s.inputs + first + i];
-  }
-  for (index_t j = 0; j < s.units; j += kLanes) {
-    const int columns = static_cast<int>(min_of(kLanes, s.units - j));
-    vfloat dy[Terms];
-    FASTNN_UNROLL
-    for (int p = 0; p < Terms; ++p) dy[p] = load_partial(s.dy + p * s.units + j, columns);
-    FASTNN_UNROLL
-    for (int i = 0; i < Count; ++i) {
-      vfloat sum = {};
-      FASTNN_UNROLL
-      for (int p = 0; p < Terms; ++p) sum = multiply_add(x[i][p], dy[p], sum);
-      store_partial(g + i * s.units + j, sum, columns);
-    }
-  }
-}
-
-template <int Terms>
-inline void add_up(const GradientSource& s, index_t first, index_t count, float* g) {
-  constexpr int kRows = 4;
-  index_t i = 0;
-  for (; i + kRows <= count; i += kRows) add_up_rows<Terms, kRows>(s, first + i, g + i * s.units);
-  for (; i < count; ++i) add_up_rows<Terms, 1>(s, first + i, g + i * s.units);
-}
-
-// Rows [first, first + count) of the gradient. Up to three terms are sums too short for the tiles of a product.
+// Rows [first, first + count) of the gradient.
 inline void make_gradient(const GradientSource& s, const Panels& dy, index_t first, index_t count, float* g) {
-  if (s.rows == 1) return add_up<1>(s, first, count, g);
-  if (s.rows == 2) return add_up<2>(s, first, count, g);
-  if (s.rows == 3) return add_up<3>(s, first, count, g);
+  if (s.rows <= kFewTerms) return multiply_few_terms(s.x + first, 1, s.inputs, s.dy, s.units, g, s.units, count, s.units, s.rows);
   multiply_rows(s.x + first, 1, s.inputs, dy, g, s.units, count, false, kNoEpilogue);
 }
 

@@ -5,29 +5,7 @@
 
 namespace {
 
-// Short rows would be partial vectors for the most part.
-inline bool has_few_terms(const GradientSource& s) { return s.x && s.rows <= kFewTerms && s.units >= 4 * kLanes && !prepares(s); }
-
-// One row of w; x: its values, one for each term.
-template <int Terms, class Rule>
-inline void update_row(const float (&x)[Terms], const float* dy, index_t units, float* w, const Rule& rule) {
-  const auto columns = [&](index_t j, auto get, auto put) {
-    vfloat sum = {};
-    FASTNN_UNROLL
-    for (int p = 0; p < Terms; ++p) sum = multiply_add(x[p], get(dy + p * units + j), sum);
-    put(w + j, rule(get(w + j), sum));
-  };
-  const auto part = [&](index_t j, index_t count) {
-    const int n = static_cast<int>(count);
-    columns(j, [n](const float* p) { return load_partial(p, n); }, [n](float* p, vfloat v) { store_partial(p, v, n); });
-  };
-  // Stores that cross cache lines would take twice as long.
-  const index_t before = (reinterpret_cast<std::size_t>(w) / sizeof(float)) % kLanes;
-  index_t j = min_of(units, (kLanes - before) % kLanes);
-  if (j > 0) part(0, j);
-  for (; j + kLanes <= units; j += kLanes) columns(j, load, store);
-  if (j < units) part(j, units - j);
-}
+inline bool has_few_terms(const GradientSource& s) { return s.x && s.rows <= kFewTerms && !prepares(s); }
 
 template <int Terms, class Rule>
 inline void update_block(const GradientSource& s, index_t begin, index_t end, float* w, const Rule& rule) {
@@ -37,7 +15,7 @@ inline void update_block(const GradientSource& s, index_t begin, index_t end, fl
     float x[Terms];
     bool zero = true;
     for (int p = 0; p < Terms; ++p) x[p] = s.x[p * s.inputs + i], zero = zero && x[p] == 0;
-    if (!zero || !rests) update_row<Terms>(x, s.dy, s.units, w + i * s.units, rule);
+    if (!zero || !rests) few_terms_row<Terms>(x, s.dy, s.units, s.units, w + i * s.units, rule);
   }
 }
 
