@@ -23,7 +23,13 @@ struct Value {
 template <class F>
 struct Slope {
   F f;
-  FASTNN_INLINE float operator()(float dy, float at) const { return dy * f.slope(at); }
+  FASTNN_INLINE float operator()(float dy, float at) const {
+    if constexpr (requires { f.gradient(dy, at); }) {
+      return f.gradient(dy, at);
+    } else {
+      return dy * f.slope(at);
+    }
+  }
 };
 
 // body(functor) with the functor of `kind`: one branch per call, none per value.

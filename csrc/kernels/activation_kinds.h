@@ -20,6 +20,7 @@ struct Relu {
   static constexpr double kCycles = 0.5;
   FASTNN_INLINE float value(float x) const { return x < 0.0f ? 0.0f : x; }
   FASTNN_INLINE float slope(float y) const { return y > 0.0f ? 1.0f : 0.0f; }
+  FASTNN_INLINE float gradient(float dy, float y) const { return select(y > 0.0f, dy, 0.0f); }  // nothing, whatever dy is
 };
 
 struct LeakyRelu {

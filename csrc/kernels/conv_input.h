@@ -136,7 +136,7 @@ inline void collect_pixels(const float* values, index_t distance, index_t next, 
   }
   FASTNN_UNROLL
   for (int i = 0; i < Pixels; ++i) {
-    if (relu_output) sum[i] *= relu_slope(Last::get(relu_output + i * dx_pixel, lanes));
+    if (relu_output) sum[i] = behind_relu(sum[i], Last::get(relu_output + i * dx_pixel, lanes));
     Last::put(dx + i * dx_pixel, sum[i], lanes);
   }
 }

@@ -27,10 +27,11 @@ struct RunTile {
   int last;                  // columns used of the last vector, 1..kLanes: set by run_tile
 };
 
+// dx times the derivative of the relu that gave y, as apply_relu_slope.
 template <class Vector>
-inline Vector relu_slope(Vector y) {
-  const Vector zero = {}, one = zero + 1.0f;
-  return y > zero ? one : zero;
+inline Vector behind_relu(Vector dx, Vector y) {
+  const Vector zero = {};
+  return y > zero ? dx : zero;
 }
 
 using RunTileFunction = void (*)(const RunTile&);
@@ -158,8 +159,8 @@ void compute_run_tile(const RunTile& t) {
     for (int i = 0; i < Rows; ++i) {
       const float* y = t.relu_output + i * t.ldc;
       FASTNN_UNROLL
-      for (int j = 0; j < Vectors; ++j) acc[i][j] *= relu_slope(load(y + j * kLanes));
-      if constexpr (Tail::kUsed) tail[i] *= relu_slope(Tail::get(y + kWhole, last));
+      for (int j = 0; j < Vectors; ++j) acc[i][j] = behind_relu(acc[i][j], load(y + j * kLanes));
+      if constexpr (Tail::kUsed) tail[i] = behind_relu(tail[i], Tail::get(y + kWhole, last));
     }
   }
   sums.store_to(t.c, t.ldc, last);

@@ -69,7 +69,7 @@ void compute_channel_tile(const ChannelTile& t) {
   for (int i = 0; i < Pixels; ++i) {
     if (t.bias) acc[i] += bias;
     if (t.relu) acc[i] = acc[i] < zero ? zero : acc[i];
-    if (t.relu_output) acc[i] *= relu_slope(load_channels<Whole>(t.relu_output + i * y_pixel, count));
+    if (t.relu_output) acc[i] = behind_relu(acc[i], load_channels<Whole>(t.relu_output + i * y_pixel, count));
     if (Whole) {
       store(t.y + i * y_pixel, acc[i]);
     } else {
@@ -186,7 +186,7 @@ inline void sum_channels(const Depthwise& a, const float* values, float* y) {
     for (index_t c = 0; c < channels; ++c, values += a.sums) {
       float sum = values[0];
       for (index_t m = 1; m < a.sums; ++m) sum += values[m];
-      to[c] = relu_output ? sum * (relu_output[c] > 0.0f ? 1.0f : 0.0f) : sum;
+      to[c] = relu_output ? select(relu_output[c] > 0.0f, sum, 0.0f) : sum;
     }
   }
 }

@@ -1,7 +1,7 @@
 // pool.h - max and average pooling of NHWC images, each channel by itself: geometry, lanes, the forward pass.
 #pragma once
 
-#include "pool_lanes.h"
+#include "pool_joined.h"
 
 namespace {
 
@@ -76,21 +76,47 @@ inline void pool_run(Op op, PoolWindow w, index_t step, index_t out, index_t cou
   }
 }
 
+// As many of `count` outputs of a row as can be joined, of windows that begin at w.first and are two pixels apart; x ends at x_end,
+// y for this thread at y_end. Returns how many.
+template <class Windows, class Op>
+inline index_t pool_joined([[maybe_unused]] const Windows& joined, [[maybe_unused]] const Op& op,
+                           [[maybe_unused]] const PoolWindow& w, [[maybe_unused]] index_t out, [[maybe_unused]] index_t count,
+                           [[maybe_unused]] index_t x_end, [[maybe_unused]] index_t y_end) {
+  index_t i = 0;
+  if constexpr (kJoinsWindows) {
+    for (; i + joined.count() <= count; i += joined.count()) {
+      const index_t first = w.first + 2 * i * w.channels, to = out + i * w.channels;
+      if (first + w.row_step + joined.kRead > x_end || to + joined.kWritten > y_end) break;
+      vfloat pixel[4];
+      joined.load_pixels(op.x + first, pixel[0], pixel[1]);
+      joined.load_pixels(op.x + first + w.row_step, pixel[2], pixel[3]);
+      if (!op.joined(pixel, to)) break;
+    }
+  }
+  return i;
+}
+
 // One row of output pixels. op.window<lanes, size, whole>(window, offset, count, out) does one vector; y ends at y_end for this
 // thread.
 template <int L, bool One, class Op>
-inline void pool_forward_row(const Pool2dShape& s, const Op& op, index_t row, index_t y_end) {
-  const PoolSpan h = window_rows(s, row % s.P), complete = complete_columns(s);
-  const index_t image = row / s.P * s.H * s.W, x_end = s.N * s.H * s.W * s.C, spill = round_up(s.C, L) - s.C;
+inline void pool_forward_row(const Pool2dShape& s, const Op& op, const JoinedWindows& joined, PoolSpan complete, index_t n,
+                             index_t p, index_t y_end) {
+  const PoolSpan h = window_rows(s, p);
+  const index_t row = n * s.P + p, image = n * s.H * s.W, x_end = s.N * s.H * s.W * s.C, spill = round_up(s.C, L) - s.C;
   const bool whole_row = (row + 1) * s.Q * s.C + spill <= y_end && (image + h.end * s.W) * s.C + spill <= x_end;
-  const index_t top = h.begin - (row % s.P * s.stride_h - s.pad_top), step = s.stride_w * s.C;
+  const index_t top = h.begin - (p * s.stride_h - s.pad_top), step = s.stride_w * s.C;
   const index_t size = s.R == s.S && h.size() == s.R ? s.S : 0;
   for (index_t q = 0; q < s.Q; ++q) {
     const PoolSpan w = window_columns(s, q);
-    const index_t left = w.begin - (q * s.stride_w - s.pad_left), out = (row * s.Q + q) * s.C;
-    const PoolWindow window{(image + h.begin * s.W + w.begin) * s.C, h.size(), w.size(), top * s.S + left, s.W * s.C, s.C, s.S};
+    const index_t left = w.begin - (q * s.stride_w - s.pad_left);
+    index_t out = (row * s.Q + q) * s.C;
+    PoolWindow window{(image + h.begin * s.W + w.begin) * s.C, h.size(), w.size(), top * s.S + left, s.W * s.C, s.C, s.S};
     if (whole_row && complete.begin <= q && q < complete.end) {
-      const index_t count = complete.end - q;
+      index_t count = complete.end - q;
+      if (size == 2 && s.stride_w == 2 && s.C <= kMostJoined) {
+        const index_t done = pool_joined(joined, op, window, out, count, x_end, y_end);
+        window.first += done * step, out += done * s.C, count -= done;
+      }
       if (size == 2) {
         pool_run<L, One, 2>(op, window, step, out, count);
       } else if (size == 3) {
@@ -113,7 +139,13 @@ void pool_forward(const Pool2dShape& shape, const Op& operation) {
     parallel_for(shape.N * shape.P, pool_row_cycles(shape), [&](index_t begin, index_t end) {
       const Pool2dShape s = shape;
       const Op op = operation;
-      for (index_t row = begin; row < end; ++row) pool_forward_row<L, One>(s, op, row, end * s.Q * s.C);
+      const JoinedWindows joined(s.C);
+      const PoolSpan complete = complete_columns(s);
+      index_t n = begin / s.P, p = begin % s.P;
+      for (index_t row = begin; row < end; ++row) {
+        pool_forward_row<L, One>(s, op, joined, complete, n, p, end * s.Q * s.C);
+        if (++p == s.P) p = 0, ++n;
+      }
     });
   });
 }
@@ -141,6 +173,24 @@ struct MaxWindow {
     }
     store_channels<L, Whole>(y + out, best, count);
     store_positions<L, Whole>(index + out, where, count);
+  }
+
+  // The windows whose pixels these are, in order; false if there may be a NaN, and nothing done.
+  bool joined(const vfloat (&pixel)[4], index_t out) const {
+    using Ints = Lanes<kLanes>::Ints;
+    vfloat best = pixel[0], sum = pixel[0];
+    Ints where = {};
+    FASTNN_UNROLL
+    for (int i = 1; i < 4; ++i) {
+      const Ints better = pixel[i] > best;
+      best = better ? pixel[i] : best;
+      where = better ? Ints{} + i : where;
+      sum += pixel[i];
+    }
+    if (has_nan((typename Lanes<kLanes>::Floats)sum)) return false;
+    store(y + out, best);
+    store_positions<kLanes, true>(index + out, where, kLanes);
+    return true;
   }
 
  private:
@@ -171,6 +221,11 @@ struct MeanWindow {
     auto sum = load_channels<L, Whole>(x + first, count);
     for_each_other_pixel<Size>(w, [&](index_t offset, index_t) { sum += load_channels<L, Whole>(x + first + offset, count); });
     store_channels<L, Whole>(y + out, sum * (1.0f / static_cast<float>(pixels)), count);
+  }
+
+  bool joined(const vfloat (&pixel)[4], index_t out) const {
+    store(y + out, (((pixel[0] + pixel[1]) + pixel[2]) + pixel[3]) * 0.25f);
+    return true;
   }
 };
 

@@ -13,7 +13,7 @@ using fastnn::MaxPool2dBackward;
 // window.
 template <class Index, bool Relu>
 struct MaxGradient {
-  static constexpr bool kShared = false;
+  static constexpr bool kShared = false, kJoins = sizeof(Index) == 1;
   const float* dy;
   const Index* index;
   const float* relu_y;
@@ -27,15 +27,28 @@ struct MaxGradient {
     const Ints open = load_channels<L, Whole>(relu_y + at, count) > 0.0f;
     return (Floats)((Ints)v & open);
   }
+
+  // The same for the windows from `at` on, at both of their pixels of a row, the left one being `position`.
+  template <class Pairs>
+  vfloat joined(const Pairs& pairs, index_t at, index_t position) const {
+    vfloat v = load(dy + at);
+    if constexpr (Relu) v = load(relu_y + at) > 0.0f ? v : vfloat{};
+    return pairs.spread_where(v, index + at, position);
+  }
 };
 
 struct MeanGradient {
-  static constexpr bool kShared = true;
+  static constexpr bool kShared = true, kJoins = true;
   const float* dy;
 
   template <int L, bool Whole>
   inline typename Lanes<L>::Floats gift(index_t at, int count, index_t) const {
     return load_channels<L, Whole>(dy + at, count);
+  }
+
+  template <class Pairs>
+  vfloat joined(const Pairs& pairs, index_t at, index_t) const {
+    return pairs.spread(load(dy + at));
   }
 };
 
@@ -46,11 +59,30 @@ struct WindowsOver {
   bool complete;  // all of them lie inside of the image
 };
 
+// a / stride; the usual strides without a division, which takes as long as several vectors.
+inline index_t by_stride(index_t a, index_t stride) { return stride == 1 ? a : stride == 2 ? a >> 1 : a / stride; }
+
 inline WindowsOver windows_over(index_t at, index_t stride, index_t pad, index_t size, index_t limit, index_t outs) {
-  const index_t first = max_of(0, ceil_div(at + pad - size + 1, stride)), end = min_of(outs, (at + pad) / stride + 1);
+  const index_t first = max_of(0, by_stride(at + pad - size + stride, stride)), end = min_of(outs, by_stride(at + pad, stride) + 1);
   const index_t begin = first * stride - pad;
   return {first, max_of(0, end - first), at - begin, begin >= 0 && (end - 1) * stride - pad + size <= limit};
 }
+
+// What is the same for all rows: the outputs from `begin` to `end` have complete windows over all pixels from their first one on.
+struct GradientColumns {
+  index_t begin, end;
+  index_t first, last;  // pixels
+  bool threes;          // 3-wide windows 2 apart, all complete, without padding on the left
+  JoinedPairs pairs;
+
+  explicit GradientColumns(const Pool2dShape& s) : pairs(s.C) {
+    const PoolSpan complete = complete_columns(s);
+    threes = s.S == 3 && s.stride_w == 2 && s.pad_left == 0 && complete.size() == s.Q;
+    begin = complete.begin + ceil_div(s.S, s.stride_w) - 1, end = complete.end;
+    first = begin * s.stride_w - s.pad_left, last = end * s.stride_w - s.pad_left;
+    if (last > s.W) end = begin;
+  }
+};
 
 // An image row, the windows over it, and what may be written of dx and read of dy.
 struct GradientRow {
@@ -175,33 +207,50 @@ inline index_t gather_threes(const GradientRow& t, const Op& op, float* to) {
   return 2 * Q + 2;
 }
 
+// As many of the windows from q to `end` as can be joined, of 2 x 2 pixels two apart; the first begins at dx[to]. Returns the next.
+template <class Pairs, class Op>
+inline index_t gather_joined([[maybe_unused]] Pairs pairs, [[maybe_unused]] const GradientRow& t, [[maybe_unused]] Op op,
+                             [[maybe_unused]] float* dx, [[maybe_unused]] index_t to, index_t q, [[maybe_unused]] index_t end) {
+  if constexpr (kJoinsWindows && Op::kJoins) {
+    const index_t count = pairs.count(), step = count * t.s.C, position = 2 * t.rows.position;
+    const index_t last = min_of(t.dy_end - pairs.kRead, t.dy_at(0, end - count));
+    const float share = t.share();
+    for (index_t at = t.dy_at(0, q); at <= last && to + pairs.kWritten <= t.dx_end; at += step, to += 2 * step, q += count) {
+      const vfloat sum = vfloat{} + op.joined(pairs, at, position);
+      store(dx + to, Op::kShared ? sum * share : sum);
+    }
+  }
+  return q;
+}
+
 // The pixels of a row from a certain one on whose windows are all complete, or fewer; returns the end.
 template <int L, bool One, class Op>
-inline index_t gather_complete(const GradientRow& t, const Op& op, float* dx) {
+inline index_t gather_complete(const GradientRow& t, const Op& op, const GradientColumns& columns, float* dx) {
   const Pool2dShape& s = t.s;
   float* row = dx + t.dx_begin;
-  const PoolSpan complete = complete_columns(s);
-  const bool three = s.S == 3 && s.stride_w == 2 && s.pad_left == 0 && complete.size() == s.Q;
-  if (three && t.rows.count == 1) return gather_threes<L, One, 1>(t, op, row);
-  if (three && t.rows.count == 2) return gather_threes<L, One, 2>(t, op, row);
-  const index_t begin = complete.begin + ceil_div(s.S, s.stride_w) - 1, end = complete.end;
-  const index_t run_begin = begin * s.stride_w - s.pad_left, run_end = end * s.stride_w - s.pad_left;
-  if (begin >= end || run_end > s.W) return 0;
-  for (index_t w = 0; w < run_begin; ++w) gather_pixel<L>(t, op, dx, w);
+  if (columns.threes && t.rows.count == 1) return gather_threes<L, One, 1>(t, op, row);
+  if (columns.threes && t.rows.count == 2) return gather_threes<L, One, 2>(t, op, row);
+  index_t q = columns.begin;
+  const index_t end = columns.end;
+  if (q >= end) return 0;
+  for (index_t w = 0; w < columns.first; ++w) gather_pixel<L>(t, op, dx, w);
+  row += columns.first * s.C;
   if (s.S == 2 && s.stride_w == 2 && t.rows.count == 1) {
-    gather_run<L, One>(Run<1, 2, 2, 0, 0>{}, t, op, row + run_begin * s.C, begin, end);
+    if (s.C <= kMostJoined) q = gather_joined(columns.pairs, t, op, dx, t.dx_begin + columns.first * s.C, q, end);
+    row += 2 * (q - columns.begin) * s.C;
+    gather_run<L, One>(Run<1, 2, 2, 0, 0>{}, t, op, row, q, end);
   } else {
-    gather_run<L, One>(Run<0, 0, 0, 0, -1>{}, t, op, row + run_begin * s.C, begin, end);
+    gather_run<L, One>(Run<0, 0, 0, 0, -1>{}, t, op, row, q, end);
   }
-  return run_end;
+  return columns.last;
 }
 
 template <int L, bool One, class Op>
-inline void gather_row(const GradientRow& t, const Op& op, float* dx) {
+inline void gather_row(const GradientRow& t, const Op& op, const GradientColumns& columns, float* dx) {
   const Pool2dShape& s = t.s;
   const index_t spill = round_up(s.C, L) - s.C;
   const bool whole = t.dx_begin + s.W * s.C + spill <= t.dx_end && t.dy_at(t.rows.count, 0) + spill <= t.dy_end;
-  index_t w = whole && (!Op::kShared || t.rows.complete) ? gather_complete<L, One>(t, op, dx) : 0;
+  index_t w = whole && (!Op::kShared || t.rows.complete) ? gather_complete<L, One>(t, op, columns, dx) : 0;
   for (; w < s.W; ++w) gather_pixel<L>(t, op, dx, w);
 }
 
@@ -212,11 +261,14 @@ void pool_backward(const Pool2dShape& shape, const Op& operation, float* dx) {
     parallel_for(shape.N * shape.H, pool_row_cycles(shape), [&](index_t begin, index_t end) {
       const Pool2dShape s = shape;
       const Op op = operation;
+      const GradientColumns columns(s);
+      index_t n = begin / s.H, h = begin % s.H;
       for (index_t row = begin; row < end; ++row) {
-        const index_t h = row % s.H, n = row / s.H, row_size = s.W * s.C;
+        const index_t row_size = s.W * s.C;
         const WindowsOver over = windows_over(h, s.stride_h, s.pad_top, s.R, s.H, s.P);
         const GradientRow t{s, over, n * s.P * s.Q * s.C, s.N * s.P * s.Q * s.C, row * row_size, end * row_size, h};
-        gather_row<L, One>(t, op, dx);
+        gather_row<L, One>(t, op, columns, dx);
+        if (++h == s.H) h = 0, ++n;
       }
     });
   });

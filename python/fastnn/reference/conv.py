@@ -74,7 +74,7 @@ def conv2d_backward_input(
     for tap in np.ndindex(r, s):
         view[..., *tap] += dcolumns[..., *tap].reshape(n, p, q, groups * depth)
     dx = crop_image(padded, padding)
-    return dx if relu_output is None else dx * (relu_output > 0)
+    return dx if relu_output is None else np.where(relu_output > 0, dx, dx.dtype.type(0))
 
 
 def conv2d_backward_filter(

@@ -77,7 +77,7 @@ def conv3d_backward_input(
     for seen, w in zip(_slices(padded, len(kernel), strides[0], dilation[0]), kernel, strict=True):
         seen += conv2d_backward_input(_flat(dy), w, _flat(seen).shape, **across).reshape(seen.shape)
     dx = np.ascontiguousarray(padded[:, padding[0][0] : padded.shape[1] - padding[0][1]])
-    return dx if relu_output is None else dx * (relu_output > 0)
+    return dx if relu_output is None else np.where(relu_output > 0, dx, dx.dtype.type(0))
 
 
 def conv3d_backward_filter(

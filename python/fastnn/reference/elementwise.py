@@ -147,7 +147,7 @@ _FORWARD: dict[str, Callable[[Array, float], Array]] = {
 # dx from (dy, y, alpha) up to tanh, whose derivatives follow from the output, and from (dy, x, alpha) below.
 _BACKWARD: dict[str, Callable[[Array, Any, float], Array]] = {
     "linear": lambda dy, y, alpha: dy.copy(),
-    "relu": lambda dy, y, alpha: dy * (y > 0),
+    "relu": lambda dy, y, alpha: np.where(y > 0, dy, dy.dtype.type(0)),
     "relu6": lambda dy, y, alpha: dy * ((y > 0) & (y < 6)),
     "leaky_relu": lambda dy, y, alpha: np.where(y > 0, dy, dy * alpha),
     "elu": lambda dy, y, alpha: np.where(y > 0, dy, dy * (y + alpha)),
