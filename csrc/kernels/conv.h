@@ -6,6 +6,7 @@
 // out. Where output rows are too short for a tile, pixels of several are gathered into a scratch block first.
 #pragma once
 
+#include "conv_pixels.h"
 #include "conv_shape.h"
 #include "conv_tile.h"
 #include "depthwise.h"
@@ -75,8 +76,25 @@ struct Convolution {
   float* y;
 };
 
+// One output row from its window, where pixels go into the lanes of a vector.
+inline void convolve_row_by_vectors(const Convolution& a, const Window& x, const Panels& b, index_t p, float* y) {
+  const Conv2dShape& s = a.s;
+  const FilterRows rows(s, p);
+  kPixelRows.function[s.K]({.x = x.at(p * s.stride_h - s.pad_top + rows.begin * s.dilation_h),
+                            .x_row = s.dilation_h * x.stride,
+                            .dilation = s.dilation_w,
+                            .w = b.at(0) + rows.begin * s.S * kPanel,
+                            .rows = rows.end - rows.begin,
+                            .taps = s.S,
+                            .bias = a.bias,
+                            .relu = a.activation == Activation::relu,
+                            .y = y,
+                            .Q = s.Q});
+}
+
 // One output row of one group from its window.
-inline void convolve_row(const Convolution& a, const Window& x, const Panels& b, index_t p, index_t group, float* y, Ahead& ahead) {
+inline void convolve_row_by_tiles(const Convolution& a, const Window& x, const Panels& b, index_t p, index_t group, float* y,
+                                  Ahead& ahead) {
   const Conv2dShape& s = a.s;
   const index_t channels = s.C / s.groups, outputs = s.K / s.groups;
   const FilterRows rows(s, p);
@@ -104,6 +122,17 @@ inline void convolve_row(const Convolution& a, const Window& x, const Panels& b,
       }
       run_tile(t, tiles.height(tile), columns);
     }
+  }
+}
+
+inline void convolve_row(const Convolution& a, const Window& x, const Panels& b, index_t p, index_t group, float* y, Ahead& ahead) {
+  const Conv2dShape& s = a.s;
+  const index_t outputs = s.K / s.groups;
+  if (by_pixel_vectors(s) && !a.relu_output) {
+    ahead.fetch();
+    convolve_row_by_vectors(a, x, b, p, y);
+  } else {
+    convolve_row_by_tiles(a, x, b, p, group, y, ahead);
   }
   if (a.activation == Activation::linear || a.activation == Activation::relu) return;
   for (index_t q = 0; q < s.Q; ++q) activate_row(y + q * s.K + group * outputs, outputs, nullptr, a.activation, a.alpha);

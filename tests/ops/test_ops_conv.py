@@ -232,3 +232,20 @@ def test_wrong_dtypes() -> None:
             ops.conv2d_forward(X, wrong)
     with pytest.raises(TypeError, match=r"conv2d_forward: expected x of a real dtype .*, got dtype complex64"):
         ops.conv2d_forward(X * 1j, KERNEL)
+
+
+@pytest.mark.parametrize("filters", range(1, 9))
+@pytest.mark.parametrize("activation", ["linear", "relu", "tanh"])
+def test_few_filters_on_one_channel(isa: str, rng: Generator, filters: int, activation: str) -> None:
+    """Pixels side by side in a vector give the bits of filters side by side in one."""
+    shapes = [((3, 3), (1, 1), (1, 1), (1, 1)), ((2, 5), (2, 1), (0, 3), (1, 1)), ((5, 4), (1, 1), (2, 0), (1, 2))]
+    for width in (3, 9, 15, 16, 17, 20, 31, 34, 49):
+        for size, strides, pads, dilation in shapes:
+            if width + 2 * pads[1] < dilation[1] * (size[1] - 1) + 1:
+                continue
+            options = geometry(strides, ((pads[0], pads[0]), (pads[1], pads[1])), dilation)
+            x, kernel, bias = normal(rng, 2, 11, width, 1), normal(rng, *size, 1, 24), normal(rng, 24)
+            wide = ops.conv2d_forward(x, kernel, bias, activation=activation, **options)
+            few = np.ascontiguousarray(kernel[..., :filters])
+            y = ops.conv2d_forward(x, few, bias[:filters].copy(), activation=activation, **options)
+            assert_bits(y, np.ascontiguousarray(wide[..., :filters]), f"{width} {size} {pads}")
