@@ -1,11 +1,20 @@
-// few_terms.h - rows of sums of up to three products: too short for tiles, what they cost is reading and writing where they go.
+// few_terms.h - rows of sums of up to four products: too short for tiles, what they cost is reading and writing where they go.
 #pragma once
 
 #include "simd.h"
 
 namespace {
 
-constexpr index_t kFewTerms = 3;
+constexpr int kFewTerms = 4;
+
+// body<terms>() with the number of terms as a constant.
+template <int Least = 1, class Body>
+inline void with_terms(index_t terms, const Body& body) {
+  if constexpr (Least < kFewTerms) {
+    if (terms > Least) return with_terms<Least + 1>(terms, body);
+  }
+  body.template operator()<Least>();
+}
 
 // out[j] = rule(out[j], sum over p of a[p] b[p, j]), the sum with the bits of a tile.
 template <int Terms, class Rule>
@@ -32,21 +41,16 @@ struct Replace {
   vfloat operator()(vfloat, vfloat sum) const { return sum; }
 };
 
-template <int Terms>
-inline void multiply_few_terms(const float* a, index_t a_row, index_t a_col, const float* b, index_t b_row, float* c, index_t ldc,
-                               index_t m, index_t n) {
-  for (index_t i = 0; i < m; ++i) {
-    float row[Terms];
-    for (int p = 0; p < Terms; ++p) row[p] = a[i * a_row + p * a_col];
-    few_terms_row<Terms>(row, b, b_row, n, c + i * ldc, Replace());
-  }
-}
-
 // c (m x n) = a b with `terms` terms, by the calling thread.
 inline void multiply_few_terms(const float* a, index_t a_row, index_t a_col, const float* b, index_t b_row, float* c, index_t ldc,
                                index_t m, index_t n, index_t terms) {
-  const auto multiply = terms == 1 ? multiply_few_terms<1> : terms == 2 ? multiply_few_terms<2> : multiply_few_terms<3>;
-  multiply(a, a_row, a_col, b, b_row, c, ldc, m, n);
+  with_terms(terms, [&]<int Terms>() {
+    for (index_t i = 0; i < m; ++i) {
+      float row[Terms];
+      for (int p = 0; p < Terms; ++p) row[p] = a[i * a_row + p * a_col];
+      few_terms_row<Terms>(row, b, b_row, n, c + i * ldc, Replace());
+    }
+  });
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ using fastnn::SgdStep;
 // The first part of every step; without decay an infinite weight stays infinite.
 inline float decayed(float w, float decay) { return decay == 0 ? w : w - w * decay; }
 
-// As below for a gradient of up to three terms, which needs no place in memory: the most of what a step costs with a batch of one.
+// As below for a gradient of up to four terms, which needs no place in memory: the most of what a step costs with a batch of one.
 struct SgdRule {
   float lr, decay;
   vfloat operator()(vfloat w, vfloat g) const {

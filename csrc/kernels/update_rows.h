@@ -1,4 +1,4 @@
-// update_rows.h - a step whose gradient is a sum of up to three products, used where it is made: in registers.
+// update_rows.h - a step whose gradient is a sum of up to four products, used where it is made: in registers.
 #pragma once
 
 #include "update.h"
@@ -27,9 +27,7 @@ void update_rows(const Step& a, double cycles, const Rule& rule) {
   const double row_cycles = static_cast<double>(s.units) * (2.0 * s.rows / kFlopsPerCycle + cycles);
   parallel_for(ceil_div(s.inputs, rows), rows * row_cycles, [&](index_t first, index_t last) {
     const index_t begin = first * rows, end = min_of(s.inputs, last * rows);
-    if (s.rows == 1) return update_block<1>(s, begin, end, a.w, rule);
-    if (s.rows == 2) return update_block<2>(s, begin, end, a.w, rule);
-    update_block<3>(s, begin, end, a.w, rule);
+    with_terms(s.rows, [&]<int Terms>() { update_block<Terms>(s, begin, end, a.w, rule); });
   });
 }
 

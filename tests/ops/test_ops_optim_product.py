@@ -23,7 +23,7 @@ STEPS: dict[str, tuple[int, dict[str, float]]] = {  # slots, options
     ("rows", "inputs", "units"),
     [
         *[(1, 784, 37), (3, 5, 1), (10, 130, 500), (14, 113, 16), (33, 300, 100), (128, 17, 300)],
-        *[(1, 203, 500), (2, 45, 131), (3, 64, 70), (3, 1, 96)],
+        *[(1, 203, 500), (2, 45, 131), (3, 64, 70), (3, 1, 96), (4, 77, 300), (5, 77, 300)],
     ],
 )
 @pytest.mark.parametrize("name", STEPS)
@@ -48,7 +48,7 @@ def test_a_step_makes_its_gradient_itself(
         assert np.isfinite(got).all()
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
 @pytest.mark.parametrize(
     ("decay", "rate", "bad"),
     [(0.0, 0.5, 0.0), (0.1, 0.5, 0.0), (0.0, np.inf, 0.0), (0.0, 0.5, np.nan), (0.0, 0.5, np.inf)],
