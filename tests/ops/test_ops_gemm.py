@@ -134,11 +134,13 @@ def test_behind_units_that_are_off_there_is_no_gradient(
     x[0, 0], x[-1, -1], x[0, -1] = -1.0, -0.0, np.nan
     plain = ops.dense_backward(x, kernel, dy, None)
     got = ops.dense_backward(x, kernel, dy, None, relu_input=True)
-    assert plain is not None and got is not None
+    assert plain is not None
+    assert got is not None
     assert_bits(got, np.where(x > 0, plain, np.float32(0)))
     dy[0, 0] = np.nan
     got = ops.dense_backward(x, kernel, dy, None, relu_input=True)
-    assert got is not None and np.isnan(got[0]).sum() == (x[0] > 0).sum()
+    assert got is not None
+    assert np.isnan(got[0]).sum() == (x[0] > 0).sum()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
