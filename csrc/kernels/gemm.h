@@ -365,7 +365,7 @@ void gemm(const Gemm& g) {
   if (has_few_terms(g)) return gemm_few_terms(g);
   const GemmPlan plan(g);
   if (plan.transposed) return gemm_transposed(g, plan);
-  const Listed listed = list_terms(g, g.scratch + gemm_scratch(g) - list_size(g));
+  const Listed listed = may_list(g) ? list_terms(g, g.scratch + gemm_scratch(g) - list_size(g)) : Listed{};
   if (const index_t stages = stage_count(g, plan); stages > 1) return gemm_staged(g, listed, stages);
   if (plan.few_rows) return gemm_few_rows(g, plan, listed);
   if (plan.groups > 1) return gemm_by_columns(g, plan);

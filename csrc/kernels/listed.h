@@ -60,7 +60,6 @@ inline index_t list_rows(const Gemm& g, float* a, std::int32_t* rows) {
 
 // None where less than an eighth of the terms is zero.
 inline Listed list_terms(const Gemm& g, float* scratch) {
-  if (!may_list(g)) return {};
   auto* rows = reinterpret_cast<std::int32_t*>(scratch + g.k * g.m);
   const auto list = g.m == 1 ? list_rows<1> : g.m == 2 ? list_rows<2> : list_rows<3>;
   const index_t count = list(g, scratch, rows);
