@@ -10,6 +10,7 @@ import numpy as np
 
 from .common import Array, Padding, Pair, crop_image, pad_image, windows
 from .dense import add_bias_and_activate, column_sums
+from .elementwise import activation_backward
 
 
 def _columns(view: Array, groups: int) -> Array:
@@ -74,7 +75,7 @@ def conv2d_backward_input(
     for tap in np.ndindex(r, s):
         view[..., *tap] += dcolumns[..., *tap].reshape(n, p, q, groups * depth)
     dx = crop_image(padded, padding)
-    return dx if relu_output is None else np.where(relu_output > 0, dx, dx.dtype.type(0))
+    return dx if relu_output is None else activation_backward(dx, None, relu_output, "relu")
 
 
 def conv2d_backward_filter(

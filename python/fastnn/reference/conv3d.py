@@ -10,6 +10,7 @@ import numpy as np
 from .common import Array, Pair
 from .conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward
 from .dense import add_bias_and_activate, column_sums
+from .elementwise import activation_backward
 
 Triple = tuple[int, int, int]
 Padding3 = tuple[Pair, Pair, Pair]
@@ -77,7 +78,7 @@ def conv3d_backward_input(
     for seen, w in zip(_slices(padded, len(kernel), strides[0], dilation[0]), kernel, strict=True):
         seen += conv2d_backward_input(_flat(dy), w, _flat(seen).shape, **across).reshape(seen.shape)
     dx = np.ascontiguousarray(padded[:, padding[0][0] : padded.shape[1] - padding[0][1]])
-    return dx if relu_output is None else np.where(relu_output > 0, dx, dx.dtype.type(0))
+    return dx if relu_output is None else activation_backward(dx, None, relu_output, "relu")
 
 
 def conv3d_backward_filter(

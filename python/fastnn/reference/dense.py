@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .common import Array
-from .elementwise import activation_forward
+from .elementwise import activation_backward, activation_forward
 
 
 def add_bias_and_activate(y: Array, bias: Array | None, activation: str, alpha: float) -> Array:
@@ -76,4 +76,4 @@ def dense_backward(
     if not need_dx:
         return None
     dx: Array = dy @ kernel.T
-    return np.where(x > 0, dx, dx.dtype.type(0)) if relu_input else dx
+    return activation_backward(dx, None, x, "relu") if relu_input else dx
