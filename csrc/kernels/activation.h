@@ -106,11 +106,8 @@ inline void activate_row(float* row, index_t n, const float* bias, Activation ki
   });
 }
 
-// dx times the derivative of the relu that gave y: the other epilogue. Behind a unit that is off there is nothing, whatever dx is.
-inline void apply_relu_slope(float* __restrict dx, const float* __restrict y, index_t n) {
-  FASTNN_SIMD
-  for (index_t i = 0; i < n; ++i) dx[i] = select(y[i] > 0.0f, dx[i], 0.0f);
-}
+// dx times the derivative of the relu that gave y: the other epilogue.
+inline void apply_relu_slope(float* dx, const float* y, index_t n) { map(n, Slope<Relu>{}, dx, dx, y); }
 
 void activation_forward(const fastnn::ActivationForward& a) {
   with_activation(a.kind, a.alpha, [&a](auto f) {

@@ -7,7 +7,7 @@
 namespace {
 
 // Each functor has value(x), the factor of the backward pass, slope(y) or slope(x) as kSlopeOfOutput says, and kCycles,
-// the estimated cost of one value.
+// the estimated cost of one value. Relu has gradient(dy, y) instead: behind a unit that is off there is nothing, whatever dy is.
 struct Linear {
   static constexpr bool kSlopeOfOutput = true;
   static constexpr double kCycles = 0.5;
@@ -19,8 +19,7 @@ struct Relu {
   static constexpr bool kSlopeOfOutput = true;
   static constexpr double kCycles = 0.5;
   FASTNN_INLINE float value(float x) const { return x < 0.0f ? 0.0f : x; }
-  FASTNN_INLINE float slope(float y) const { return y > 0.0f ? 1.0f : 0.0f; }
-  FASTNN_INLINE float gradient(float dy, float y) const { return select(y > 0.0f, dy, 0.0f); }  // nothing, whatever dy is
+  FASTNN_INLINE float gradient(float dy, float y) const { return select(y > 0.0f, dy, 0.0f); }
 };
 
 struct LeakyRelu {

@@ -141,10 +141,12 @@ struct GemmPlan {
   index_t packed_a() const { return pack_a ? block_k * pack_rows : 0; }
 };
 
+static_assert(kListedRows < kFetchedRows, "the list has the scratch memory for itself: neither a nor b is copied");
 index_t gemm_scratch(const Gemm& g) {
   if (g.k == 0) return 0;
+  if (may_list(g)) return list_size(g);
   const GemmPlan plan(g);
-  return (plan.groups > 1 ? g.slots : 1) * plan.packed_b() + g.slots * plan.packed_a() + list_size(g);
+  return (plan.groups > 1 ? g.slots : 1) * plan.packed_b() + g.slots * plan.packed_a();
 }
 
 // The epilogue of the columns from j0 on: at the end of the chains.
@@ -365,7 +367,7 @@ void gemm(const Gemm& g) {
   if (has_few_terms(g)) return gemm_few_terms(g);
   const GemmPlan plan(g);
   if (plan.transposed) return gemm_transposed(g, plan);
-  const Listed listed = may_list(g) ? list_terms(g, g.scratch + gemm_scratch(g) - list_size(g)) : Listed{};
+  const Listed listed = may_list(g) ? list_terms(g) : Listed{};
   if (const index_t stages = stage_count(g, plan); stages > 1) return gemm_staged(g, listed, stages);
   if (plan.few_rows) return gemm_few_rows(g, plan, listed);
   if (plan.groups > 1) return gemm_by_columns(g, plan);

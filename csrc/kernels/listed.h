@@ -39,7 +39,7 @@ constexpr index_t kListedColumns = 2 * kPanel;  // of b, at least: with fewer th
 inline bool may_list(const Gemm& g) {
   return g.skip_zeros && g.m <= kListedRows && g.b_col == 1 && g.n >= kListedColumns && g.k < (index_t{1} << 31);
 }
-inline index_t list_size(const Gemm& g) { return may_list(g) ? g.k * (g.m + 1) : 0; }
+inline index_t list_size(const Gemm& g) { return g.k * (g.m + 1); }
 
 template <int Rows>
 inline index_t list_rows(const Gemm& g, float* a, std::int32_t* rows) {
@@ -59,12 +59,12 @@ inline index_t list_rows(const Gemm& g, float* a, std::int32_t* rows) {
 }
 
 // None where less than an eighth of the terms is zero.
-inline Listed list_terms(const Gemm& g, float* scratch) {
-  auto* rows = reinterpret_cast<std::int32_t*>(scratch + g.k * g.m);
+inline Listed list_terms(const Gemm& g) {
+  auto* rows = reinterpret_cast<std::int32_t*>(g.scratch + g.k * g.m);
   const auto list = g.m == 1 ? list_rows<1> : g.m == 2 ? list_rows<2> : list_rows<3>;
-  const index_t count = list(g, scratch, rows);
+  const index_t count = list(g, g.scratch, rows);
   if (count > g.k - g.k / 8) return {};
-  return {scratch, rows, count};
+  return {g.scratch, rows, count};
 }
 
 // The terms [p0, p1) of the columns [j0, j1).

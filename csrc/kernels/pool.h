@@ -79,9 +79,8 @@ inline void pool_run(Op op, PoolWindow w, index_t step, index_t out, index_t cou
 // As many of `count` outputs of a row as can be joined, of windows that begin at w.first and are two pixels apart; x ends at x_end,
 // y for this thread at y_end. Returns how many.
 template <class Windows, class Op>
-inline index_t pool_joined([[maybe_unused]] const Windows& joined, [[maybe_unused]] const Op& op,
-                           [[maybe_unused]] const PoolWindow& w, [[maybe_unused]] index_t out, [[maybe_unused]] index_t count,
-                           [[maybe_unused]] index_t x_end, [[maybe_unused]] index_t y_end) {
+inline index_t pool_joined(const Windows& joined, const Op& op, const PoolWindow& w, index_t out, index_t count, index_t x_end,
+                           index_t y_end) {
   index_t i = 0;
   if constexpr (kJoinsWindows) {
     for (; i + joined.count() <= count; i += joined.count()) {

@@ -209,8 +209,7 @@ inline index_t gather_threes(const GradientRow& t, const Op& op, float* to) {
 
 // As many of the windows from q to `end` as can be joined, of 2 x 2 pixels two apart; the first begins at dx[to]. Returns the next.
 template <class Pairs, class Op>
-inline index_t gather_joined([[maybe_unused]] Pairs pairs, [[maybe_unused]] const GradientRow& t, [[maybe_unused]] Op op,
-                             [[maybe_unused]] float* dx, [[maybe_unused]] index_t to, index_t q, [[maybe_unused]] index_t end) {
+inline index_t gather_joined(Pairs pairs, const GradientRow& t, Op op, float* dx, index_t to, index_t q, index_t end) {
   if constexpr (kJoinsWindows && Op::kJoins) {
     const index_t count = pairs.count(), step = count * t.s.C, position = 2 * t.rows.position;
     const index_t last = min_of(t.dy_end - pairs.kRead, t.dy_at(0, end - count));

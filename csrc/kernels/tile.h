@@ -168,6 +168,16 @@ FASTNN_INLINE void add_listed_products(Accumulators<Rows, Before, Last>& acc, co
   for (index_t p = 0; p < t.k; ++p) add_step(acc, {t.a + p * Rows}, 1, t.b + t.b_listed[p] * t.b_row, count);
 }
 
+// The products of a tile. The constant stride spares the inner loop a register.
+template <int Rows, int Before, class Last>
+FASTNN_INLINE void add_all_products(Accumulators<Rows, Before, Last>& acc, const Tile& t) {
+  if constexpr (Rows <= kListedRows) {
+    if (t.b_listed) return add_listed_products(acc, t);
+  }
+  if (t.a_row == 1) return add_products(acc, t, 1, t.a_col);
+  add_products(acc, t, t.a_row, 1);
+}
+
 template <int Rows, int Before, class Last>
 FASTNN_INLINE void add_bias(Accumulators<Rows, Before, Last>& acc, const float* bias, int count) {
   FASTNN_UNROLL
@@ -205,16 +215,7 @@ void compute_tile(const Tile& t) {
       acc.last[i] = Last::get(c + i * ldc + Before * kLanes, count);
     }
   }
-  bool listed = false;
-  if constexpr (Rows <= kListedRows) listed = t.b_listed;
-  // The constant stride spares the inner loop a register.
-  if (listed) {
-    if constexpr (Rows <= kListedRows) add_listed_products(acc, t);
-  } else if (t.a_row == 1) {
-    add_products(acc, t, 1, t.a_col);
-  } else {
-    add_products(acc, t, t.a_row, 1);
-  }
+  add_all_products(acc, t);
   if (t.bias) add_bias(acc, t.bias, count);
   if (relu) apply_relu(acc);
   FASTNN_UNROLL

@@ -18,6 +18,11 @@ inline index_t gradient_rows(const GradientSource& p) {
   return round_up(min_of(max_of(kGradientFloats / p.units, least), p.inputs), line);
 }
 
+// Of a row made and used, at `cycles` for each element's step.
+inline double gradient_row_cycles(const GradientSource& s, double cycles) {
+  return static_cast<double>(s.units) * (2.0 * s.rows / kFlopsPerCycle + cycles);
+}
+
 inline bool packs_gradient(const GradientSource& p) { return p.rows >= kMaxRows && p.inputs > 8 * kMaxRows; }
 
 // Whether the gradient is anything but what is stored.
@@ -62,8 +67,7 @@ void update_from_product(const Step& a, double cycles, const Range& range) {
     dy.data = a.scratch, dy.packed = true;
     blocks += packed_size(s.rows, s.units);
   }
-  const double row_cycles = static_cast<double>(s.units) * (2.0 * s.rows / kFlopsPerCycle + cycles);
-  parallel_for(ceil_div(s.inputs, rows), rows * row_cycles, a.slots, [&](index_t begin, index_t end, int slot) {
+  parallel_for(ceil_div(s.inputs, rows), rows * gradient_row_cycles(s, cycles), a.slots, [&](index_t begin, index_t end, int slot) {
     float* g = blocks + slot * rows * s.units;
     for (index_t first = begin * rows; first < min_of(s.inputs, end * rows); first += rows) {
       const index_t count = min_of(rows, s.inputs - first);

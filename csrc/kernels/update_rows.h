@@ -24,8 +24,7 @@ template <class Step, class Rule>
 void update_rows(const Step& a, double cycles, const Rule& rule) {
   const GradientSource& s = a.source;
   const index_t rows = gradient_rows(s);
-  const double row_cycles = static_cast<double>(s.units) * (2.0 * s.rows / kFlopsPerCycle + cycles);
-  parallel_for(ceil_div(s.inputs, rows), rows * row_cycles, [&](index_t first, index_t last) {
+  parallel_for(ceil_div(s.inputs, rows), rows * gradient_row_cycles(s, cycles), [&](index_t first, index_t last) {
     const index_t begin = first * rows, end = min_of(s.inputs, last * rows);
     with_terms(s.rows, [&]<int Terms>() { update_block<Terms>(s, begin, end, a.w, rule); });
   });
