@@ -254,6 +254,57 @@ struct MaxPool2dBackward {
   float* dx;
 };
 
+// A convolution and a max pooling of its output by windows of rows x columns pixels that lie side by side, as one: s is the
+// convolution of those outputs that lie in a window, P and Q being multiples of rows and columns, rows columns <= 256.
+struct MaxPooledConv2dShape {
+  Conv2dShape s;
+  index_t rows, columns;
+};
+
+// y, index (N, P / rows, Q / columns, K) = the largest value of every window of f(conv(x, w) + bias), and its place in the window.
+struct MaxPooledConv2dForward {
+  MaxPooledConv2dShape shape;
+  const float* x;
+  const float* w;
+  const float* bias;
+  float* y;
+  std::uint8_t* index;
+  Activation activation;
+  float alpha;
+  float* scratch;
+  int slots;
+};
+
+// Gradients at the outputs of a convolution, from those at the windows: dy where index says, 0 elsewhere. relu_y: as in
+// MaxPool2dBackward.
+struct MaxPooledGradient {
+  const float* dy;
+  const std::uint8_t* index;
+  const float* relu_y;
+};
+
+// As Conv2dBackwardInput.
+struct MaxPooledConv2dBackwardInput {
+  MaxPooledConv2dShape shape;
+  MaxPooledGradient gradient;
+  const float* w;
+  const float* relu_output;
+  float* dx;
+  float* scratch;
+  int slots;
+};
+
+// As Conv2dBackwardFilter.
+struct MaxPooledConv2dBackwardFilter {
+  MaxPooledConv2dShape shape;
+  const float* x;
+  MaxPooledGradient gradient;
+  float* dw;
+  float* dbias;
+  float* scratch;
+  int slots;
+};
+
 // y = mean of the window.
 struct AvgPool2dForward {
   Pool2dShape s;
@@ -1299,6 +1350,12 @@ struct Kernels {
   void (*max_pool2d_backward)(const MaxPool2dBackward&);
   void (*avg_pool2d_forward)(const AvgPool2dForward&);
   void (*avg_pool2d_backward)(const AvgPool2dBackward&);
+  void (*max_pooled_conv2d_forward)(const MaxPooledConv2dForward&);
+  index_t (*max_pooled_conv2d_forward_scratch)(const MaxPooledConv2dForward&);
+  void (*max_pooled_conv2d_backward_input)(const MaxPooledConv2dBackwardInput&);
+  index_t (*max_pooled_conv2d_backward_input_scratch)(const MaxPooledConv2dBackwardInput&);
+  void (*max_pooled_conv2d_backward_filter)(const MaxPooledConv2dBackwardFilter&);
+  index_t (*max_pooled_conv2d_backward_filter_scratch)(const MaxPooledConv2dBackwardFilter&);
   void (*spatial_mean_forward)(const SpatialMeanForward&);
   void (*spatial_mean_backward)(const SpatialMeanBackward&);
 

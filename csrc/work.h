@@ -48,6 +48,14 @@ inline Work depth(const DepthShape& s) {
   return {0, kFloat * pixel * static_cast<double>(s.D + s.O * s.taps)};
 }
 
+// The convolution's sums; y and the index, or what is there of their gradients, in place of the convolution's output.
+inline Work pooled_conv(const MaxPooledConv2dShape& p, bool relu_y) {
+  const Conv2dShape& s = p.s;
+  const double windows = outputs(s) / product(p.rows, p.columns), taps = product(s.R * s.S, s.C / s.groups);
+  const double w = taps * static_cast<double>(s.K), bytes = kFloat * (inputs(s) + windows + w) + windows;
+  return {2 * outputs(s) * taps, bytes + (relu_y ? kFloat * windows : 0)};
+}
+
 // x, y and the indices: one byte each, or an int32.
 inline Work max_pool(const Pool2dShape& s, bool wide) {
   const double y = product(s.N * s.P, s.Q * s.C);
@@ -112,6 +120,24 @@ inline Work work_of(const MaxPool2dForward& a) { return work::max_pool(a.s, a.wi
 inline Work work_of(const MaxPool2dBackward& a) {
   Work result = work::max_pool(a.s, a.wide_index);
   if (a.relu_y) result.bytes += work::kFloat * work::product(a.s.N * a.s.P, a.s.Q * a.s.C);
+  return result;
+}
+
+inline Work work_of(const MaxPooledConv2dForward& a) {
+  Work result = work::pooled_conv(a.shape, false);
+  if (a.bias) result.bytes += work::kFloat * static_cast<double>(a.shape.s.K);
+  return result;
+}
+
+inline Work work_of(const MaxPooledConv2dBackwardInput& a) {
+  Work result = work::pooled_conv(a.shape, a.gradient.relu_y != nullptr);
+  if (a.relu_output) result.bytes += work::kFloat * work::inputs(a.shape.s);
+  return result;
+}
+
+inline Work work_of(const MaxPooledConv2dBackwardFilter& a) {
+  Work result = work::pooled_conv(a.shape, a.gradient.relu_y != nullptr);
+  if (a.dbias) result.bytes += work::kFloat * static_cast<double>(a.shape.s.K);
   return result;
 }
 

@@ -57,9 +57,20 @@ def dense_calls(i):
 
 def window_calls(i):
     volume, kernel, dkernel = i.image[:, None], i.filters[None], i.written(1, 3, 2, 2, 2)
-    size, out = i.image.shape[1:3], i.out[:, None]
+    size, out, pooled = i.image.shape[1:3], i.out[:, None], {"pool_size": (1, 2), **CONV}
+    y, index = ref.max_pooled_conv2d_forward(i.image, i.filters, **pooled)
+    dy = i.read(*y.shape, seed=2)
     return {
         "conv2d_transpose_forward": lambda: ref.conv2d_transpose_forward(i.out, i.filters, size, i.bias, **CONV),
+        "max_pooled_conv2d_forward": lambda: ref.max_pooled_conv2d_forward(i.image, i.filters, i.bias, **pooled),
+        "max_pooled_conv2d_backward_input": lambda: ref.max_pooled_conv2d_backward_input(
+            dy, index, None, i.filters, i.image.shape, **pooled
+        ),
+        "max_pooled_conv2d_backward_filter": lambda: (
+            ref.max_pooled_conv2d_backward_filter(i.image, dy, index, None, dkernel[0], i.a[0], **pooled),
+            dkernel,
+            i.a,
+        ),
         "conv3d_forward": lambda: ref.conv3d_forward(volume, kernel, i.bias, activation="tanh"),
         "conv3d_backward_input": lambda: ref.conv3d_backward_input(out, kernel, volume.shape),
         "conv3d_backward_filter": lambda: (ref.conv3d_backward_filter(volume, out, dkernel, i.a[0]), dkernel, i.a),

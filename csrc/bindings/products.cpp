@@ -121,6 +121,66 @@ void conv2d_transpose_forward(const py::array& x, const py::array& w, const Mayb
                                 .slots = num_threads()});
 }
 
+// The shape for x (N, H, W, C), w (R, S, C / groups, K) and windows (N, P / rows, Q / columns, K).
+MaxPooledConv2dShape pooled_shape(const std::vector<index_t>& x, const std::vector<index_t>& w, std::vector<index_t> windows,
+                                  Pair size, Pair strides, Pair pads, Pair dilation, index_t groups) {
+  require(windows.size() == 4, "arrays of rank 4");
+  require(size[0] >= 1 && size[1] >= 1 && size[0] * size[1] <= 256, "windows of 1 to 256 pixels");
+  windows[1] *= size[0], windows[2] *= size[1];
+  return {conv_shape(x, w, windows, strides, pads, dilation, groups), size[0], size[1]};
+}
+
+MaxPooledGradient pooled_gradient(const py::array& dy, const py::array& index, const MaybeArray& relu_y) {
+  return {in<float>(dy, -1, "dy"), in<std::uint8_t>(index, dy.size(), "index"), in<float>(relu_y, dy.size(), "relu_y")};
+}
+
+void max_pooled_conv2d_forward(const py::array& x, const py::array& w, const MaybeArray& bias, const py::array& y,
+                               const py::array& index, Pair size, Pair strides, Pair pads, Pair dilation, index_t groups,
+                               const std::string& activation, float alpha) {
+  const MaxPooledConv2dShape shape = pooled_shape(shape_of(x), shape_of(w), shape_of(y), size, strides, pads, dilation, groups);
+  launch("max_pooled_conv2d_forward", &Kernels::max_pooled_conv2d_forward, &Kernels::max_pooled_conv2d_forward_scratch,
+         MaxPooledConv2dForward{.shape = shape,
+                                .x = in<float>(x, -1, "x"),
+                                .w = in<float>(w, -1, "w"),
+                                .bias = in<float>(bias, shape.s.K, "bias"),
+                                .y = out<float>(y, -1, "y"),
+                                .index = out<std::uint8_t>(index, y.size(), "index"),
+                                .activation = activation_from(activation),
+                                .alpha = alpha,
+                                .scratch = nullptr,
+                                .slots = num_threads()});
+}
+
+void max_pooled_conv2d_backward_input(const py::array& dy, const py::array& index, const MaybeArray& relu_y, const py::array& w,
+                                      const py::array& dx, Pair size, Pair strides, Pair pads, Pair dilation, index_t groups,
+                                      const MaybeArray& relu_output) {
+  launch("max_pooled_conv2d_backward_input", &Kernels::max_pooled_conv2d_backward_input,
+         &Kernels::max_pooled_conv2d_backward_input_scratch,
+         MaxPooledConv2dBackwardInput{
+             .shape = pooled_shape(shape_of(dx), shape_of(w), shape_of(dy), size, strides, pads, dilation, groups),
+             .gradient = pooled_gradient(dy, index, relu_y),
+             .w = in<float>(w, -1, "w"),
+             .relu_output = in<float>(relu_output, dx.size(), "relu_output"),
+             .dx = out<float>(dx, -1, "dx"),
+             .scratch = nullptr,
+             .slots = num_threads()});
+}
+
+void max_pooled_conv2d_backward_filter(const py::array& x, const py::array& dy, const py::array& index, const MaybeArray& relu_y,
+                                       const py::array& dw, const MaybeArray& dbias, Pair size, Pair strides, Pair pads,
+                                       Pair dilation, index_t groups) {
+  const MaxPooledConv2dShape shape = pooled_shape(shape_of(x), shape_of(dw), shape_of(dy), size, strides, pads, dilation, groups);
+  launch("max_pooled_conv2d_backward_filter", &Kernels::max_pooled_conv2d_backward_filter,
+         &Kernels::max_pooled_conv2d_backward_filter_scratch,
+         MaxPooledConv2dBackwardFilter{.shape = shape,
+                                       .x = in<float>(x, -1, "x"),
+                                       .gradient = pooled_gradient(dy, index, relu_y),
+                                       .dw = out<float>(dw, -1, "dw"),
+                                       .dbias = out<float>(dbias, shape.s.K, "dbias"),
+                                       .scratch = nullptr,
+                                       .slots = num_threads()});
+}
+
 // Shapes from the slices (N, D, H, W, C) and the unfolded ones (N, O, H, W, taps C).
 DepthShape depth_shape(const py::array& slices, const py::array& unfolded, index_t taps, index_t stride, index_t pad,
                        index_t dilation, index_t groups) {
@@ -168,6 +228,9 @@ void bind_products(py::module_& m) {
   m.def("conv2d_backward_input", &conv2d_backward_input);
   m.def("conv2d_backward_filter", &conv2d_backward_filter);
   m.def("conv2d_transpose_forward", &conv2d_transpose_forward);
+  m.def("max_pooled_conv2d_forward", &max_pooled_conv2d_forward);
+  m.def("max_pooled_conv2d_backward_input", &max_pooled_conv2d_backward_input);
+  m.def("max_pooled_conv2d_backward_filter", &max_pooled_conv2d_backward_filter);
   m.def("unfold_depth", &unfold_depth);
   m.def("fold_depth", &fold_depth);
 }

@@ -80,19 +80,20 @@ inline void add_filter_lines(const FilterPart& part, index_t r, int lines, index
   for (int l = 0; l < lines; ++l) add_filter_row(part, r + l, end, p1);
 }
 
-// sum += what output rows [p0, p1) of one image contribute, group by group.
-inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, index_t n, index_t p0, index_t p1, float* sum) {
+// sum += what output rows [p0, p1) of one image contribute, group by group; dy: of the image, in an array of all or of these rows.
+inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, const float* dy, index_t n, index_t p0, index_t p1,
+                            float* sum) {
   const Conv2dShape& s = a.s;
   const index_t outputs = s.K / s.groups;
   const index_t tiles = s.groups * ceil_div(outputs, kPanel) * ceil_div(taps(s), kMaxRows), row = s.Q * s.K;
   const index_t next = n * s.P + p1, stop = min_of(s.N * s.P, next + p1 - p0);
   Ahead x_ahead = input_ahead(s, a.x, n, p0, p1, tiles);
   Ahead dy_ahead;
-  if (fetches_ahead(s)) dy_ahead = {a.dy, next * row, stop * row, ceil_div((stop - next) * row, tiles)};
+  if (a.dy && fetches_ahead(s)) dy_ahead = {a.dy, next * row, stop * row, ceil_div((stop - next) * row, tiles)};
   for (index_t group = 0; group < s.groups; ++group) {
     for (index_t k = 0; k < outputs; k += kPanel) {
       const index_t first = group * outputs + k, columns = min_of(kPanel, outputs - k);
-      const FilterPart part = {s, x, a.dy + n * s.P * s.Q * s.K + first, sum + first, group, columns, x_ahead, dy_ahead};
+      const FilterPart part = {s, x, dy + first, sum + first, group, columns, x_ahead, dy_ahead};
       for (index_t r = 0, lines; r < s.R; r += lines) {
         lines = is_dense(s) ? grid_lines(part.length(), columns, s.R - r) : 1;
         lines > 1 ? add_filter_lines(part, r, static_cast<int>(lines), p0, p1) : add_filter_row(part, r, p0, p1);
@@ -101,11 +102,12 @@ inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, inde
   }
 }
 
-void conv2d_backward_filter(const Conv2dBackwardFilter& a) {
-  if (is_depthwise(a.s)) return depthwise_backward_filter(a);
+// dy_of(n, p0, p1, slot): of image n, in an array of which the rows [p0, p1), at most `rows`, can be read until the slot asks
+// again.
+template <class DyOf>
+inline void filter_gradient(const Conv2dBackwardFilter& a, index_t rows, const DyOf& dy_of) {
   const Conv2dShape& s = a.s;
-  const index_t filter = taps(s) * s.K, size = filter_sums(a), chunks = filter_chunk_count(s), chunk_rows = filter_chunk_rows(s),
-                rows = block_rows(s);
+  const index_t filter = taps(s) * s.K, size = filter_sums(a), chunks = filter_chunk_count(s), chunk_rows = filter_chunk_rows(s);
   float* windows = a.scratch + chunks * size;
   parallel_for(chunks, chunk_rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, a.slots, [&](index_t begin, index_t end, int slot) {
     for (index_t chunk = begin; chunk < end; ++chunk) {
@@ -114,8 +116,9 @@ void conv2d_backward_filter(const Conv2dBackwardFilter& a) {
       const index_t stop = min_of(s.N * s.P, (chunk + 1) * chunk_rows);
       for (index_t row = chunk * chunk_rows; row < stop;) {
         const index_t n = row / s.P, p0 = row % s.P, p1 = min_of(min_of(s.P, p0 + rows), p0 + stop - row);
-        add_filter_rows(a, window(s, a.x, n, p0, p1, windows + slot * window_size(s)), n, p0, p1, sum);
-        if (a.dbias) add_pixels(a.dy + row * s.Q * s.K, (p1 - p0) * s.Q, s.K, sum + filter);
+        const float* dy = dy_of(n, p0, p1, slot);
+        add_filter_rows(a, window(s, a.x, n, p0, p1, windows + slot * window_size(s)), dy, n, p0, p1, sum);
+        if (a.dbias) add_pixels(dy + p0 * s.Q * s.K, (p1 - p0) * s.Q, s.K, sum + filter);
         row += p1 - p0;
       }
     }
@@ -130,6 +133,11 @@ void conv2d_backward_filter(const Conv2dBackwardFilter& a) {
   };
   parallel_elements(filter, 0.3 * chunks, [&](index_t begin, index_t end) { combine(a.dw, 0, begin, end); });
   if (a.dbias) combine(a.dbias, filter, 0, s.K);
+}
+
+void conv2d_backward_filter(const Conv2dBackwardFilter& a) {
+  if (is_depthwise(a.s)) return depthwise_backward_filter(a);
+  filter_gradient(a, block_rows(a.s), [&a](index_t n, index_t, index_t, int) { return a.dy + n * a.s.P * a.s.Q * a.s.K; });
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "conv.h"
 #include "conv_filter.h"
 #include "conv_input.h"
+#include "conv_pooled.h"
 #include "crop.h"
 #include "data.h"
 #include "depth.h"
@@ -67,6 +68,12 @@ const Kernels FASTNN_TABLE = {
     .max_pool2d_backward = max_pool2d_backward,
     .avg_pool2d_forward = avg_pool2d_forward,
     .avg_pool2d_backward = avg_pool2d_backward,
+    .max_pooled_conv2d_forward = max_pooled_conv2d_forward,
+    .max_pooled_conv2d_forward_scratch = max_pooled_conv2d_forward_scratch,
+    .max_pooled_conv2d_backward_input = max_pooled_conv2d_backward_input,
+    .max_pooled_conv2d_backward_input_scratch = max_pooled_conv2d_backward_input_scratch,
+    .max_pooled_conv2d_backward_filter = max_pooled_conv2d_backward_filter,
+    .max_pooled_conv2d_backward_filter_scratch = max_pooled_conv2d_backward_filter_scratch,
     .spatial_mean_forward = spatial_mean_forward,
     .spatial_mean_backward = spatial_mean_backward,
     .activation_forward = activation_forward,

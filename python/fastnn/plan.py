@@ -151,7 +151,7 @@ class Plan:
         for value, x in zip(self.inputs, inputs):
             values[value] = x
         recording, masks = ops.recording(), dict[int, Float32]()
-        starts = {chain.calls[0]: chain for chain in self._chains if chains.holds(chain, self.calls)}
+        starts = {chain.calls[0]: chain for chain in self._chains if chain.holds(self.calls)}
         chained: dict[int, Chain] = {}
         made = set[int]()  # the other calls of chains
         for i, call in enumerate(self.calls):
@@ -163,7 +163,7 @@ class Plan:
                 layer.input_mask = self._mask_for(call, masks)
             if chain is not None and not masks and chain.fits(values):
                 with _inference(call):
-                    values[chain.output] = chain.forward(layer, values, training)
+                    values[chain.output] = chain.forward(self.calls, values, training)
                 chained[chain.calls[-1]] = chain
                 made.update(chain.calls)
             elif i not in made:
@@ -203,21 +203,21 @@ class Plan:
             if dy is None or not wanted[call.output]:
                 continue
             chain = self._chained.get(i)
-            layer = call.layer if chain is None else self.calls[chain.calls[0]].layer
-            inputs = call.inputs if chain is None else chain.inputs
+            first = i if chain is None else chain.calls[0]
+            layer, inputs = self.calls[first].layer, call.inputs if chain is None else chain.inputs
             need_dx = any(wanted[v] for v in inputs)
-            take_slope = chain is None and need_dx and self._leaves_slope(i)
+            take_slope = need_dx and self._leaves_slope(first)
             if recording:
                 ops.label(layer.name, "backward")
             if take_slope:
-                slopes_taken.add(self._below[i])
+                slopes_taken.add(self._below[first])
             if i in self._active:
                 dy = self._penalized(i, dy)
             with _inference(call), _asked(layer, need_dx, take_slope, i in slopes_taken):
                 if chain is None:
                     dx = self._call_backward(i, dy, id(layer) in called)
                 else:
-                    dx = chain.backward(layer, dy, wanted)
+                    dx = chain.backward(self.calls, dy, wanted)
             called.add(id(layer))
             for value, part in zip(inputs, dx):
                 if wanted[value] and part is not None:

@@ -37,6 +37,7 @@ from ops_calls import (
     rectifier_calls,
     row_calls,
 )
+from pooled_calls import Pooled, output_of, pooled_calls
 from regular_calls import regular_calls
 from shape_calls import augment_calls, shape_calls
 from tolerances import assert_bits
@@ -127,6 +128,12 @@ def image_calls(rng: Generator, n: int) -> dict[str, Call]:
     ]
     shapes = [(2, 5, 4, n), (1, 4, 5, n), (1, 3, n + 2, 1), (1, 3, n + 2, 3)]
     poolings = {f"{shape} {options}": (shape, options) for shape in shapes for options in windows}
+    fits = {
+        f"{case} {window}": Pooled(case, window)
+        for case in convolutions
+        for window in ((1, 1), (2, 2), (2, 3))
+        if all(size >= side for size, side in zip(output_of(case), window, strict=True))
+    }
     size = n % 5 + 2
     image, dy = normal(rng, 2, 3, 2, n), normal(rng, 2, n)
     return {
@@ -134,6 +141,7 @@ def image_calls(rng: Generator, n: int) -> dict[str, Call]:
         **transposed_calls(rng, {str(case): case for case in convolutions}),
         **volume_calls(rng, {str(case): case for case in volumes}),
         **pool_calls(rng, poolings),
+        **pooled_calls(rng, fits),
         **shape_calls(rng, 2, size, n, poolings),
         **augment_calls(rng, 2, size, n),
         "global_average_pool2d_forward": Call("global_average_pool2d_forward", (image,)),

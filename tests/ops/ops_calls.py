@@ -473,7 +473,8 @@ def merge_calls(rng: Generator, rows: int = 211, cols: int = 279) -> dict[str, C
 
 def all_calls() -> dict[str, Call]:
     """Return label -> call; every op is there at least once, with the same numbers every time."""
-    from regular_calls import regular_calls  # here, because it is made of what this module has
+    from pooled_calls import pooled_calls  # here, because these are made of what this module has
+    from regular_calls import regular_calls
     from shape_calls import augment_calls, shape_calls
     from window_calls import DEPTHWISE, transposed_calls, volume_calls
 
@@ -497,7 +498,7 @@ def all_calls() -> dict[str, Call]:
     ):
         calls |= make(rng)
     calls |= convolution_calls(rng, {f"depthwise, {label}": case for label, case in DEPTHWISE.items()})
-    return calls | transposed_calls(rng, CONVOLUTIONS) | volume_calls(rng)
+    return calls | transposed_calls(rng, CONVOLUTIONS) | volume_calls(rng) | pooled_calls(rng)
 
 
 SERIAL = (

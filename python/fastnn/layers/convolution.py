@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from fastnn import checks, initializers
+from fastnn import checks, initializers, ops
 from fastnn.checks import Float32
 from fastnn.layers import spatial
 from fastnn.layers.base import initializer_of
@@ -207,6 +207,45 @@ class Conv2D(Convolution):
             kernel_initializer=kernel_initializer,
             bias_initializer=bias_initializer,
             **base,
+        )
+
+    def forward_pooled(self, x: Float32, pool_size: tuple[int, int], training: bool) -> Float32:
+        """Return the max pooling of `forward`'s output, which is not made; `backward_pooled` is then the way back.
+
+        Args:
+            x: of channels last.
+            pool_size: rows and columns of the windows, which lie side by side.
+            training: as in `forward`.
+        """
+        x, f = self.check_input(x), self.effective()
+        bias, geometry = None if self.bias is None else self.bias.value, self.geometry(x)
+        y, index = ops.max_pooled_conv2d_forward(
+            x, self.kernel.value, bias, pool_size=pool_size, activation=f.kind, alpha=f.alpha, **geometry
+        )
+        if training:
+            self._saved = x, (pool_size, index), None, y
+        return y
+
+    def backward_pooled(self, dy: Float32) -> Float32 | None:
+        """Write the gradients of the parameters, and return that of x, given that of `forward_pooled`'s output.
+
+        f'(z) depends on f(z) alone: where that is the largest of its window, it is y.
+        """
+        x, (pool_size, index), _, y = self.saved()
+        dz, relu_y = dy.reshape(y.shape), None
+        if self.effective().kind == "relu":
+            relu_y = y
+        else:
+            dz = self.before_activation(dz, None, y)
+        geometry = {**self.geometry(x), "pool_size": pool_size}
+        if self.trainable:
+            dbias = None if self.bias is None else self.bias.grad
+            ops.max_pooled_conv2d_backward_filter(x, dz, index, relu_y, self.kernel.gradient, dbias, **geometry)
+        if not self.need_dx:
+            return None
+        relu_output = x if self.relu_input else None
+        return ops.max_pooled_conv2d_backward_input(
+            dz, index, relu_y, self.kernel.value, x.shape, relu_output=relu_output, **geometry
         )
 
 

@@ -29,6 +29,11 @@ from fastnn.ops.conv3d import (
     conv3d_forward,
     conv3d_transpose_forward,
 )
+from fastnn.ops.conv_pooled import (
+    max_pooled_conv2d_backward_filter,
+    max_pooled_conv2d_backward_input,
+    max_pooled_conv2d_forward,
+)
 from fastnn.ops.data import advance, fill, gather_cells, gather_rows, permute, store_cells, store_rows
 from fastnn.ops.dense import column_sums, dense_backward, dense_forward, gemm
 from fastnn.ops.element_losses import (
@@ -199,6 +204,9 @@ __all__ = [
     "mask_weights",
     "max_pool2d_backward",
     "max_pool2d_forward",
+    "max_pooled_conv2d_backward_filter",
+    "max_pooled_conv2d_backward_input",
+    "max_pooled_conv2d_forward",
     "max_unpool2d_backward",
     "maximum",
     "mean_update",

@@ -20,6 +20,11 @@ from .augment import (
 )
 from .conv import conv2d_backward_filter, conv2d_backward_input, conv2d_forward, conv2d_transpose_forward
 from .conv3d import conv3d_backward_filter, conv3d_backward_input, conv3d_forward, conv3d_transpose_forward
+from .conv_pooled import (
+    max_pooled_conv2d_backward_filter,
+    max_pooled_conv2d_backward_input,
+    max_pooled_conv2d_forward,
+)
 from .data import advance, fill, gather_rows, permute, store_rows
 from .dense import column_sums, dense_backward, dense_forward, gemm
 from .element_losses import (
@@ -171,6 +176,9 @@ __all__ = [
     "mask_weights",
     "max_pool2d_backward",
     "max_pool2d_forward",
+    "max_pooled_conv2d_backward_filter",
+    "max_pooled_conv2d_backward_input",
+    "max_pooled_conv2d_forward",
     "max_unpool2d_backward",
     "maximum",
     "mean_update",
