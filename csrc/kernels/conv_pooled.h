@@ -9,14 +9,13 @@
 
 #include "conv_filter.h"
 #include "conv_input.h"
-#include "conv_windows.h"
+#include "conv_spread.h"
 #include "pool_backward.h"
 
 namespace {
 
 using fastnn::MaxPooledConv2dBackwardInput;
 using fastnn::MaxPooledConv2dForward;
-using fastnn::MaxPooledGradient;
 
 constexpr index_t kPooledFloats = 6144;      // of a block of output rows, about: 24 kB
 constexpr index_t kBehindRows = 2 * kLanes;  // values behind a block of rows that vectors may reach into
@@ -132,10 +131,12 @@ inline Conv2dBackwardInput unpooled(const MaxPooledConv2dBackwardInput& a, const
 }
 
 index_t max_pooled_conv2d_backward_input_scratch(const MaxPooledConv2dBackwardInput& a) {
+  if (spreads_windows(a.shape)) return spread_scratch(a);
   return output_size(a.shape.s) + conv2d_backward_input_scratch(unpooled(a, nullptr, nullptr));
 }
 
 void max_pooled_conv2d_backward_input(const MaxPooledConv2dBackwardInput& a) {
+  if (spreads_windows(a.shape)) return input_gradient_by_windows(a);
   max_pool2d_backward(OutputGradients(a.shape, a.gradient).whole(a.scratch));
   conv2d_backward_input(unpooled(a, a.scratch, a.scratch + output_size(a.shape.s)));
 }

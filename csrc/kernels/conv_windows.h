@@ -1,8 +1,8 @@
 // conv_windows.h - filter gradient of a convolution whose output is pooled, window by window.
 //
-// Of the outputs in a window one counts, for every filter another one. Where the values under a filter row fill a vector, dw of one
-// filter is a few vectors, and a window adds to them what lies under the filter at its largest output: with few filters that is far
-// less work than to go through all outputs, of which three quarters have no gradient.
+// Of the outputs in a window one counts, for every filter another one: three quarters of the gradients at the outputs are zero. So
+// dw of a filter is the sum, over the windows, of what lies under the filter at its largest output. A tile keeps filter rows of a
+// few filters in registers for all windows of a block; what it reads is in the first-level cache, a vector for each multiply-add.
 #pragma once
 
 #include "filter_chunks.h"
@@ -12,18 +12,32 @@ namespace {
 
 using fastnn::MaxPooledConv2dBackwardFilter;
 using fastnn::MaxPooledConv2dShape;
+using fastnn::MaxPooledGradient;
 
-// The lanes of the widest instruction set: bits must not depend on the set.
-constexpr index_t kRunValues = 16;  // under a filter row, at most
-constexpr index_t kFilterLanes = 16;
+// Lanes and registers of the widest instruction set: bits must not depend on the set.
+constexpr index_t kMostLanes = 16, kMostVectors = 30;
+constexpr int kMostRegisters = 32;
 constexpr index_t kPlaces = 256;
-constexpr index_t kWindowValues = 6144;  // of a block of windows: 24 kB
+constexpr index_t kWindowValues = 6144;    // of a block of windows: 24 kB
+constexpr index_t kWindowImage = 1 << 15;  // values under a row of windows, at most: 128 kB
+constexpr int kTileRows = 5;
 
-// Whether there are fewer multiply-adds of vectors than with all outputs; finding the place of an output takes as long as two.
+inline index_t run_of(const Conv2dShape& s) { return s.S * s.C; }  // values under a filter row
+
+// What a filter row takes in an array of sums or weights.
+inline index_t padded_run(const Conv2dShape& s) { return round_up(run_of(s), kMostLanes); }
+
+// Vectors of the widest instruction set under a filter, those of half the width being whole ones.
+inline index_t filter_vectors(const Conv2dShape& s) { return s.R * ceil_div(run_of(s), kMostLanes); }
+
+// Whether it takes less time than to go through all outputs. Vectors of values may cross cache lines, which makes a multiply-add as
+// long as one and a half; to find the place of an output takes as long as three; dense tiles reach four fifths of the peak.
 inline bool by_windows(const MaxPooledConv2dShape& a) {
   const Conv2dShape& s = a.s;
-  if (!is_dense(s) || s.S * s.C > kRunValues || (s.R != 3 && s.R != 5 && s.R != 7)) return false;
-  return s.K * (s.R + 2) < a.rows * a.columns * taps(s) * ceil_div(s.K, kFilterLanes);
+  const index_t under = span(a.rows, s.stride_h, s.R, s.dilation_h) * span(s.Q, s.stride_w, s.S, s.dilation_w) * s.C;
+  if (!is_dense(s) || under > kWindowImage || s.R * s.Q == 0) return false;
+  const index_t tiles = ceil_div(filter_vectors(s), kMostVectors);
+  return s.K * (6 * filter_vectors(s) + 12 * tiles) < a.rows * a.columns * ceil_div(s.K, kMostLanes) * (5 * taps(s) + 24);
 }
 
 // Some filters' sums over some windows: of filter f what lies at x + start[window] + place[index[window, f]], times
@@ -35,16 +49,21 @@ struct WindowSums {
   const std::int32_t* place;
   const std::uint8_t* index;
   const float* value;
-  index_t windows, filters;  // all filters, of which the pointers are at the first
+  index_t windows, filters;  // of the arrays
   float* sum;
+  index_t sum_filter, sum_row;
 };
 
-template <class Vector, int Vectors, int Rows, int Filters>
+using WindowFunction = void (*)(const WindowSums&);
+
+template <class Vector, int Rows, int Vectors, int Filters>
 void add_windows(const WindowSums& t) {
   typedef Vector Stored __attribute__((aligned(4), may_alias));
   constexpr int kWidth = sizeof(Vector) / sizeof(float);
   Vector acc[Filters][Rows][Vectors];
-  const auto at = [&t](int f, int r, int v) { return reinterpret_cast<Stored*>(t.sum + (f * Rows + r) * kRunValues + v * kWidth); };
+  const auto at = [&t](int f, int r, int v) {
+    return reinterpret_cast<Stored*>(t.sum + f * t.sum_filter + r * t.sum_row + v * kWidth);
+  };
   FASTNN_UNROLL
   for (int f = 0; f < Filters; ++f) {
     FASTNN_UNROLL
@@ -81,49 +100,83 @@ void add_windows(const WindowSums& t) {
   }
 }
 
-constexpr int filters_at_once(int vectors) {
-  const int most = (kRegisters - 2) / vectors;
-  return most < 1 ? 1 : most > 8 ? 8 : most;
+// Vectors of a row that a tile of so many rows has registers for, and filters of a tile.
+constexpr int kMostTileVectors = 10;
+constexpr int tile_vectors(int rows, int registers = kRegisters) {
+  return (registers - 2) / rows > kMostTileVectors ? kMostTileVectors : (registers - 2) / rows;
+}
+constexpr int tile_filters(int rows, int vectors) {
+  const int most = (kRegisters - 2) / (rows * vectors);
+  return most > 8 ? 8 : most;
 }
 
-// By filters, as many as there are registers for.
-template <class Vector, int Vectors, int Rows>
+template <class Vector, int MostVectors>
 struct WindowTable {
-  static constexpr int kFilters = filters_at_once(Rows * Vectors);
-  using Function = void (*)(const WindowSums&);
-  Function function[kFilters + 1] = {};
-  constexpr WindowTable() { put<kFilters>(); }
-  template <int Filters>
-  constexpr void put() {
-    function[Filters] = add_windows<Vector, Vectors, Rows, Filters>;
-    if constexpr (Filters > 1) put<Filters - 1>();
+  WindowFunction one[kTileRows + 1][MostVectors + 1] = {}, several[kTileRows + 1][MostVectors + 1] = {};
+  constexpr WindowTable() { put_rows<kTileRows>(); }
+  template <int Rows>
+  constexpr void put_rows() {
+    put<Rows, (MostVectors < tile_vectors(Rows) ? MostVectors : tile_vectors(Rows))>();
+    if constexpr (Rows > 1) put_rows<Rows - 1>();
   }
-  void operator()(const WindowSums& all) const {
-    const RowTiles groups(all.filters, kFilters);
-    WindowSums t = all;
-    for (index_t i = 0; i < groups.count; ++i) {
-      const index_t first = groups.start(i);
-      t.index = all.index + first, t.value = all.value + first, t.sum = all.sum + first * Rows * kRunValues;
-      function[groups.height(i)](t);
+  template <int Rows, int Vectors>
+  constexpr void put() {
+    one[Rows][Vectors] = add_windows<Vector, Rows, Vectors, 1>;
+    several[Rows][Vectors] = add_windows<Vector, Rows, Vectors, tile_filters(Rows, Vectors)>;
+    if constexpr (Vectors > 1) put<Rows, Vectors - 1>();
+  }
+
+  // All filters, `rows` filter rows of `vectors` vectors.
+  void operator()(const WindowSums& all, index_t rows, index_t vectors) const {
+    constexpr index_t kWidth = sizeof(Vector) / sizeof(float);
+    const RowTiles high(rows, kTileRows);
+    for (index_t i = 0; i < high.count; ++i) {
+      const int height = high.height(i);
+      const RowTiles wide(vectors, static_cast<int>(min_of(MostVectors, tile_vectors(height))));
+      for (index_t j = 0; j < wide.count; ++j) {
+        const int width = wide.height(j), together = tile_filters(height, width);
+        WindowSums t = all;
+        t.x += high.start(i) * all.x_row + wide.start(j) * kWidth;
+        t.sum += high.start(i) * all.sum_row + wide.start(j) * kWidth;
+        for (index_t f = 0, filters; f < all.filters; f += filters) {
+          filters = f + together <= all.filters ? together : 1;
+          (filters > 1 ? several : one)[height][width](t);
+          t.index += filters, t.value += filters, t.sum += filters * all.sum_filter;
+        }
+      }
     }
   }
 };
 
-template <class Vector, int Vectors>
-inline void add_windows_of(index_t rows, const WindowSums& t) {
-  constexpr WindowTable<Vector, Vectors, 3> kThree;
-  constexpr WindowTable<Vector, Vectors, 5> kFive;
-  constexpr WindowTable<Vector, Vectors, 7> kSeven;
-  rows == 3 ? kThree(t) : rows == 5 ? kFive(t) : kSeven(t);
-}
+#if defined(__AVX512F__)
+constexpr WindowTable<vhalf, 1> kHalfWindows;
+#endif
+constexpr WindowTable<vfloat, kMostTileVectors> kWindows;
 
 inline void add_all_windows(const Conv2dShape& s, const WindowSums& t) {
 #if defined(__AVX512F__)
-  s.S* s.C <= kHalfLanes ? add_windows_of<vhalf, 1>(s.R, t) : add_windows_of<vfloat, 1>(s.R, t);
-#else
-  s.S* s.C <= kRunValues / 2 ? add_windows_of<vfloat, kRunValues / 2 / kLanes>(s.R, t)
-                             : add_windows_of<vfloat, kRunValues / kLanes>(s.R, t);
+  if (run_of(s) <= kHalfLanes) return kHalfWindows(t, s.R, 1);
 #endif
+  kWindows(t, s.R, ceil_div(run_of(s), kLanes));
+}
+
+// Where some rows of windows begin, in an image of which a row has `width` values.
+inline void find_windows(const MaxPooledConv2dShape& a, index_t rows, index_t width, std::int32_t* start) {
+  const Conv2dShape& s = a.s;
+  for (index_t p = 0; p < rows; ++p) {
+    for (index_t q = 0; q < s.Q / a.columns; ++q) {
+      *start++ = static_cast<std::int32_t>(p * a.rows * s.stride_h * width + q * a.columns * s.stride_w * s.C);
+    }
+  }
+}
+
+// The gradients at `count` windows and filters from the first on, 0 behind a relu that is off.
+inline void take_gradients(const MaxPooledGradient& g, index_t first, index_t count, float* value) {
+  const float* const dy = g.dy + first;
+  if (!g.relu_y) return copy_or_zero(value, dy, count);
+  const float* const relu_y = g.relu_y + first;
+  FASTNN_SIMD
+  for (index_t i = 0; i < count; ++i) value[i] = relu_y[i] > 0.0f ? dy[i] : 0.0f;
 }
 
 // A block of rows of windows: what lies under the filter at their outputs, zeros outside of the image, and the gradients.
@@ -140,26 +193,20 @@ class WindowBlock {
   }
 
   index_t rows() const { return rows_; }  // of windows, at most
-  index_t size() const { return image_rows(rows_) * width_ + kRunValues + rows_ * columns_ * (a_.s.K + 1); }
+  index_t size() const { return round_up(image_rows(rows_) * width_ + kMostLanes + rows_ * columns_ * (a_.s.K + 1), kMostLanes); }
 
   // sum += the part of rows [p0, p1) of the windows of image n; behind the filter's sums the bias's, if they are wanted.
   void add(const MaxPooledConv2dBackwardFilter& g, index_t n, index_t p0, index_t p1, float* scratch, float* sum) const {
     const Conv2dShape& s = a_.s;
-    float* const value = scratch + image_rows(rows_) * width_ + kRunValues;
+    float* const value = scratch + image_rows(rows_) * width_ + kMostLanes;
     auto* const start = reinterpret_cast<std::int32_t*>(value + rows_ * columns_ * s.K);
     copy_image(g.x + n * s.H * s.W * s.C, p0, p1, scratch);
     const index_t windows = (p1 - p0) * columns_, first = (n * (s.P / a_.rows) + p0) * columns_ * s.K;
-    for (index_t p = 0, i = 0; p < p1 - p0; ++p) {
-      for (index_t q = 0; q < columns_; ++q) {
-        start[i++] = static_cast<std::int32_t>(p * a_.rows * s.stride_h * width_ + q * a_.columns * s.stride_w * s.C);
-      }
-    }
-    const float* const dy = g.gradient.dy + first;
-    const float* const relu_y = g.gradient.relu_y ? g.gradient.relu_y + first : nullptr;
-    FASTNN_SIMD
-    for (index_t i = 0; i < windows * s.K; ++i) value[i] = !relu_y || relu_y[i] > 0.0f ? dy[i] : 0.0f;
-    add_all_windows(s, {scratch, s.dilation_h * width_, start, place_, g.gradient.index + first, value, windows, s.K, sum});
-    if (g.dbias) add_pixels(value, windows, s.K, sum + s.K * s.R * kRunValues);
+    find_windows(a_, p1 - p0, width_, start);
+    take_gradients(g.gradient, first, windows * s.K, value);
+    add_all_windows(s, {scratch, s.dilation_h * width_, start, place_, g.gradient.index + first, value, windows, s.K, sum,
+                        s.R * padded_run(s), padded_run(s)});
+    if (g.dbias) add_pixels(value, windows, s.K, sum + s.K * s.R * padded_run(s));
   }
 
  private:
@@ -175,7 +222,7 @@ class WindowBlock {
       copy_or_zero(to + begin * s.C, inside ? image + (h * s.W + begin - s.pad_left) * s.C : nullptr, (end - begin) * s.C);
       copy_or_zero(to + end * s.C, nullptr, width_ - end * s.C);
     }
-    copy_or_zero(to, nullptr, kRunValues);
+    copy_or_zero(to, nullptr, kMostLanes);
   }
 
   MaxPooledConv2dShape a_;
@@ -185,7 +232,7 @@ class WindowBlock {
 
 // Each chunk's sums.
 inline index_t window_sums_size(const MaxPooledConv2dBackwardFilter& a) {
-  return a.shape.s.K * (a.shape.s.R * kRunValues + (a.dbias ? 1 : 0));
+  return round_up(a.shape.s.K * (a.shape.s.R * padded_run(a.shape.s) + (a.dbias ? 1 : 0)), kMostLanes);
 }
 
 inline index_t windows_scratch(const MaxPooledConv2dBackwardFilter& a) {
@@ -196,9 +243,9 @@ inline void filter_gradient_by_windows(const MaxPooledConv2dBackwardFilter& a) {
   const Conv2dShape& s = a.shape.s;
   const WindowBlock block(a.shape);
   const index_t rows = s.P / a.shape.rows, all = s.N * rows, chunk_rows = max_of(1, ceil_div(all, kFilterChunks));
-  const index_t chunks = ceil_div(all, chunk_rows), size = window_sums_size(a), filter = s.K * s.R * kRunValues;
+  const index_t chunks = max_of(1, ceil_div(all, chunk_rows)), size = window_sums_size(a), filter = s.K * s.R * padded_run(s);
   float* blocks = a.scratch + kFilterChunks * size;
-  const double cycles = static_cast<double>(chunk_rows * (s.Q / a.shape.columns) * s.K * (s.R + 2)) / 2;
+  const double cycles = static_cast<double>(chunk_rows * (s.Q / a.shape.columns) * s.K * (filter_vectors(s) + 2));
   parallel_for(chunks, cycles, a.slots, [&](index_t begin, index_t end, int slot) {
     for (index_t chunk = begin; chunk < end; ++chunk) {
       float* sum = a.scratch + chunk * size;
@@ -211,18 +258,16 @@ inline void filter_gradient_by_windows(const MaxPooledConv2dBackwardFilter& a) {
       }
     }
   });
-  const auto total = [&](index_t at) {
-    float sum = 0;
-    for (index_t chunk = 0; chunk < chunks; ++chunk) sum += a.scratch[chunk * size + at];
-    return sum;
-  };
-  const index_t run = s.S * s.C;
-  for (index_t r = 0; r < s.R; ++r) {
-    for (index_t i = 0; i < run; ++i) {
-      for (index_t k = 0; k < s.K; ++k) a.dw[(r * run + i) * s.K + k] = total((k * s.R + r) * kRunValues + i);
+  parallel_elements(size, 0.3 * chunks, [&](index_t first, index_t last) {
+    for (index_t chunk = 1; chunk < chunks; ++chunk) {
+      const float* __restrict sum = a.scratch + chunk * size;
+      FASTNN_SIMD
+      for (index_t i = first; i < last; ++i) a.scratch[i] += sum[i];
     }
-  }
-  for (index_t k = 0; a.dbias && k < s.K; ++k) a.dbias[k] = total(filter + k);
+  });
+  const index_t run = run_of(s), padded = padded_run(s);
+  for (index_t r = 0; r < s.R; ++r) transpose_rows(a.scratch + r * padded, s.R * padded, a.dw + r * run * s.K, s.K, s.K, run);
+  for (index_t k = 0; a.dbias && k < s.K; ++k) a.dbias[k] = a.scratch[filter + k];
 }
 
 }  // namespace

@@ -35,6 +35,13 @@ POOLED: dict[str, Pooled] = {
     "rows": Pooled(((9, 1, 237, 5), (1, 4, 5, 39), geometry()), (1, 3)),
     "windows higher than a block": Pooled(((2, 61, 33, 40), (3, 3, 40, 5), geometry()), (29, 2)),
     "short rows": Pooled(((19, 19, 6, 15), (3, 3, 15, 17), geometry()), (2, 2)),
+    "a vector of channels": Pooled(((4, 17, 15, 16), (3, 3, 16, 40), geometry(padding=((1, 1), (1, 0)))), (2, 2)),
+    "two vectors and some": Pooled(((3, 13, 12, 35), (2, 4, 35, 33), geometry((1, 2), ((0, 1), (2, 1)))), (2, 2)),
+    "high filters": Pooled(
+        ((4, 21, 14, 7), (7, 6, 7, 19), geometry(padding=((3, 3), (2, 3)), dilation=(2, 1))), (3, 2)
+    ),
+    "windows of sixteen": Pooled(((6, 26, 30, 3), (6, 1, 3, 21), geometry((2, 1), ((5, 0), (0, 0)))), (4, 4)),
+    "windows of more": Pooled(((9, 47, 43, 5), (3, 3, 5, 38), geometry()), (5, 4)),
     "depthwise, few channels": Pooled(DEPTHWISE["few channels"], (2, 3)),
 }
 
