@@ -48,12 +48,13 @@ inline Work depth(const DepthShape& s) {
   return {0, kFloat * pixel * static_cast<double>(s.D + s.O * s.taps)};
 }
 
-// The convolution's sums; y and the index, or what is there of their gradients, in place of the convolution's output.
-inline Work pooled_conv(const MaxPooledConv2dShape& p, bool relu_y) {
+// y and the index, or what is there of their gradients, in place of the convolution's output. Forward every output is needed;
+// backward only one of each window has a gradient.
+inline Work pooled_conv(const MaxPooledConv2dShape& p, bool backward, bool relu_y) {
   const Conv2dShape& s = p.s;
   const double windows = outputs(s) / product(p.rows, p.columns), taps = product(s.R * s.S, s.C / s.groups);
   const double w = taps * static_cast<double>(s.K), bytes = kFloat * (inputs(s) + windows + w) + windows;
-  return {2 * outputs(s) * taps, bytes + (relu_y ? kFloat * windows : 0)};
+  return {2 * (backward ? windows : outputs(s)) * taps, bytes + (relu_y ? kFloat * windows : 0)};
 }
 
 // x, y and the indices: one byte each, or an int32.
@@ -124,19 +125,19 @@ inline Work work_of(const MaxPool2dBackward& a) {
 }
 
 inline Work work_of(const MaxPooledConv2dForward& a) {
-  Work result = work::pooled_conv(a.shape, false);
+  Work result = work::pooled_conv(a.shape, false, false);
   if (a.bias) result.bytes += work::kFloat * static_cast<double>(a.shape.s.K);
   return result;
 }
 
 inline Work work_of(const MaxPooledConv2dBackwardInput& a) {
-  Work result = work::pooled_conv(a.shape, a.gradient.relu_y != nullptr);
+  Work result = work::pooled_conv(a.shape, true, a.gradient.relu_y != nullptr);
   if (a.relu_output) result.bytes += work::kFloat * work::inputs(a.shape.s);
   return result;
 }
 
 inline Work work_of(const MaxPooledConv2dBackwardFilter& a) {
-  Work result = work::pooled_conv(a.shape, a.gradient.relu_y != nullptr);
+  Work result = work::pooled_conv(a.shape, true, a.gradient.relu_y != nullptr);
   if (a.dbias) result.bytes += work::kFloat * static_cast<double>(a.shape.s.K);
   return result;
 }

@@ -362,7 +362,12 @@ def test_flops_of_a_step_by_hand():
     lenet = workloads.get("lenet_b64_adam")
     first, second = 28 * 28 * 25 * 6, 10 * 10 * 25 * 6 * 16
     dense = 400 * 120 + 120 * 84 + 84 * 10
-    assert workloads.step_flops(workloads.build_model(lenet), 64) == 2 * 64 * (2 * first + 3 * (second + dense))
+    convolutions = first + first / 4 + second + 2 * second / 4  # one output of four has a gradient
+    assert workloads.step_flops(workloads.build_model(lenet), 64) == 2 * 64 * (convolutions + 3 * dense)
+    kerascnn = workloads.get("kerascnn_b128_adam")
+    first, second = 26 * 26 * 9 * 32, 10 * 10 * 9 * 32 * 64  # the last of 11 rows and columns is in no window
+    convolutions = first + first / 4 + second + 2 * second / 4
+    assert workloads.step_flops(workloads.build_model(kerascnn), 128) == 2 * 128 * (convolutions + 3 * 16000)
 
 
 def test_flops_of_a_graph_by_hand():

@@ -5,6 +5,7 @@ Batch normalization, the sum with a shortcut, and the relu behind them; a convol
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from fastnn.checks import Float32
 from fastnn.layers.activation import Activation, ReLU
-from fastnn.layers.convolution import Conv2D
+from fastnn.layers.convolution import Conv1D, Conv2D, Convolution
 from fastnn.layers.merging import Add
 from fastnn.layers.normalization import BatchNormalization
-from fastnn.layers.pooling import MaxPooling2D
+from fastnn.layers.pooling import MaxPooling, MaxPooling1D, MaxPooling2D
 from fastnn.recordable import is_recordable
 
 if TYPE_CHECKING:
     from fastnn.plan import Call
 
-MOST_POOLED = 256  # pixels of a window: its places fit into a byte
+POOLINGS: dict[type, type] = {Conv1D: MaxPooling1D, Conv2D: MaxPooling2D}  # that end a chain, by the convolution
+MOST_POOLED = 256  # values of a window: its places fit into a byte
 
 
 @dataclass(frozen=True)
@@ -106,25 +108,29 @@ class NormalizationChain(Chain):
 class PooledChain(Chain):
     """max_pooling(f(convolution(x) + bias)): the calls of the convolution and of the pooling."""
 
+    def window(self, calls: Sequence[Call]) -> int:
+        """Return how many values a window has."""
+        pooling = calls[self.calls[1]].layer
+        assert isinstance(pooling, MaxPooling)  # `find` has looked
+        return math.prod(pooling.pool_size)
+
     def _fit(self, layers: Sequence[Any]) -> bool:
         convolution, pooling = layers
         if convolution.data_format != "channels_last" or pooling.data_format != "channels_last":
             return False
         if pooling.padding != "valid" or pooling.strides != pooling.pool_size:
             return False  # windows do not lie side by side
-        rows, columns = pooling.pool_size
-        return rows * columns <= MOST_POOLED and bool(convolution.effective().fusable)
+        return math.prod(pooling.pool_size) <= MOST_POOLED and bool(convolution.effective().fusable)
 
     def forward(self, calls: Sequence[Call], values: Sequence[Any], training: bool) -> Float32:
         layer, pooling = (calls[p].layer for p in self.calls)
-        assert isinstance(layer, Conv2D)  # `find` has looked
-        assert isinstance(pooling, MaxPooling2D)
-        rows, columns = pooling.pool_size
-        return layer.forward_pooled(values[self.x], (rows, columns), training)
+        assert isinstance(layer, Convolution)  # `find` has looked
+        assert isinstance(pooling, MaxPooling)
+        return layer.forward_pooled(values[self.x], pooling.pool_size, training)
 
     def backward(self, calls: Sequence[Call], dy: Float32, wanted: Sequence[bool]) -> Sequence[Float32 | None]:
         layer = calls[self.calls[0]].layer
-        assert isinstance(layer, Conv2D)  # `find` has looked
+        assert isinstance(layer, Convolution)  # `find` has looked
         return (layer.backward_pooled(dy),)
 
 
@@ -162,7 +168,7 @@ def find(calls: Sequence[Call], outputs: Sequence[int]) -> list[Chain]:
         chain: Chain | None = None
         if type(call.layer) is BatchNormalization:
             chain = _normalization(i, readers)
-        elif type(call.layer) is Conv2D:
+        elif type(call.layer) in POOLINGS:
             chain = _pooled(i, readers)
         if chain is not None and readers.once(chain.calls):
             chains.append(chain)
@@ -187,6 +193,6 @@ def _normalization(i: int, readers: _Readers) -> Chain | None:
 def _pooled(i: int, readers: _Readers) -> Chain | None:
     """Return the chain that begins with the convolution of call i."""
     calls, j = readers.calls, readers.only(i)
-    if j is None or type(calls[j].layer) is not MaxPooling2D:
+    if j is None or type(calls[j].layer) is not POOLINGS[type(calls[i].layer)]:
         return None
     return PooledChain((i, j), calls[i].inputs[0], calls[j].output)

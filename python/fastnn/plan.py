@@ -117,6 +117,10 @@ class Plan:
                 if value in call.inputs:
                     call.layer.check_values(x)
 
+    def held_chains(self) -> list[Chain]:
+        """Return the calls that one kernel makes together, with the settings of their layers as they are now."""
+        return [chain for chain in self._chains if chain.holds(self.calls)]
+
     def is_shared(self, layer: Layer) -> bool:
         """Return whether a layer is called several times."""
         return id(layer) in self._shared
@@ -151,7 +155,7 @@ class Plan:
         for value, x in zip(self.inputs, inputs):
             values[value] = x
         recording, masks = ops.recording(), dict[int, Float32]()
-        starts = {chain.calls[0]: chain for chain in self._chains if chain.holds(self.calls)}
+        starts = {chain.calls[0]: chain for chain in self.held_chains()}
         chained: dict[int, Chain] = {}
         made = set[int]()  # the other calls of chains
         for i, call in enumerate(self.calls):

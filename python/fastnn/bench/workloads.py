@@ -13,6 +13,7 @@ from fastnn import Model, Sequential, config, losses, optimizers
 from fastnn.bench import plain_numpy
 from fastnn.bench.machine import using_backend
 from fastnn.bench.timing import Program
+from fastnn.chains import PooledChain
 from fastnn.checks import Float32
 from fastnn.graph import SymbolicTensor
 from fastnn.layers import (
@@ -230,14 +231,23 @@ def _plain_layers(layer: Layer) -> list[plain_numpy.PlainLayer]:
 
 
 def step_flops(model: Model, batch: int) -> float:
-    """Return the flops of the products in one training step: forward, kernel's gradient and, unless first, input's gradient."""
+    """Return the flops that the products of one training step have to do at least.
+
+    Those of the forward pass, of the kernel's gradient and, unless the layer is the first, of the input's. Behind a convolution that
+    is pooled they are fewer: of its outputs only those in windows are needed, and one of each window has a gradient.
+    """
     total, plan = 0.0, model.plan
     shapes: list[Any] = plan.shapes([tensor.shape for tensor in model.inputs])
     wanted = plan.wanted(False)
-    for call in plan.calls:
+    pooled = {chain.calls[0]: chain for chain in plan.held_chains() if isinstance(chain, PooledChain)}
+    for i, call in enumerate(plan.calls):
         if isinstance(call.layer, (Conv2D, Dense)):
-            places = np.prod(shapes[call.output][1:-1])  # the empty product is 1
-            total += 2.0 * batch * places * call.layer.kernel.size * (3 if wanted[call.inputs[0]] else 2)
+            forward = backward = float(np.prod(shapes[call.output][1:-1]))  # the empty product is 1
+            if i in pooled:
+                backward = float(np.prod(shapes[pooled[i].output][1:-1]))
+                forward = backward * pooled[i].window(plan.calls)
+            products = forward + backward * (2 if wanted[call.inputs[0]] else 1)
+            total += 2.0 * batch * products * call.layer.kernel.size
     return total
 
 
@@ -245,10 +255,13 @@ def step_bytes(model: Model, batch: int) -> float:
     """Return the bytes that one training step reads and writes at least, were nothing but a layer's own values near the processor.
 
     Values between layers are written, read by the next layer and again for gradients; so are their gradients, but read once. A
-    parameter is read forward and backward, its gradient written and read, parameter and optimizer state read and written.
+    parameter is read forward and backward, its gradient written and read, parameter and optimizer state read and written. What one
+    kernel makes and uses is not counted.
     """
     shapes: list[Any] = model.plan.shapes([tensor.shape for tensor in model.inputs])
-    made = sum(float(batch * np.prod(shapes[call.output][1:])) for call in model.plan.calls)
+    inside = {i for chain in model.plan.held_chains() for i in chain.calls[:-1]}
+    outputs = [call.output for i, call in enumerate(model.plan.calls) if i not in inside]
+    made = sum(float(batch * np.prod(shapes[value][1:])) for value in outputs)
     given = sum(float(batch * np.prod(shapes[value][1:])) for value in model.plan.inputs)
     slots = {"Adam": 2}.get(type(model.optimizer).__name__, int(bool(getattr(model.optimizer, "momentum", 0))))
     weights = sum(p.size for p in model.trainable_weights)

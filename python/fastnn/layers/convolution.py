@@ -62,6 +62,47 @@ class Convolution(ConvolutionLayer):
         kernel, relu_output = self.lifted_kernel(self.kernel.value), x if self.relu_input else None
         return self.products.backward_input(dz, kernel, x.shape, **geometry, relu_output=relu_output)
 
+    def forward_pooled(self, x: Float32, pool_size: Sequence[int], training: bool) -> Float32:
+        """Return the max pooling of `forward`'s output, which is not made; `backward_pooled` is then the way back.
+
+        For one and two axes, and activations that a kernel applies.
+
+        Args:
+            x: of channels last.
+            pool_size: sizes of the windows, which lie side by side.
+            training: as in `forward`.
+        """
+        x, f = self.lifted(self.check_input(x)), self.effective()
+        window = (1, pool_size[0]) if self.rank == 1 else (pool_size[0], pool_size[1])
+        bias, geometry = None if self.bias is None else self.bias.value, {**self.geometry(x), "pool_size": window}
+        kernel = self.lifted_kernel(self.kernel.value)
+        y, index = ops.max_pooled_conv2d_forward(x, kernel, bias, activation=f.kind, alpha=f.alpha, **geometry)
+        if training:
+            self._saved = x, (geometry, index), None, y
+        return self.lowered(y)
+
+    def backward_pooled(self, dy: Float32) -> Float32 | None:
+        """Write the gradients of the parameters, and return that of x, given that of `forward_pooled`'s output.
+
+        f'(z) depends on f(z) alone: where that is the largest of its window, it is y.
+        """
+        x, (geometry, index), _, y = self.saved()
+        dz, relu_y = dy.reshape(y.shape), None
+        if self.effective().kind == "relu":
+            relu_y = y
+        else:
+            dz = self.before_activation(dz, None, y)
+        if self.trainable:
+            dkernel, dbias = self.lifted_kernel(self.kernel.gradient), None if self.bias is None else self.bias.grad
+            ops.max_pooled_conv2d_backward_filter(x, dz, index, relu_y, dkernel, dbias, **geometry)
+        if not self.need_dx:
+            return None
+        kernel, relu_output = self.lifted_kernel(self.kernel.value), x if self.relu_input else None
+        dx = ops.max_pooled_conv2d_backward_input(
+            dz, index, relu_y, kernel, x.shape, relu_output=relu_output, **geometry
+        )
+        return self.lowered(dx)
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
@@ -207,45 +248,6 @@ class Conv2D(Convolution):
             kernel_initializer=kernel_initializer,
             bias_initializer=bias_initializer,
             **base,
-        )
-
-    def forward_pooled(self, x: Float32, pool_size: tuple[int, int], training: bool) -> Float32:
-        """Return the max pooling of `forward`'s output, which is not made; `backward_pooled` is then the way back.
-
-        Args:
-            x: of channels last.
-            pool_size: rows and columns of the windows, which lie side by side.
-            training: as in `forward`.
-        """
-        x, f = self.check_input(x), self.effective()
-        bias, geometry = None if self.bias is None else self.bias.value, self.geometry(x)
-        y, index = ops.max_pooled_conv2d_forward(
-            x, self.kernel.value, bias, pool_size=pool_size, activation=f.kind, alpha=f.alpha, **geometry
-        )
-        if training:
-            self._saved = x, (pool_size, index), None, y
-        return y
-
-    def backward_pooled(self, dy: Float32) -> Float32 | None:
-        """Write the gradients of the parameters, and return that of x, given that of `forward_pooled`'s output.
-
-        f'(z) depends on f(z) alone: where that is the largest of its window, it is y.
-        """
-        x, (pool_size, index), _, y = self.saved()
-        dz, relu_y = dy.reshape(y.shape), None
-        if self.effective().kind == "relu":
-            relu_y = y
-        else:
-            dz = self.before_activation(dz, None, y)
-        geometry = {**self.geometry(x), "pool_size": pool_size}
-        if self.trainable:
-            dbias = None if self.bias is None else self.bias.grad
-            ops.max_pooled_conv2d_backward_filter(x, dz, index, relu_y, self.kernel.gradient, dbias, **geometry)
-        if not self.need_dx:
-            return None
-        relu_output = x if self.relu_input else None
-        return ops.max_pooled_conv2d_backward_input(
-            dz, index, relu_y, self.kernel.value, x.shape, relu_output=relu_output, **geometry
         )
 
 
