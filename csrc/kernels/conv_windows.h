@@ -30,14 +30,14 @@ inline index_t padded_run(const Conv2dShape& s) { return round_up(run_of(s), kMo
 // Vectors of the widest instruction set under a filter, those of half the width being whole ones.
 inline index_t filter_vectors(const Conv2dShape& s) { return s.R * ceil_div(run_of(s), kMostLanes); }
 
-// Whether it takes less time than to go through all outputs. Vectors of values may cross cache lines, which makes a multiply-add as
-// long as one and a half; to find the place of an output takes as long as three; dense tiles reach four fifths of the peak.
+// Whether it takes less time than to go through all outputs. A multiply-add that reads a vector takes about as long as one and a
+// half of a dense tile, to find the place of an output as long as three.
 inline bool by_windows(const MaxPooledConv2dShape& a) {
   const Conv2dShape& s = a.s;
   const index_t under = span(a.rows, s.stride_h, s.R, s.dilation_h) * span(s.Q, s.stride_w, s.S, s.dilation_w) * s.C;
   if (!is_dense(s) || under > kWindowImage || s.R * s.Q == 0) return false;
   const index_t tiles = ceil_div(filter_vectors(s), kMostVectors);
-  return s.K * (6 * filter_vectors(s) + 12 * tiles) < a.rows * a.columns * ceil_div(s.K, kMostLanes) * (5 * taps(s) + 24);
+  return s.K * (8 * filter_vectors(s) + 16 * tiles) < a.rows * a.columns * ceil_div(s.K, kMostLanes) * (5 * taps(s) + 24);
 }
 
 // Some filters' sums over some windows: of filter f what lies at x + start[window] + place[index[window, f]], times
@@ -126,8 +126,8 @@ struct WindowTable {
     if constexpr (Vectors > 1) put<Rows, Vectors - 1>();
   }
 
-  // All filters, `rows` filter rows of `vectors` vectors.
-  void operator()(const WindowSums& all, index_t rows, index_t vectors) const {
+  // All filters, `rows` filter rows of `vectors` vectors; meanwhile fetches what lies ahead.
+  void operator()(const WindowSums& all, index_t rows, index_t vectors, Ahead& ahead) const {
     constexpr index_t kWidth = sizeof(Vector) / sizeof(float);
     const RowTiles high(rows, kTileRows);
     for (index_t i = 0; i < high.count; ++i) {
@@ -140,6 +140,7 @@ struct WindowTable {
         t.sum += high.start(i) * all.sum_row + wide.start(j) * kWidth;
         for (index_t f = 0, filters; f < all.filters; f += filters) {
           filters = f + together <= all.filters ? together : 1;
+          ahead.fetch();
           (filters > 1 ? several : one)[height][width](t);
           t.index += filters, t.value += filters, t.sum += filters * all.sum_filter;
         }
@@ -153,11 +154,11 @@ constexpr WindowTable<vhalf, 1> kHalfWindows;
 #endif
 constexpr WindowTable<vfloat, kMostTileVectors> kWindows;
 
-inline void add_all_windows(const Conv2dShape& s, const WindowSums& t) {
+inline void add_all_windows(const Conv2dShape& s, const WindowSums& t, Ahead& ahead) {
 #if defined(__AVX512F__)
-  if (run_of(s) <= kHalfLanes) return kHalfWindows(t, s.R, 1);
+  if (run_of(s) <= kHalfLanes) return kHalfWindows(t, s.R, 1, ahead);
 #endif
-  kWindows(t, s.R, ceil_div(run_of(s), kLanes));
+  kWindows(t, s.R, ceil_div(run_of(s), kLanes), ahead);
 }
 
 // Where some rows of windows begin, in an image of which a row has `width` values.
@@ -204,8 +205,11 @@ class WindowBlock {
     const index_t windows = (p1 - p0) * columns_, first = (n * (s.P / a_.rows) + p0) * columns_ * s.K;
     find_windows(a_, p1 - p0, width_, start);
     take_gradients(g.gradient, first, windows * s.K, value);
-    add_all_windows(s, {scratch, s.dilation_h * width_, start, place_, g.gradient.index + first, value, windows, s.K, sum,
-                        s.R * padded_run(s), padded_run(s)});
+    Ahead ahead = input_ahead(s, g.x, n, p0 * a_.rows, p1 * a_.rows, ceil_div(s.K, 3));
+    add_all_windows(s,
+                    {scratch, s.dilation_h * width_, start, place_, g.gradient.index + first, value, windows, s.K, sum,
+                     s.R * padded_run(s), padded_run(s)},
+                    ahead);
     if (g.dbias) add_pixels(value, windows, s.K, sum + s.K * s.R * padded_run(s));
   }
 
