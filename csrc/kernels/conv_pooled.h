@@ -35,11 +35,14 @@ inline index_t pooled_block_rows(const MaxPooledConv2dShape& a) {
   return max_of(rows / a.rows, 1) * a.rows;
 }
 
-inline index_t pooled_block_size(const MaxPooledConv2dShape& a) { return pooled_block_rows(a) * a.s.Q * a.s.K + kBehindRows; }
+inline index_t pooled_block_size(const MaxPooledConv2dShape& a) {
+  return round_up(pooled_block_rows(a) * a.s.Q * a.s.K + kBehindRows, kLineFloats);
+}
 
 // What a block of output rows reads, if it is copied.
 inline index_t pooled_window_size(const MaxPooledConv2dShape& a) {
-  return reaches_out(a.s) ? span(pooled_block_rows(a), a.s.stride_h, a.s.R, a.s.dilation_h) * window_row(a.s) : 0;
+  const index_t rows = span(pooled_block_rows(a), a.s.stride_h, a.s.R, a.s.dilation_h);
+  return reaches_out(a.s) ? round_up(rows * window_row(a.s), kLineFloats) : 0;
 }
 
 inline Conv2dForward unpooled(const MaxPooledConv2dForward& a, float* y, float* scratch) {
@@ -52,6 +55,18 @@ index_t max_pooled_conv2d_forward_scratch(const MaxPooledConv2dForward& a) {
   return packed_filter_size(s) + a.slots * (pooled_window_size(a.shape) + pooled_block_size(a.shape));
 }
 
+// The windows of `rows` output rows at out, whose results begin at y[first]; y ends at y[end] for this thread. Vectors may reach into
+// the row behind them.
+inline void pool_block(const MaxPooledConv2dForward& a, const float* out, index_t rows, index_t first, index_t end) {
+  const Pool2dShape pool = pool_of(a.shape, 1, rows), reach = pool_of(a.shape, 1, rows + 1);
+  const MaxWindow<std::uint8_t> op = {out, a.y + first, a.index + first};
+  const JoinedWindows joined(pool.C);
+  const PoolSpan complete = complete_columns(pool);
+  with_lanes(pool.C, [&]<int L, bool One>() {
+    for (index_t p = 0; p < pool.P; ++p) pool_forward_row<L, One>(reach, op, joined, complete, 0, p, end - first);
+  });
+}
+
 void max_pooled_conv2d_forward(const MaxPooledConv2dForward& a) {
   const Conv2dShape& s = a.shape.s;
   if (!pools_blocks(s)) {
@@ -62,18 +77,8 @@ void max_pooled_conv2d_forward(const MaxPooledConv2dForward& a) {
   const index_t rows = pooled_block_rows(a.shape), blocks = ceil_div(s.P, rows), row = s.Q * s.K;
   const index_t window_floats = pooled_window_size(a.shape), slot_floats = window_floats + pooled_block_size(a.shape);
   const index_t tiles = s.groups * ceil_div(s.K / s.groups, kPanel) * ceil_div(s.Q, kMaxRows);  // of an output row
-  const auto window_row_of = [&](index_t item) {  // the first row of windows of a block, counted over all images
-    return (item / blocks * s.P + item % blocks * rows) / a.shape.rows;
-  };
-  const index_t y_row = row / a.shape.columns;
-  // The row behind the block is there for vectors that reach into it.
-  const auto pool_block = [&]<int L, bool One>(const float* out, index_t item, index_t count, index_t item_end) {
-    const Pool2dShape pool = pool_of(a.shape, 1, count), reach = pool_of(a.shape, 1, count + 1);
-    const index_t first = window_row_of(item) * y_row, y_end = window_row_of(item_end) * y_row - first;
-    const MaxWindow<std::uint8_t> op = {out, a.y + first, a.index + first};
-    const JoinedWindows joined(pool.C);
-    const PoolSpan complete = complete_columns(pool);
-    for (index_t p = 0; p < pool.P; ++p) pool_forward_row<L, One>(reach, op, joined, complete, 0, p, y_end);
+  const auto y_of = [&](index_t item) {  // where the results of a block begin
+    return (item / blocks * s.P + item % blocks * rows) * row / (a.shape.rows * a.shape.columns);
   };
   const Convolution conv = {s, a.x, a.bias, a.activation, a.alpha, nullptr, nullptr};
   float* slots = a.scratch + packed_filter_size(s);
@@ -88,7 +93,7 @@ void max_pooled_conv2d_forward(const MaxPooledConv2dForward& a) {
           convolve_row(conv, x, filter_panels(a.scratch, s, group), p, group, out + (p - p0) * row, ahead);
         }
       }
-      with_lanes(s.K, [&]<int L, bool One>() { pool_block.template operator()<L, One>(out, item, p1 - p0, end); });
+      pool_block(a, out, p1 - p0, y_of(item), y_of(end));
     }
   });
 }
@@ -146,7 +151,9 @@ inline index_t gradient_block_rows(const Conv2dShape& s) {
   return max_of(min_of(block_rows(s), 4 * kPooledFloats / max_of(s.Q * s.K, 1)), 1);
 }
 
-inline index_t gradient_block_size(const Conv2dShape& s) { return gradient_block_rows(s) * s.Q * s.K + kBehindRows; }
+inline index_t gradient_block_size(const Conv2dShape& s) {
+  return round_up(gradient_block_rows(s) * s.Q * s.K + kBehindRows, kLineFloats);
+}
 
 inline Conv2dBackwardFilter unpooled(const MaxPooledConv2dBackwardFilter& a, const float* dy, float* scratch) {
   return {a.shape.s, a.x, dy, a.dw, a.dbias, scratch, a.slots};
