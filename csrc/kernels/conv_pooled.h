@@ -55,8 +55,8 @@ index_t max_pooled_conv2d_forward_scratch(const MaxPooledConv2dForward& a) {
   return packed_filter_size(s) + a.slots * (pooled_window_size(a.shape) + pooled_block_size(a.shape));
 }
 
-// The windows of `rows` output rows at out, whose results begin at y[first]; y ends at y[end] for this thread. Vectors may reach into
-// the row behind them.
+// The windows of `rows` output rows at out, whose results begin at y[first]; y ends at y[end] for this thread. Vectors may reach
+// into the row behind them.
 inline void pool_block(const MaxPooledConv2dForward& a, const float* out, index_t rows, index_t first, index_t end) {
   const Pool2dShape pool = pool_of(a.shape, 1, rows), reach = pool_of(a.shape, 1, rows + 1);
   const MaxWindow<std::uint8_t> op = {out, a.y + first, a.index + first};

@@ -239,16 +239,25 @@ inline index_t window_sums_size(const MaxPooledConv2dBackwardFilter& a) {
   return round_up(a.shape.s.K * (a.shape.s.R * padded_run(a.shape.s) + (a.dbias ? 1 : 0)), kMostLanes);
 }
 
+// Rows of windows, counted over all images, in a chunk, and how many chunks there are.
+inline index_t window_chunk_rows(const MaxPooledConv2dShape& a) {
+  return max_of(1, ceil_div(a.s.N * (a.s.P / a.rows), kFilterChunks));
+}
+inline index_t window_chunks(const MaxPooledConv2dShape& a) {
+  return max_of(1, ceil_div(a.s.N * (a.s.P / a.rows), window_chunk_rows(a)));
+}
+
 inline index_t windows_scratch(const MaxPooledConv2dBackwardFilter& a) {
-  return kFilterChunks * window_sums_size(a) + a.slots * WindowBlock(a.shape).size();
+  return window_chunks(a.shape) * window_sums_size(a) + a.slots * WindowBlock(a.shape).size();
 }
 
 inline void filter_gradient_by_windows(const MaxPooledConv2dBackwardFilter& a) {
   const Conv2dShape& s = a.shape.s;
   const WindowBlock block(a.shape);
-  const index_t rows = s.P / a.shape.rows, all = s.N * rows, chunk_rows = max_of(1, ceil_div(all, kFilterChunks));
-  const index_t chunks = max_of(1, ceil_div(all, chunk_rows)), size = window_sums_size(a), filter = s.K * s.R * padded_run(s);
-  float* blocks = a.scratch + kFilterChunks * size;
+  const index_t rows = s.P / a.shape.rows, all = s.N * rows, chunk_rows = window_chunk_rows(a.shape),
+                chunks = window_chunks(a.shape);
+  const index_t size = window_sums_size(a), filter = s.K * s.R * padded_run(s);
+  float* blocks = a.scratch + chunks * size;
   const double cycles = static_cast<double>(chunk_rows * (s.Q / a.shape.columns) * s.K * (filter_vectors(s) + 2));
   parallel_for(chunks, cycles, a.slots, [&](index_t begin, index_t end, int slot) {
     for (index_t chunk = begin; chunk < end; ++chunk) {
