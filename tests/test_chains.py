@@ -122,8 +122,7 @@ def test_chains_are_made_by_one_kernel(threads: int, monkeypatch: pytest.MonkeyP
     assert names.count("add") == 1  # of the two gradients of the shortcut
 
 
-def test_the_twin_makes_chains_as_well() -> None:
-    model, (x, y) = model_of(identity), samples()
+def check_against_the_twin(model: fastnn.Model, x: Any, y: Any) -> None:
     native = [model.predict(x, verbose=0), model.evaluate(x, y, verbose=0)]
     fastnn.config.set_backend("numpy")
     try:
@@ -132,6 +131,10 @@ def test_the_twin_makes_chains_as_well() -> None:
         fastnn.config.set_backend("native")
     for a, b in zip(native, twin):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_the_twin_makes_chains_as_well() -> None:
+    check_against_the_twin(model_of(identity), *samples())
 
 
 def test_what_others_read_is_no_chain() -> None:
@@ -300,15 +303,7 @@ def test_a_pooled_convolution_is_one_kernel(threads: int) -> None:
 
 
 def test_the_twin_makes_pooled_convolutions_as_well() -> None:
-    model, (x, y) = pooled_model(lenet_like), images()
-    native = [model.predict(x, verbose=0), model.evaluate(x, y, verbose=0)]
-    fastnn.config.set_backend("numpy")
-    try:
-        twin = [model.predict(x, verbose=0), model.evaluate(x, y, verbose=0)]
-    finally:
-        fastnn.config.set_backend("native")
-    for a, b in zip(native, twin):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    check_against_the_twin(pooled_model(lenet_like), *images())
 
 
 POOLINGS_APART: dict[str, Callable[[], Any]] = {
