@@ -124,7 +124,7 @@ void conv2d_transpose_forward(const py::array& x, const py::array& w, const Mayb
 // The shape for x (N, H, W, C), w (R, S, C / groups, K) and windows (N, P / rows, Q / columns, K).
 MaxPooledConv2dShape pooled_shape(const std::vector<index_t>& x, const std::vector<index_t>& w, std::vector<index_t> windows,
                                   Pair size, Pair strides, Pair pads, Pair dilation, index_t groups) {
-  require(windows.size() == 4, "arrays of rank 4");
+  require(windows.size() == 4 && windows[1] >= 1 && windows[2] >= 1, "arrays of rank 4, with windows");
   require(size[0] >= 1 && size[1] >= 1 && size[0] * size[1] <= 256, "windows of 1 to 256 pixels");
   windows[1] *= size[0], windows[2] *= size[1];
   return {conv_shape(x, w, windows, strides, pads, dilation, groups), size[0], size[1]};

@@ -146,20 +146,24 @@ inline index_t convolution_scratch(const Conv2dShape& s, int slots) {
   return packed_filter_size(s) + slots * (by_rows(s) ? window_size(s) : pixel_block(s) * taps(s));
 }
 
+// Output rows [p0, p1) of image n, the first of them at y; windows: scratch for what they read.
+inline void convolve_block(const Convolution& a, const float* packed, index_t n, index_t p0, index_t p1, float* windows, float* y) {
+  const Conv2dShape& s = a.s;
+  const index_t tiles = s.groups * ceil_div(s.K / s.groups, kPanel) * ceil_div(s.Q, kMaxRows);  // of an output row
+  const Window x = window(s, a.x, n, p0, p1, windows);
+  Ahead ahead = input_ahead(s, a.x, n, p0, p1, (p1 - p0) * tiles);
+  for (index_t p = p0; p < p1; ++p, y += s.Q * s.K) {
+    for (index_t group = 0; group < s.groups; ++group) convolve_row(a, x, filter_panels(packed, s, group), p, group, y, ahead);
+  }
+}
+
 inline void convolve_by_rows(const Convolution& a, const float* packed, float* windows, int slots) {
   const Conv2dShape& s = a.s;
   const index_t rows = block_rows(s), blocks = ceil_div(s.P, rows), size = window_size(s);
-  const index_t tiles = s.groups * ceil_div(s.K / s.groups, kPanel) * ceil_div(s.Q, kMaxRows);  // of an output row
   parallel_for(s.N * blocks, rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, slots, [&](index_t begin, index_t end, int slot) {
     for (index_t item = begin; item < end; ++item) {
-      const index_t n = item / blocks, p0 = item % blocks * rows, p1 = min_of(s.P, p0 + rows);
-      const Window x = window(s, a.x, n, p0, p1, windows + slot * size);
-      Ahead ahead = input_ahead(s, a.x, n, p0, p1, (p1 - p0) * tiles);
-      for (index_t p = p0; p < p1; ++p) {
-        for (index_t group = 0; group < s.groups; ++group) {
-          convolve_row(a, x, filter_panels(packed, s, group), p, group, a.y + (n * s.P + p) * s.Q * s.K, ahead);
-        }
-      }
+      const index_t n = item / blocks, p0 = item % blocks * rows;
+      convolve_block(a, packed, n, p0, min_of(s.P, p0 + rows), windows + slot * size, a.y + (n * s.P + p0) * s.Q * s.K);
     }
   });
 }

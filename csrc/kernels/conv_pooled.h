@@ -76,7 +76,6 @@ void max_pooled_conv2d_forward(const MaxPooledConv2dForward& a) {
   pack_filter(a.scratch, a.w, s);
   const index_t rows = pooled_block_rows(a.shape), blocks = ceil_div(s.P, rows), row = s.Q * s.K;
   const index_t window_floats = pooled_window_size(a.shape), slot_floats = window_floats + pooled_block_size(a.shape);
-  const index_t tiles = s.groups * ceil_div(s.K / s.groups, kPanel) * ceil_div(s.Q, kMaxRows);  // of an output row
   const auto y_of = [&](index_t item) {  // where the results of a block begin
     return (item / blocks * s.P + item % blocks * rows) * row / (a.shape.rows * a.shape.columns);
   };
@@ -86,13 +85,7 @@ void max_pooled_conv2d_forward(const MaxPooledConv2dForward& a) {
     float *const windows = slots + slot * slot_floats, *const out = windows + window_floats;
     for (index_t item = begin; item < end; ++item) {
       const index_t n = item / blocks, p0 = item % blocks * rows, p1 = min_of(s.P, p0 + rows);
-      const Window x = window(s, a.x, n, p0, p1, windows);
-      Ahead ahead = input_ahead(s, a.x, n, p0, p1, (p1 - p0) * tiles);
-      for (index_t p = p0; p < p1; ++p) {
-        for (index_t group = 0; group < s.groups; ++group) {
-          convolve_row(conv, x, filter_panels(a.scratch, s, group), p, group, out + (p - p0) * row, ahead);
-        }
-      }
+      convolve_block(conv, a.scratch, n, p0, p1, windows, out);
       pool_block(a, out, p1 - p0, y_of(item), y_of(end));
     }
   });

@@ -24,15 +24,15 @@ inline index_t filters_together(const Conv2dShape& s) {
   return min_of(kTogether, kWeightVectors / max_of(1, min_of(filter_vectors(s), kUsualVectors)));
 }
 
-inline index_t spread_width(const Conv2dShape& s) { return span(s.Q, s.stride_w, s.S, s.dilation_w) * s.C; }
-inline index_t spread_height(const Conv2dShape& s) { return span(s.P, s.stride_h, s.R, s.dilation_h); }
+// Rows of an image, as far as the filters reach.
+inline index_t reached_height(const Conv2dShape& s) { return span(s.P, s.stride_h, s.R, s.dilation_h); }
 
 // Whether it takes less time than to multiply all outputs. Once for each block of filters and place of a window sums are written,
 // and the processor does not see the end of the list of filters coming.
 inline bool spreads_windows(const MaxPooledConv2dShape& a) {
   const Conv2dShape& s = a.s;
   const index_t places = a.rows * a.columns, vectors = filter_vectors(s), blocks = ceil_div(s.K, filters_together(s));
-  if (!is_dense(s) || places > kMostPlaces || spread_width(s) * spread_height(s) > kSpreadImage) return false;
+  if (!is_dense(s) || places > kMostPlaces || reached_width(s) * reached_height(s) > kSpreadImage) return false;
   return 4 * (s.K * (vectors + 6) + blocks * places * (3 * vectors + 24)) < 5 * places * s.K * vectors;
 }
 
@@ -206,14 +206,12 @@ inline void pack_spread_weights(float* to, const float* w, const Conv2dShape& s)
 class SpreadImage {
  public:
   explicit SpreadImage(const MaxPooledConv2dShape& a)
-      : a_(a), windows_(a), width_(spread_width(a.s)), height_(spread_height(a.s)), places_(a.rows * a.columns) {
-    for (index_t i = 0; i < places_; ++i) {
-      place_[i] = static_cast<std::int32_t>(i / a.columns * a.s.stride_h * width_ + i % a.columns * a.s.stride_w * a.s.C);
-    }
+      : a_(a), rows_(window_rows_of(a)), width_(reached_width(a.s)), height_(reached_height(a.s)), places_(a.rows * a.columns) {
+    find_places(a, place_);
   }
 
   index_t size() const {
-    const index_t windows = windows_.rows() * (a_.s.Q / a_.columns);
+    const index_t windows = rows_ * (a_.s.Q / a_.columns);
     return round_up(width_ * height_ + kMostLanes, kMostLanes) + round_up(windows * (a_.s.K + 1 + places_), kMostLanes);
   }
 
@@ -221,13 +219,13 @@ class SpreadImage {
     const Conv2dShape& s = a_.s;
     const index_t columns = s.Q / a_.columns, rows = s.P / a_.rows;
     float* const value = scratch + round_up(width_ * height_ + kMostLanes, kMostLanes);
-    auto* const start = reinterpret_cast<std::int32_t*>(value + windows_.rows() * columns * s.K);
-    auto* const lists = reinterpret_cast<std::uint32_t*>(start + windows_.rows() * columns);
+    auto* const start = reinterpret_cast<std::int32_t*>(value + rows_ * columns * s.K);
+    auto* const lists = reinterpret_cast<std::uint32_t*>(start + rows_ * columns);
     const RowTiles blocks(s.K, static_cast<int>(filters_together(s)));
     copy_or_zero(scratch, nullptr, width_ * height_);
-    for (index_t p0 = 0; p0 < rows; p0 += windows_.rows()) {
-      const index_t p1 = min_of(rows, p0 + windows_.rows()), windows = (p1 - p0) * columns, first = (n * rows + p0) * columns * s.K;
-      find_windows(a_, p1 - p0, width_, start);
+    for (index_t p0 = 0; p0 < rows; p0 += rows_) {
+      const index_t p1 = min_of(rows, p0 + rows_), windows = (p1 - p0) * columns, first = (n * rows + p0) * columns * s.K;
+      find_windows(a_, p1 - p0, start);
       take_gradients(g.gradient, first, windows * s.K, value);
       for (index_t block = 0; block < blocks.count; ++block) {
         const index_t f = blocks.start(block);
@@ -269,7 +267,7 @@ class SpreadImage {
   }
 
   MaxPooledConv2dShape a_;
-  WindowBlock windows_;
+  index_t rows_;  // of windows, in a block
   index_t width_, height_, places_;
   std::int32_t place_[kMostPlaces];
 };

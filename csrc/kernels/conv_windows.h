@@ -24,6 +24,9 @@ constexpr int kTileRows = 5;
 
 inline index_t run_of(const Conv2dShape& s) { return s.S * s.C; }  // values under a filter row
 
+// Values of a row of an image, as far as the filters reach.
+inline index_t reached_width(const Conv2dShape& s) { return span(s.Q, s.stride_w, s.S, s.dilation_w) * s.C; }
+
 // What a filter row takes in an array of sums or weights.
 inline index_t padded_run(const Conv2dShape& s) { return round_up(run_of(s), kMostLanes); }
 
@@ -34,7 +37,7 @@ inline index_t filter_vectors(const Conv2dShape& s) { return s.R * ceil_div(run_
 // half of a dense tile, to find the place of an output as long as three.
 inline bool by_windows(const MaxPooledConv2dShape& a) {
   const Conv2dShape& s = a.s;
-  const index_t under = span(a.rows, s.stride_h, s.R, s.dilation_h) * span(s.Q, s.stride_w, s.S, s.dilation_w) * s.C;
+  const index_t under = span(a.rows, s.stride_h, s.R, s.dilation_h) * reached_width(s);
   if (!is_dense(s) || under > kWindowImage || s.R * s.Q == 0) return false;
   const index_t tiles = ceil_div(filter_vectors(s), kMostVectors);
   return s.K * (8 * filter_vectors(s) + 16 * tiles) < a.rows * a.columns * ceil_div(s.K, kMostLanes) * (5 * taps(s) + 24);
@@ -161,9 +164,24 @@ inline void add_all_windows(const Conv2dShape& s, const WindowSums& t, Ahead& ah
   kWindows(t, s.R, ceil_div(run_of(s), kLanes), ahead);
 }
 
-// Where some rows of windows begin, in an image of which a row has `width` values.
-inline void find_windows(const MaxPooledConv2dShape& a, index_t rows, index_t width, std::int32_t* start) {
+// Rows of windows in a block.
+inline index_t window_rows_of(const MaxPooledConv2dShape& a) {
+  const index_t image = a.rows * a.s.stride_h * reached_width(a.s), values = a.s.Q / a.columns * a.s.K;
+  return max_of(1, min_of(kWindowFloats / image, kWindowValues / values));
+}
+
+// Where the filter lies at the outputs of a window, from where it lies at the first.
+inline void find_places(const MaxPooledConv2dShape& a, std::int32_t* place) {
+  for (index_t i = 0; i < a.rows * a.columns; ++i) {
+    const index_t row = i / a.columns * a.s.stride_h, column = i % a.columns * a.s.stride_w;
+    place[i] = static_cast<std::int32_t>(row * reached_width(a.s) + column * a.s.C);
+  }
+}
+
+// Where some rows of windows begin.
+inline void find_windows(const MaxPooledConv2dShape& a, index_t rows, std::int32_t* start) {
   const Conv2dShape& s = a.s;
+  const index_t width = reached_width(s);
   for (index_t p = 0; p < rows; ++p) {
     for (index_t q = 0; q < s.Q / a.columns; ++q) {
       *start++ = static_cast<std::int32_t>(p * a.rows * s.stride_h * width + q * a.columns * s.stride_w * s.C);
@@ -184,13 +202,8 @@ inline void take_gradients(const MaxPooledGradient& g, index_t first, index_t co
 class WindowBlock {
  public:
   explicit WindowBlock(const MaxPooledConv2dShape& a)
-      : a_(a),
-        columns_(a.s.Q / a.columns),
-        width_(span(a.s.Q, a.s.stride_w, a.s.S, a.s.dilation_w) * a.s.C),
-        rows_(max_of(1, min_of(kWindowFloats / (a.rows * a.s.stride_h * width_), kWindowValues / (columns_ * a.s.K)))) {
-    for (index_t i = 0; i < a.rows * a.columns; ++i) {
-      place_[i] = static_cast<std::int32_t>(i / a.columns * a.s.stride_h * width_ + i % a.columns * a.s.stride_w * a.s.C);
-    }
+      : a_(a), columns_(a.s.Q / a.columns), width_(reached_width(a.s)), rows_(window_rows_of(a)) {
+    find_places(a, place_);
   }
 
   index_t rows() const { return rows_; }  // of windows, at most
@@ -203,9 +216,9 @@ class WindowBlock {
     auto* const start = reinterpret_cast<std::int32_t*>(value + rows_ * columns_ * s.K);
     copy_image(g.x + n * s.H * s.W * s.C, p0, p1, scratch);
     const index_t windows = (p1 - p0) * columns_, first = (n * (s.P / a_.rows) + p0) * columns_ * s.K;
-    find_windows(a_, p1 - p0, width_, start);
+    find_windows(a_, p1 - p0, start);
     take_gradients(g.gradient, first, windows * s.K, value);
-    Ahead ahead = input_ahead(s, g.x, n, p0 * a_.rows, p1 * a_.rows, ceil_div(s.K, 3));
+    Ahead ahead = input_ahead(s, g.x, n, p0 * a_.rows, p1 * a_.rows, ceil_div(s.K, 3));  // about as many tiles
     add_all_windows(s,
                     {scratch, s.dilation_h * width_, start, place_, g.gradient.index + first, value, windows, s.K, sum,
                      s.R * padded_run(s), padded_run(s)},

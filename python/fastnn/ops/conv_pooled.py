@@ -27,7 +27,7 @@ Places = NDArray[np.uint8]
 
 def _windows(who: str, output: Sequence[int], pool_size: Pair) -> list[int]:
     """Return how many windows lie side by side in an output of P x Q pixels, along each axis."""
-    if not 1 <= pool_size[0] * pool_size[1] <= 256 or min(pool_size) < 1:
+    if min(pool_size) < 1 or pool_size[0] * pool_size[1] > 256:
         checks.fail(who, "pool_size of 1 to 256 pixels", tuple(pool_size))
     windows = [size // window for size, window in zip(output, pool_size)]
     if min(windows) < 1:
