@@ -8,7 +8,7 @@
 
 #include "conv_pixels.h"
 #include "conv_shape.h"
-#include "conv_tile.h"
+#include "conv_sliding.h"
 #include "depthwise.h"
 
 namespace {
@@ -92,6 +92,11 @@ inline void convolve_row_by_vectors(const Convolution& a, const Window& x, const
                             .Q = s.Q});
 }
 
+// Whether a value meets all taps of a filter row in one tile.
+inline bool slides(const Conv2dShape& s) {
+  return s.stride_w == 1 && s.dilation_w == 1 && has_sliding_tiles(s.S) && s.K / s.groups <= kSlidingColumns;
+}
+
 // One output row of one group from its window.
 inline void convolve_row_by_tiles(const Convolution& a, const Window& x, const Panels& b, index_t p, index_t group, float* y,
                                   Ahead& ahead) {
@@ -99,14 +104,15 @@ inline void convolve_row_by_tiles(const Convolution& a, const Window& x, const P
   const index_t channels = s.C / s.groups, outputs = s.K / s.groups;
   const FilterRows rows(s, p);
   const float* first = x.at(p * s.stride_h - s.pad_top + rows.begin * s.dilation_h) + group * channels;
+  const bool sliding = slides(s), joined = is_dense(s) && !sliding;
   RunTile t = {};
   t.a_row = s.stride_w * s.C, t.a_outer = s.dilation_h * x.stride, t.a_run = s.dilation_w * s.C, t.a_col = 1;
   t.b_outer = s.S * channels * kPanel, t.b_run = channels * kPanel, t.b_row = kPanel;
-  t.outer = rows.end - rows.begin, t.runs = is_dense(s) ? 1 : s.S, t.length = is_dense(s) ? s.S * s.C : channels;
+  t.outer = rows.end - rows.begin, t.runs = joined ? 1 : s.S, t.length = joined ? s.S * s.C : channels;
   t.ldc = s.K, t.relu = a.activation == Activation::relu;
   for (index_t panel = 0; panel < b.count(); ++panel) {
     const index_t columns = b.columns(panel), column = group * outputs + panel * kPanel;
-    const RowTiles tiles(s.Q, most_rows(columns, taps(s)));
+    const RowTiles tiles(s.Q, sliding ? most_sliding_rows(columns, s.S) : most_rows(columns, taps(s)));
     t.b = b.at(panel) + rows.begin * t.b_outer;
     t.bias = a.bias ? a.bias + column : nullptr;
     for (index_t tile = 0; tile < tiles.count; ++tile) {
@@ -120,7 +126,7 @@ inline void convolve_row_by_tiles(const Convolution& a, const Window& x, const P
         fetch_pixels(t.c + next, height, s.K, columns);
         if (a.relu_output) fetch_pixels(t.relu_output + next, height, s.K, columns);
       }
-      run_tile(t, tiles.height(tile), columns);
+      sliding ? run_sliding_tile(t, s.S, tiles.height(tile), columns) : run_tile(t, tiles.height(tile), columns);
     }
   }
 }

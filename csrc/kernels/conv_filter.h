@@ -7,18 +7,25 @@
 
 #include "conv_grid.h"
 #include "conv_shape.h"
+#include "conv_sliding.h"
 #include "depthwise_filter.h"
 #include "filter_chunks.h"
 
 namespace {
+
+// What a block of output rows reads: 96 kB, from the second-level cache. The sums, which may be as large, are read and written once
+// for every block, which takes longer than what the tiles read besides.
+constexpr index_t kFilterGradientFloats = 24576;
 
 // Each chunk's sums: the filter's gradient, and behind it the bias's.
 inline index_t filter_sums(const Conv2dBackwardFilter& a) { return (taps(a.s) + (a.dbias ? 1 : 0)) * a.s.K; }
 
 index_t conv2d_backward_filter_scratch(const Conv2dBackwardFilter& a) {
   if (is_depthwise(a.s)) return depthwise_backward_filter_scratch(a);
-  return filter_chunk_count(a.s) * filter_sums(a) + a.slots * window_size(a.s);
+  return filter_chunk_count(a.s) * filter_sums(a) + a.slots * window_size(a.s, kFilterGradientFloats);
 }
+
+constexpr index_t kSlidingChannels = 3;  // fewer are too few chains
 
 // Some columns of the gradient, from output rows of one image: sum is the whole gradient.
 struct FilterPart {
@@ -41,6 +48,11 @@ struct FilterPart {
     return t;
   }
 
+  bool slides() const {
+    return s.stride_w == 1 && s.dilation_w == 1 && has_sliding_tiles(s.S) && columns <= kLanes && s.Q >= s.S &&
+           s.C / s.groups >= kSlidingChannels;
+  }
+
   // The output rows of [begin, end) from which filter row r meets the image.
   void clip(index_t r, index_t& begin, index_t& end) const {
     while (begin < end && begin * s.stride_h - s.pad_top + r * s.dilation_h < 0) ++begin;
@@ -53,8 +65,18 @@ inline void add_filter_row(const FilterPart& part, index_t r, index_t begin, ind
   part.clip(r, begin, end);
   if (begin >= end) return;
   const Conv2dShape& s = part.s;
-  const RowTiles tiles(part.length());
   const RunTile whole = part.tile(r, begin, end);
+  if (part.slides()) {
+    const RowTiles tiles(s.C / s.groups, most_sliding_channels(s.S));
+    for (index_t tile = 0; tile < tiles.count; ++tile) {
+      RunTile t = whole;
+      t.a += tiles.start(tile), t.c += tiles.start(tile) * s.K, t.c_run = s.C / s.groups * s.K;
+      part.x_ahead.fetch(), part.dy_ahead.fetch();
+      run_sliding_gradient(t, s.S, tiles.height(tile), part.columns);
+    }
+    return;
+  }
+  const RowTiles tiles(part.length());
   for (index_t run = 0; run < (is_dense(s) ? 1 : s.S); ++run) {
     for (index_t tile = 0; tile < tiles.count; ++tile) {
       RunTile t = whole;
@@ -108,6 +130,7 @@ template <class DyOf>
 inline void filter_gradient(const Conv2dBackwardFilter& a, index_t rows, const DyOf& dy_of) {
   const Conv2dShape& s = a.s;
   const index_t filter = taps(s) * s.K, size = filter_sums(a), chunks = filter_chunk_count(s), chunk_rows = filter_chunk_rows(s);
+  const index_t window_floats = window_size(s, kFilterGradientFloats);
   float* windows = a.scratch + chunks * size;
   parallel_for(chunks, chunk_rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, a.slots, [&](index_t begin, index_t end, int slot) {
     for (index_t chunk = begin; chunk < end; ++chunk) {
@@ -117,7 +140,7 @@ inline void filter_gradient(const Conv2dBackwardFilter& a, index_t rows, const D
       for (index_t row = chunk * chunk_rows; row < stop;) {
         const index_t n = row / s.P, p0 = row % s.P, p1 = min_of(min_of(s.P, p0 + rows), p0 + stop - row);
         const float* dy = dy_of(n, p0, p1, slot);
-        add_filter_rows(a, window(s, a.x, n, p0, p1, windows + slot * window_size(s)), dy, n, p0, p1, sum);
+        add_filter_rows(a, window(s, a.x, n, p0, p1, windows + slot * window_floats), dy, n, p0, p1, sum);
         if (a.dbias) add_pixels(dy + p0 * s.Q * s.K, (p1 - p0) * s.Q, s.K, sum + filter);
         row += p1 - p0;
       }
@@ -137,7 +160,8 @@ inline void filter_gradient(const Conv2dBackwardFilter& a, index_t rows, const D
 
 void conv2d_backward_filter(const Conv2dBackwardFilter& a) {
   if (is_depthwise(a.s)) return depthwise_backward_filter(a);
-  filter_gradient(a, block_rows(a.s), [&a](index_t n, index_t, index_t, int) { return a.dy + n * a.s.P * a.s.Q * a.s.K; });
+  filter_gradient(a, block_rows(a.s, kFilterGradientFloats),
+                  [&a](index_t n, index_t, index_t, int) { return a.dy + n * a.s.P * a.s.Q * a.s.K; });
 }
 
 }  // namespace

@@ -141,7 +141,7 @@ void max_pooled_conv2d_backward_input(const MaxPooledConv2dBackwardInput& a) {
 
 // Output rows of a block: their gradients stay in the second-level cache.
 inline index_t gradient_block_rows(const Conv2dShape& s) {
-  return max_of(min_of(block_rows(s), 4 * kPooledFloats / max_of(s.Q * s.K, 1)), 1);
+  return max_of(min_of(block_rows(s, kFilterGradientFloats), 4 * kPooledFloats / max_of(s.Q * s.K, 1)), 1);
 }
 
 inline index_t gradient_block_size(const Conv2dShape& s) {

@@ -31,7 +31,7 @@ inline void copy_or_zero(float* __restrict to, const float* __restrict from, ind
 // The values of a filter row lie side by side in the image.
 inline bool is_dense(const Conv2dShape& s) { return s.dilation_w == 1 && s.groups == 1; }
 
-constexpr index_t kWindowFloats = 6144;  // what a block of output rows reads: 24 kB, to stay in the first-level cache
+constexpr index_t kWindowFloats = 6400;  // what a block of output rows reads: 25 kB, to stay in the first-level cache
 
 inline index_t span(index_t count, index_t stride, index_t taps, index_t dilation) {
   return (count - 1) * stride + (taps - 1) * dilation + 1;
@@ -46,10 +46,12 @@ inline index_t window_row(const Conv2dShape& s) {
   return reaches_out(s) ? span(s.Q, s.stride_w, s.S, s.dilation_w) * s.C : s.W * s.C;
 }
 
-// Output rows that are computed together, reading about `floats` values.
+// Output rows that are computed together, reading about `floats` values. All blocks of an image but the last have as many, and the
+// last has few less: a filter gradient is read and written for every block.
 inline index_t block_rows(const Conv2dShape& s, index_t floats = kWindowFloats) {
   const index_t rows = floats / max_of(1, window_row(s)) - (s.R - 1) * s.dilation_h;
-  return max_of(1, min_of(s.P, 1 + (rows - 1) / s.stride_h));
+  const index_t most = max_of(1, 1 + (rows - 1) / s.stride_h);
+  return ceil_div(max_of(1, s.P), ceil_div(max_of(1, s.P), most));
 }
 
 inline index_t window_size(const Conv2dShape& s, index_t floats = kWindowFloats) {

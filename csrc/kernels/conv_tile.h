@@ -20,6 +20,7 @@ struct RunTile {
   index_t outer, runs, length;
   float* c;
   index_t ldc;
+  index_t c_run;      // of a gradient that slides (conv_sliding.h): between its taps
   bool load_c;        // start from c instead of 0
   const float* bias;  // of the panel's first column, or null
   bool relu;
@@ -97,6 +98,37 @@ struct RunSums {
       if constexpr (Tail::kUsed) Tail::put(c + i * ldc + kWhole, tail[i], last);
     }
   }
+  // Adds the bias, applies the relu or takes its derivative, and stores.
+  FASTNN_INLINE void finish(const RunTile& t) {
+    if (t.bias) {
+      FASTNN_UNROLL
+      for (int i = 0; i < Rows; ++i) {
+        FASTNN_UNROLL
+        for (int j = 0; j < Vectors; ++j) acc[i][j] += load(t.bias + j * kLanes);
+        if constexpr (Tail::kUsed) tail[i] += Tail::get(t.bias + kWhole, t.last);
+      }
+    }
+    if (t.relu) {
+      const vfloat zero = {};
+      const typename Tail::Vector zero_tail = {};
+      FASTNN_UNROLL
+      for (int i = 0; i < Rows; ++i) {
+        FASTNN_UNROLL
+        for (int j = 0; j < Vectors; ++j) acc[i][j] = acc[i][j] < zero ? zero : acc[i][j];
+        if constexpr (Tail::kUsed) tail[i] = tail[i] < zero_tail ? zero_tail : tail[i];
+      }
+    }
+    if (t.relu_output) {
+      FASTNN_UNROLL
+      for (int i = 0; i < Rows; ++i) {
+        const float* y = t.relu_output + i * t.ldc;
+        FASTNN_UNROLL
+        for (int j = 0; j < Vectors; ++j) acc[i][j] = behind_relu(acc[i][j], load(y + j * kLanes));
+        if constexpr (Tail::kUsed) tail[i] = behind_relu(tail[i], Tail::get(y + kWhole, t.last));
+      }
+    }
+    store_to(t.c, t.ldc, t.last);
+  }
 };
 
 // Rows x (Vectors whole vectors and a tail of which t.last lanes are used).
@@ -136,34 +168,7 @@ void compute_run_tile(const RunTile& t) {
       }
     }
   }
-  if (t.bias) {
-    FASTNN_UNROLL
-    for (int i = 0; i < Rows; ++i) {
-      FASTNN_UNROLL
-      for (int j = 0; j < Vectors; ++j) acc[i][j] += load(t.bias + j * kLanes);
-      if constexpr (Tail::kUsed) tail[i] += Tail::get(t.bias + kWhole, last);
-    }
-  }
-  if (t.relu) {
-    const vfloat zero = {};
-    const typename Tail::Vector zero_tail = {};
-    FASTNN_UNROLL
-    for (int i = 0; i < Rows; ++i) {
-      FASTNN_UNROLL
-      for (int j = 0; j < Vectors; ++j) acc[i][j] = acc[i][j] < zero ? zero : acc[i][j];
-      if constexpr (Tail::kUsed) tail[i] = tail[i] < zero_tail ? zero_tail : tail[i];
-    }
-  }
-  if (t.relu_output) {
-    FASTNN_UNROLL
-    for (int i = 0; i < Rows; ++i) {
-      const float* y = t.relu_output + i * t.ldc;
-      FASTNN_UNROLL
-      for (int j = 0; j < Vectors; ++j) acc[i][j] = behind_relu(acc[i][j], load(y + j * kLanes));
-      if constexpr (Tail::kUsed) tail[i] = behind_relu(tail[i], Tail::get(y + kWhole, last));
-    }
-  }
-  sums.store_to(t.c, t.ldc, last);
+  sums.finish(t);
 }
 
 // Tiles of a single vector have room for twice the rows, which pays where few products share the cost of a tile.
@@ -173,24 +178,33 @@ inline int most_rows(index_t columns, index_t products) {
   return columns <= kLanes && products < kFewProducts ? kMaxThinRows : kMaxRows;
 }
 
-template <int Vectors, class Tail>
-struct RunTileTable {
+// The tiles of this file; a kind says how many vectors and rows its tiles have, and which function makes one.
+struct RunTiles {
+  static constexpr int kVectors = kMaxVectors;
+  template <int Vectors, class Tail>
   static constexpr int kRows = Vectors + Tail::kUsed > 1 ? kMaxRows : kMaxThinRows;
+  template <int Rows, int Vectors, class Tail>
+  static constexpr RunTileFunction kFunction = compute_run_tile<Rows, Vectors, Tail>;
+};
+
+template <class Kind, int Vectors, class Tail>
+struct RunTileTable {
+  static constexpr int kRows = Kind::template kRows<Vectors, Tail>;
   RunTileFunction function[kRows + 1] = {};
   constexpr RunTileTable() { put<kRows>(); }
   template <int Rows>
   constexpr void put() {
-    function[Rows] = compute_run_tile<Rows, Vectors, Tail>;
+    function[Rows] = Kind::template kFunction<Rows, Vectors, Tail>;
     if constexpr (Rows > 1) put<Rows - 1>();
   }
 };
 
 // For panels with so many vectors before the last one.
-template <int Before>
+template <class Kind, int Before>
 struct RunTileTables {
-  RunTileTable<Before + 1, NoTail> full;
-  RunTileTable<Before, WideTail> wide;
-  RunTileTable<Before, NarrowTail> narrow;
+  RunTileTable<Kind, Before + 1, NoTail> full;
+  RunTileTable<Kind, Before, WideTail> wide;
+  RunTileTable<Kind, Before, NarrowTail> narrow;
 
   RunTileFunction pick(int rows, int last) const {
     if (last == kLanes) return full.function[rows];
@@ -198,20 +212,21 @@ struct RunTileTables {
   }
 };
 
-constexpr RunTileTables<0> kOneVectorRuns;
-constexpr RunTileTables<1> kTwoVectorRuns;
-#if defined(__aarch64__)
-constexpr RunTileTables<2> kThreeVectorRuns;
-#endif
+template <class Kind, int Before>
+constexpr RunTileTables<Kind, Before> kRunTiles;
 
-// Runs the tile for so many rows and columns (at most a panel).
+// Runs the tile for so many rows and columns (at most a panel, and the kind's vectors).
+template <class Kind = RunTiles>
 inline void run_tile(RunTile& t, int rows, index_t columns) {
   t.last = static_cast<int>((columns - 1) % kLanes + 1);
   const index_t before = (columns - 1) / kLanes;
-#if defined(__aarch64__)
-  if (before == 2) return kThreeVectorRuns.pick(rows, t.last)(t);
-#endif
-  (before == 1 ? kTwoVectorRuns.pick(rows, t.last) : kOneVectorRuns.pick(rows, t.last))(t);
+  if constexpr (Kind::kVectors > 2) {
+    if (before == 2) return kRunTiles<Kind, 2>.pick(rows, t.last)(t);
+  }
+  if constexpr (Kind::kVectors > 1) {
+    if (before == 1) return kRunTiles<Kind, 1>.pick(rows, t.last)(t);
+  }
+  kRunTiles<Kind, 0>.pick(rows, t.last)(t);
 }
 
 }  // namespace

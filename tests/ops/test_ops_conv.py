@@ -102,6 +102,44 @@ def test_few_taps_beside_each_other(isa: str, rng: Generator, taps: int) -> None
             check_against_twin(rng, ((3, height, 9, 1), (rows, taps, 1, outputs), options))
 
 
+@pytest.mark.parametrize("taps", [3, 5])
+def test_taps_that_share_a_value(isa: str, rng: Generator, taps: int) -> None:
+    # Stride 1 across, at most 16 filters: a value of the image meets all taps of a filter row in one tile.
+    for columns in (*range(taps, 22), 32, 33, 47):
+        channels, outputs = int(rng.integers(1, 20)), int(rng.integers(1, 18))
+        padding = (
+            (int(rng.integers(0, 3)), int(rng.integers(0, taps))),
+            (int(rng.integers(0, taps)), int(rng.integers(0, 3))),
+        )
+        groups = int(rng.choice([1, 1, 2]))
+        options = geometry((int(rng.integers(1, 3)), 1), padding, (int(rng.integers(1, 3)), 1), groups)
+        kernel = (int(rng.integers(1, 4)), taps, channels, outputs * groups)
+        check_against_twin(rng, ((2, int(rng.integers(6, 10)), columns, channels * groups), kernel, options))
+    for outputs in (1, 7, 8, 9, 15, 16, 17):
+        for channels in (2, 3, 8, 9, 10, 16):
+            check_against_twin(
+                rng, ((1, 5, 11, channels), (3, taps, channels, outputs), geometry(padding=((1, 1), (1, taps - 2))))
+            )
+
+
+@pytest.mark.parametrize("column", [0, 1, 4, 7, 8])
+def test_a_nan_reaches_the_taps_it_meets(isa: str, rng: Generator, column: int) -> None:
+    x, kernel = normal(rng, 2, 6, 9, 4), normal(rng, 3, 5, 4, 12)
+    options = geometry(padding=((1, 1), (1, 2)))
+    dy = normal(rng, *ops.conv2d_forward(x, kernel, **options).shape)
+    clean, found = np.empty_like(kernel), np.empty_like(kernel)
+    ops.conv2d_backward_filter(x, dy, clean, **options)
+    x[1, 5, column, 2] = np.nan
+    ops.conv2d_backward_filter(x, dy, found, **options)
+    hit = np.zeros(kernel.shape, bool)
+    for tap in range(
+        5
+    ):  # output column q reads column q + tap - 1; the last row is beyond what the first filter row reads
+        hit[1:, tap, 2] = 0 <= column + 1 - tap < dy.shape[2]
+    np.testing.assert_array_equal(np.isnan(found), hit)
+    np.testing.assert_array_equal(found[~hit], clean[~hit])
+
+
 def test_random_convolutions(isa: str, rng: Generator) -> None:
     for _ in range(100):
         check_against_twin(rng, random_convolution(rng, 11))
