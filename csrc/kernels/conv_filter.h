@@ -25,7 +25,12 @@ index_t conv2d_backward_filter_scratch(const Conv2dBackwardFilter& a) {
   return filter_chunk_count(a.s) * filter_sums(a) + a.slots * window_size(a.s, kFilterGradientFloats);
 }
 
+// Whether a value meets all taps of a filter row in one tile.
 constexpr index_t kSlidingChannels = 3;  // fewer are too few chains
+inline bool gradient_slides(const Conv2dShape& s, index_t columns) {
+  return s.stride_w == 1 && s.dilation_w == 1 && has_sliding_tiles(s.S) && columns <= kLanes && s.Q >= s.S &&
+         s.C / s.groups >= kSlidingChannels;
+}
 
 // Some columns of the gradient, from output rows of one image: sum is the whole gradient.
 struct FilterPart {
@@ -45,12 +50,8 @@ struct FilterPart {
     t.b = dy + begin * s.Q * s.K, t.b_outer = s.Q * s.K, t.b_row = s.K;
     t.outer = end - begin, t.runs = 1, t.length = s.Q;
     t.c = sum + r * s.S * (s.C / s.groups) * s.K, t.ldc = s.K, t.load_c = true;
+    t.a_ahead = &x_ahead, t.b_ahead = &dy_ahead;
     return t;
-  }
-
-  bool slides() const {
-    return s.stride_w == 1 && s.dilation_w == 1 && has_sliding_tiles(s.S) && columns <= kLanes && s.Q >= s.S &&
-           s.C / s.groups >= kSlidingChannels;
   }
 
   // The output rows of [begin, end) from which filter row r meets the image.
@@ -66,12 +67,11 @@ inline void add_filter_row(const FilterPart& part, index_t r, index_t begin, ind
   if (begin >= end) return;
   const Conv2dShape& s = part.s;
   const RunTile whole = part.tile(r, begin, end);
-  if (part.slides()) {
+  if (gradient_slides(s, part.columns)) {
     const RowTiles tiles(s.C / s.groups, most_sliding_channels(s.S));
     for (index_t tile = 0; tile < tiles.count; ++tile) {
       RunTile t = whole;
       t.a += tiles.start(tile), t.c += tiles.start(tile) * s.K, t.c_run = s.C / s.groups * s.K;
-      part.x_ahead.fetch(), part.dy_ahead.fetch();
       run_sliding_gradient(t, s.S, tiles.height(tile), part.columns);
     }
     return;
@@ -82,7 +82,6 @@ inline void add_filter_row(const FilterPart& part, index_t r, index_t begin, ind
       RunTile t = whole;
       t.a += run * s.dilation_w * s.C + tiles.start(tile);
       t.c += (run * part.length() + tiles.start(tile)) * s.K;
-      part.x_ahead.fetch(), part.dy_ahead.fetch();
       run_tile(t, tiles.height(tile), part.columns);
     }
   }
@@ -95,11 +94,27 @@ inline void add_filter_lines(const FilterPart& part, index_t r, int lines, index
   if (begin >= end) begin = end = p1;
   for (int l = 0; l < lines; ++l) add_filter_row(part, r + l, p0, begin);
   if (begin < end) {
-    part.x_ahead.fetch(), part.dy_ahead.fetch();
     RunTile t = part.tile(r, begin, end);
     run_grid(t, part.length(), lines, part.columns);
   }
   for (int l = 0; l < lines; ++l) add_filter_row(part, r + l, end, p1);
+}
+
+// How many tiles go over an output row.
+inline index_t gradient_tiles(const Conv2dShape& s) {
+  const index_t outputs = s.K / s.groups, channels = s.C / s.groups;
+  index_t tiles = 0;
+  for (index_t k = 0; k < outputs; k += kPanel) {
+    const index_t columns = min_of(kPanel, outputs - k);
+    if (gradient_slides(s, columns)) {
+      tiles += s.R * ceil_div(channels, most_sliding_channels(s.S));
+    } else if (is_dense(s)) {
+      tiles += ceil_div(s.R, grid_lines(s.S * channels, columns)) * ceil_div(s.S * channels, kMaxRows);
+    } else {
+      tiles += s.R * s.S * ceil_div(channels, kMaxRows);
+    }
+  }
+  return s.groups * tiles;
 }
 
 // sum += what output rows [p0, p1) of one image contribute, group by group; dy: of the image, in an array of all or of these rows.
@@ -107,11 +122,11 @@ inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, cons
                             float* sum) {
   const Conv2dShape& s = a.s;
   const index_t outputs = s.K / s.groups;
-  const index_t tiles = s.groups * ceil_div(outputs, kPanel) * ceil_div(taps(s), kMaxRows), row = s.Q * s.K;
+  const index_t parts = (p1 - p0) * gradient_tiles(s), row = s.Q * s.K;
   const index_t next = n * s.P + p1, stop = min_of(s.N * s.P, next + p1 - p0);
-  Ahead x_ahead = input_ahead(s, a.x, n, p0, p1, tiles);
+  Ahead x_ahead = input_ahead(s, a.x, n, p0, p1, parts);
   Ahead dy_ahead;
-  if (a.dy && fetches_ahead(s)) dy_ahead = {a.dy, next * row, stop * row, ceil_div((stop - next) * row, tiles)};
+  if (a.dy && fetches_ahead(s)) dy_ahead = {a.dy, next * row, stop * row, ceil_div((stop - next) * row, parts)};
   for (index_t group = 0; group < s.groups; ++group) {
     for (index_t k = 0; k < outputs; k += kPanel) {
       const index_t first = group * outputs + k, columns = min_of(kPanel, outputs - k);

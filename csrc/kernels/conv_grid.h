@@ -18,6 +18,7 @@ void compute_grid_tile(const RunTile& t) {
   sums.load_from(t.c, t.ldc, last);
   const float *a_outer = t.a, *b_outer = t.b;
   for (index_t o = t.outer; o > 0; --o, a_outer += t.a_outer, b_outer += t.b_outer) {
+    t.fetch();
     const float *a = a_outer, *b = b_outer;
     for (index_t p = length; p > 0; --p, a += a_col, b += b_row) {
       vfloat row[Vectors + 1];

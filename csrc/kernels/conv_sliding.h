@@ -126,6 +126,7 @@ void compute_sliding_gradient(const RunTile& t) {
   }
   const float *a_outer = t.a, *b_outer = t.b;
   for (index_t o = t.outer; o > 0; --o, a_outer += t.a_outer, b_outer += t.b_outer) {
+    t.fetch();
     const float *a = a_outer, *b = b_outer;
     FASTNN_UNROLL
     for (int j = 1; j < Taps; ++j, a += a_col, b += b_row) {

@@ -7,6 +7,7 @@
 // The products are added up in this order, one chain fma(a, b, acc) per element, whatever the tile.
 #pragma once
 
+#include "conv_shape.h"
 #include "gemm.h"
 
 namespace {
@@ -25,7 +26,12 @@ struct RunTile {
   const float* bias;  // of the panel's first column, or null
   bool relu;
   const float* relu_output;  // the place of c in what c's relu derivative is taken of, or null
+  Ahead *a_ahead, *b_ahead;  // of a gradient: fetched at every step of o
   int last;                  // columns used of the last vector, 1..kLanes: set by run_tile
+
+  void fetch() const {
+    if (a_ahead) a_ahead->fetch(), b_ahead->fetch();
+  }
 };
 
 // dx times the derivative of the relu that gave y, as apply_relu_slope.
@@ -144,6 +150,7 @@ void compute_run_tile(const RunTile& t) {
   const int last = t.last;
   const float *a_outer = t.a, *b_outer = t.b;
   for (index_t o = t.outer; o > 0; --o, a_outer += t.a_outer, b_outer += t.b_outer) {
+    t.fetch();
     const float *a_run = a_outer, *b_run = b_outer;
     for (index_t r = t.runs; r > 0; --r, a_run += t.a_run, b_run += t.b_run) {
       const float *a[kGroups], *b = b_run;
