@@ -1,14 +1,10 @@
 // update.h - what an optimizer's step runs over: a stored gradient as it is, or one that is scaled, cut or made block by block.
 #pragma once
 
-#include "gemm.h"
 #include "math.h"
+#include "update_wide.h"
 
 namespace {
-
-using fastnn::GradientSource;
-
-constexpr index_t kGradientFloats = 4096;  // of a block, about: 16 kB, to stay in the first-level cache
 
 // Rows of the gradient in a block; a block begins on a cache line wherever the matrix does.
 inline index_t gradient_rows(const GradientSource& p) {
@@ -18,29 +14,12 @@ inline index_t gradient_rows(const GradientSource& p) {
   return round_up(min_of(max_of(kGradientFloats / p.units, least), p.inputs), line);
 }
 
-// Of a row made and used, at `cycles` for each element's step.
-inline double gradient_row_cycles(const GradientSource& s, double cycles) {
-  return static_cast<double>(s.units) * (2.0 * s.rows / kFlopsPerCycle + cycles);
-}
-
 inline bool packs_gradient(const GradientSource& p) { return p.rows >= kMaxRows && p.inputs > 8 * kMaxRows; }
-
-// Whether the gradient is anything but what is stored.
-inline bool prepares(const GradientSource& s) { return s.factor || s.limit < kInfinity; }
-
-// y = x scaled and cut; y may be x.
-inline void prepare(const GradientSource& s, const float* x, float* y, index_t n) {
-  const float factor = s.factor ? s.factor[0] : 1.0f, limit = s.limit;
-  FASTNN_SIMD
-  for (index_t i = 0; i < n; ++i) {
-    const float g = x[i] * factor;
-    y[i] = select(g > limit, limit, select(g < -limit, -limit, g));  // a NaN stays one
-  }
-}
 
 template <class Step>
 index_t step_scratch(const Step& a) {
   const GradientSource& s = a.source;
+  if (s.x && is_wide(s)) return packed_size(s.rows, s.units) + a.slots * wide_scratch(s);
   if (s.x) return (packs_gradient(s) ? packed_size(s.rows, s.units) : 0) + a.slots * gradient_rows(s) * s.units;
   return prepares(s) ? a.slots * kGradientFloats : 0;
 }
@@ -55,16 +34,12 @@ inline void make_gradient(const GradientSource& s, const Panels& dy, index_t fir
 template <class Step, class Range>
 void update_from_product(const Step& a, double cycles, const Range& range) {
   const GradientSource& s = a.source;
+  if (is_wide(s)) return update_from_wide_product(a, cycles, range);
   const index_t rows = gradient_rows(s);
   Panels dy = {s.dy, s.units, false, s.rows, s.units};
   float* blocks = a.scratch;
   if (packs_gradient(s)) {
-    parallel_for(dy.count(), 0.3 * s.rows * kPanel, [&](index_t begin, index_t end) {
-      for (index_t panel = begin; panel < end; ++panel) {
-        pack_panel(a.scratch + panel * kPanel * s.rows, s.dy + panel * kPanel, s.units, 1, s.rows, dy.columns(panel));
-      }
-    });
-    dy.data = a.scratch, dy.packed = true;
+    dy = packed_gradient(s, a.scratch);
     blocks += packed_size(s.rows, s.units);
   }
   parallel_for(ceil_div(s.inputs, rows), rows * gradient_row_cycles(s, cycles), a.slots, [&](index_t begin, index_t end, int slot) {

@@ -122,9 +122,7 @@ def Input(
     return InputLayer(shape, batch_size, dtype, batch_shape=batch_shape, name=name).output
 
 
-MOST_PRODUCT = (
-    2**17
-)  # elements of dz: more do not stay in the second-level cache from one block of the gradient to the next
+MOST_ROWS = 512  # of a product that is left to the optimizer: with more, its tiles do not stay in the cache
 
 
 class ActivatedLayer(Layer):
@@ -260,7 +258,7 @@ class Dense(ActivatedLayer):
     def backward(self, dy: Float32) -> Float32 | None:
         x, z, y, shape = self.saved()
         dz = self.before_activation(dy.reshape(y.shape), z, y).reshape(len(x), self.units)
-        self.product = (x, dz) if self.keep_product and dz.size <= MOST_PRODUCT else None
+        self.product = (x, dz) if self.keep_product and len(dz) <= MOST_ROWS else None
         dkernel = self.kernel.grad if self.trainable and self.product is None else None
         dbias = self.bias.grad if self.trainable and self.bias is not None else None
         dx = ops.dense_backward(

@@ -1,0 +1,171 @@
+// update_wide.h - steps whose gradient is a product, with more weights than the caches hold.
+//
+// A block of the gradient is made by tiles and used while it is in the cache. The weights, and what else the optimizer keeps of
+// them, come from memory, so the tiles fetch them, a row of the tile at a time: what a step takes from memory takes no time of its
+// own.
+#pragma once
+
+#include "gemm.h"
+
+namespace {
+
+using fastnn::GradientSource;
+
+constexpr index_t kGradientFloats = 4096;  // of a block, about: 16 kB, to stay in the first-level cache
+
+// Whether the gradient is anything but what is stored.
+inline bool prepares(const GradientSource& s) { return s.factor || s.limit < kInfinity; }
+
+// y = x scaled and cut; y may be x.
+inline void prepare(const GradientSource& s, const float* x, float* y, index_t n) {
+  const float factor = s.factor ? s.factor[0] : 1.0f, limit = s.limit;
+  FASTNN_SIMD
+  for (index_t i = 0; i < n; ++i) {
+    const float g = x[i] * factor;
+    y[i] = select(g > limit, limit, select(g < -limit, -limit, g));  // a NaN stays one
+  }
+}
+
+// Of a row made and used, at `cycles` for each element's step.
+inline double gradient_row_cycles(const GradientSource& s, double cycles) {
+  return static_cast<double>(s.units) * (2.0 * s.rows / kFlopsPerCycle + cycles);
+}
+
+// Whether neither the weights nor dy stay in the second-level cache from one block to the next.
+constexpr index_t kWideWeights = 1 << 18, kWideGradients = 1 << 17;
+inline bool is_wide(const GradientSource& s) {
+  return s.rows >= kMaxRows && (s.inputs * s.units > kWideWeights || s.rows * s.units > kWideGradients);
+}
+
+constexpr index_t kWideRows = 4 * kMaxRows, kWideColumns = 4 * kPanel;  // of a block, at most
+
+// Scratch of a thread: rows of x as tiles read them, and a block.
+inline index_t wide_rows_size(const GradientSource& s) { return round_up(kWideRows * s.rows, kLineFloats); }
+inline index_t wide_scratch(const GradientSource& s) { return wide_rows_size(s) + kWideRows * kWideColumns; }
+
+// dy as panels.
+inline Panels packed_gradient(const GradientSource& s, float* to) {
+  Panels dy = {s.dy, s.units, false, s.rows, s.units};
+  parallel_for(dy.count(), 0.3 * s.rows * kPanel, [&](index_t begin, index_t end) {
+    for (index_t panel = begin; panel < end; ++panel) {
+      pack_panel(to + panel * kPanel * s.rows, s.dy + panel * kPanel, s.units, 1, s.rows, dy.columns(panel));
+    }
+  });
+  dy.data = to, dy.packed = true;
+  return dy;
+}
+
+// The arrays that a step reads and writes, from one of their elements on; null where there is none.
+struct StepArrays {
+  static constexpr int kCount = 4;
+  float* array[kCount] = {};
+  index_t row = 0;  // distance between rows of weights
+
+  template <class Step>
+  StepArrays(const Step& a, index_t at) : row(a.source.units) {
+    int count = 0;
+    const auto put = [&](float* p) {
+      if (p && count < kCount) array[count++] = p + at;
+    };
+    if constexpr (requires { a.w; }) put(a.w);
+    if constexpr (requires { a.m; }) put(a.m);
+    if constexpr (requires { a.v; }) put(a.v);
+    if constexpr (requires { a.a; }) put(a.a);
+    if constexpr (requires { a.d; }) put(a.d);
+    if constexpr (requires { a.z; }) put(a.z);
+    if constexpr (requires { a.u; }) put(a.u);
+    if constexpr (requires { a.vhat; }) put(a.vhat);
+    if constexpr (requires { a.velocity; }) put(a.velocity);
+  }
+
+  // A row of a panel.
+  FASTNN_INLINE void fetch(int i) const {
+    for (int j = 0; j < kCount && array[j]; ++j) {
+      FASTNN_UNROLL
+      for (int k = 0; k < kPanel; k += kLineFloats) __builtin_prefetch(array[j] + i * row + k, 1, 2);
+    }
+  }
+};
+
+// A tile of whole vectors, of a packed a. Row by row it also fetches the arrays: all at once would be more than can be on the way.
+template <int Rows>
+void compute_fetching_tile(const Tile& t, const StepArrays& arrays) {
+  Accumulators<Rows, kMaxVectors - 1, WholeVector> acc = {};
+  Tile part = t;
+  for (int i = 0; i < Rows; ++i) {
+    arrays.fetch(i);
+    const index_t begin = i * t.k / Rows, end = (i + 1) * t.k / Rows;
+    part.k = end - begin, part.a = t.a + begin * Rows, part.b = t.b + begin * kPanel;
+    add_products(acc, part, 1, Rows);
+  }
+  FASTNN_UNROLL
+  for (int i = 0; i < Rows; ++i) {
+    float* const c = t.c + i * t.ldc;
+    FASTNN_UNROLL
+    for (int j = 0; j < kMaxVectors - 1; ++j) store(c + j * kLanes, acc.sum[i][j]);
+    store(c + (kMaxVectors - 1) * kLanes, acc.last[i]);
+  }
+}
+
+struct FetchingTiles {
+  void (*function[kMaxRows + 1])(const Tile&, const StepArrays&) = {};
+  constexpr FetchingTiles() { put<kMaxRows>(); }
+  template <int Rows>
+  constexpr void put() {
+    function[Rows] = compute_fetching_tile<Rows>;
+    if constexpr (Rows > 1) put<Rows - 1>();
+  }
+};
+
+constexpr FetchingTiles kFetchingTiles;
+
+// A block of the gradient, g (tiles.m x dy.n), from packed rows of x.
+inline void make_wide_block(const Panels& dy, const float* x, const RowTiles& tiles, float* g, const StepArrays& arrays) {
+  for (index_t panel = 0; panel < dy.count(); ++panel) {
+    const bool whole = dy.columns(panel) == kPanel;
+    for (index_t tile = 0; tile < tiles.count; ++tile) {
+      const index_t start = tiles.start(tile);
+      const int height = tiles.height(tile);
+      const float* a = x + start * dy.k;
+      float* c = g + start * dy.n;
+      if (whole) {
+        StepArrays here = arrays;
+        for (float*& array : here.array) array += array ? start * arrays.row + panel * kPanel : 0;
+        Tile t = {};
+        t.a = a, t.b = dy.at(panel), t.b_row = kPanel, t.c = c + panel * kPanel, t.ldc = dy.n, t.k = dy.k;
+        kFetchingTiles.function[height](t, here);
+      } else {
+        multiply_tile(a, 1, height, dy, panel, 1, c, dy.n, height, false, kNoEpilogue);
+      }
+    }
+  }
+}
+
+// range(g, begin, end) as in update.
+template <class Step, class Range>
+void update_from_wide_product(const Step& a, double cycles, const Range& range) {
+  const GradientSource& s = a.source;
+  const Panels dy = packed_gradient(s, a.scratch);
+  const RowTiles blocks(s.inputs, kWideRows);
+  float* scratch = a.scratch + packed_size(s.rows, s.units);
+  parallel_for(blocks.count, kWideRows * gradient_row_cycles(s, cycles), a.slots, [&](index_t begin, index_t end, int slot) {
+    float* x = scratch + slot * wide_scratch(s);
+    float* g = x + wide_rows_size(s);
+    for (index_t block = begin; block < end; ++block) {
+      const index_t first = blocks.start(block);
+      const RowTiles tiles(blocks.height(block));
+      for (index_t tile = 0; tile < tiles.count; ++tile) {
+        const index_t start = tiles.start(tile);
+        pack_rows(x + start * s.rows, s.x + first + start, 1, s.inputs, tiles.height(tile), s.rows);
+      }
+      for (index_t j0 = 0; j0 < s.units; j0 += kWideColumns) {
+        const index_t columns = min_of(kWideColumns, s.units - j0), corner = first * s.units + j0;
+        make_wide_block({dy.at(j0 / kPanel), kPanel, true, s.rows, columns}, x, tiles, g, StepArrays(a, corner));
+        if (prepares(s)) prepare(s, g, g, tiles.m * columns);
+        for (index_t i = 0; i < tiles.m; ++i) range(g + i * columns, corner + i * s.units, corner + i * s.units + columns);
+      }
+    }
+  });
+}
+
+}  // namespace
