@@ -95,6 +95,9 @@ inline bool fits_in_place(const Gemm& g) {
   return g.slots > 1 && g.k * g.n <= kInPlaceFloats && (kRegisters > 16 || g.n <= 8 * kPanel);
 }
 
+// Whether rows of a at that distance evict each other from the first-level cache.
+inline bool collide(index_t stride) { return stride >= 1024 || stride % 256 == 0; }
+
 // How a product is cut: by its shape, and by the number of threads where that does not change the order of a sum.
 struct GemmPlan {
   index_t block_k, block_n, pack_rows;
@@ -115,8 +118,7 @@ struct GemmPlan {
     block_k = g.k;
     block_n = round_up(g.n, kPanel);
     if (transposed) return;
-    const index_t stride = g.a_row == 1 ? g.a_col : g.a_row;
-    const bool collides = g.n > 4 * kPanel && (stride >= 1024 || stride % 256 == 0);
+    const bool collides = g.n > 4 * kPanel && collide(g.a_row == 1 ? g.a_col : g.a_row);
     if (few_rows) {
       if (!far) return;
       const bool fetched = g.m >= kFetchedRows;

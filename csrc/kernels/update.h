@@ -16,18 +16,28 @@ inline index_t gradient_rows(const GradientSource& p) {
 
 inline bool packs_gradient(const GradientSource& p) { return p.rows >= kMaxRows && p.inputs > 8 * kMaxRows; }
 
+// Whether rows of x are copied for a block.
+inline bool packs_inputs(const GradientSource& p) { return packs_gradient(p) && p.units > 4 * kPanel && collide(p.inputs); }
+
+// Scratch of a thread: rows of x, and a block.
+inline index_t packed_inputs_size(const GradientSource& s) { return packs_inputs(s) ? gradient_rows(s) * s.rows : 0; }
+inline index_t block_scratch(const GradientSource& s) { return packed_inputs_size(s) + gradient_rows(s) * s.units; }
+
 template <class Step>
 index_t step_scratch(const Step& a) {
   const GradientSource& s = a.source;
   if (s.x && is_wide(s)) return packed_size(s.rows, s.units) + a.slots * wide_scratch(s);
-  if (s.x) return (packs_gradient(s) ? packed_size(s.rows, s.units) : 0) + a.slots * gradient_rows(s) * s.units;
+  if (s.x) return (packs_gradient(s) ? packed_size(s.rows, s.units) : 0) + a.slots * block_scratch(s);
   return prepares(s) ? a.slots * kGradientFloats : 0;
 }
 
-// Rows [first, first + count) of the gradient.
-inline void make_gradient(const GradientSource& s, const Panels& dy, index_t first, index_t count, float* g) {
-  if (s.rows <= kFewTerms) return multiply_few_terms(s.x + first, 1, s.inputs, s.dy, s.units, g, s.units, count, s.units, s.rows);
-  multiply_rows(s.x + first, 1, s.inputs, dy, g, s.units, count, false, kNoEpilogue);
+// Rows [first, first + count) of the gradient; packed: scratch.
+inline void make_gradient(const GradientSource& s, const Panels& dy, index_t first, index_t count, float* packed, float* g) {
+  const float* x = s.x + first;
+  if (s.rows <= kFewTerms) return multiply_few_terms(x, 1, s.inputs, s.dy, s.units, g, s.units, count, s.units, s.rows);
+  if (!packs_inputs(s)) return multiply_rows(x, 1, s.inputs, dy, g, s.units, count, false, kNoEpilogue);
+  pack_rows(packed, x, 1, s.inputs, static_cast<int>(count), s.rows);
+  multiply_rows(packed, 1, count, dy, g, s.units, count, false, kNoEpilogue);
 }
 
 // The steps of `update` for a gradient that is a product.
@@ -43,10 +53,11 @@ void update_from_product(const Step& a, double cycles, const Range& range) {
     blocks += packed_size(s.rows, s.units);
   }
   parallel_for(ceil_div(s.inputs, rows), rows * gradient_row_cycles(s, cycles), a.slots, [&](index_t begin, index_t end, int slot) {
-    float* g = blocks + slot * rows * s.units;
+    float* packed = blocks + slot * block_scratch(s);
+    float* g = packed + packed_inputs_size(s);
     for (index_t first = begin * rows; first < min_of(s.inputs, end * rows); first += rows) {
       const index_t count = min_of(rows, s.inputs - first);
-      make_gradient(s, dy, first, count, g);
+      make_gradient(s, dy, first, count, packed, g);
       if (prepares(s)) prepare(s, g, g, count * s.units);
       range(g, first * s.units, (first + count) * s.units);
     }

@@ -31,8 +31,9 @@ inline double gradient_row_cycles(const GradientSource& s, double cycles) {
   return static_cast<double>(s.units) * (2.0 * s.rows / kFlopsPerCycle + cycles);
 }
 
-// Whether neither the weights nor dy stay in the second-level cache from one block to the next.
-constexpr index_t kWideWeights = 1 << 18, kWideGradients = 1 << 17;
+// Whether the weights do not stay in any cache from one step to the next, or dy not in the second-level one from one block to the
+// next.
+constexpr index_t kWideWeights = 3 << 20, kWideGradients = 1 << 17;
 inline bool is_wide(const GradientSource& s) {
   return s.rows >= kMaxRows && (s.inputs * s.units > kWideWeights || s.rows * s.units > kWideGradients);
 }

@@ -23,6 +23,7 @@ STEPS: dict[str, tuple[int, dict[str, float]]] = {  # slots, options
     ("rows", "inputs", "units"),
     [
         *[(1, 784, 37), (3, 5, 1), (10, 130, 500), (14, 113, 16), (33, 300, 100), (128, 17, 300)],
+        *[(20, 256, 200), (33, 1025, 140)],  # columns of x evict each other
         *[(140, 61, 1003), (300, 130, 450), (1024, 15, 129)],  # dy is larger than the second-level cache
         *[(1, 203, 500), (2, 45, 131), (3, 64, 70), (3, 1, 96), (4, 77, 300), (5, 77, 300)],
     ],

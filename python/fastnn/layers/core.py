@@ -122,7 +122,10 @@ def Input(
     return InputLayer(shape, batch_size, dtype, batch_shape=batch_shape, name=name).output
 
 
-MOST_ROWS = 512  # of a product that is left to the optimizer: with more, its tiles do not stay in the cache
+MOST_ROWS, MOST_PRODUCT = (
+    1024,
+    2**17,
+)  # rows or elements of dz that is left to the optimizer: more do not stay in the cache
 
 
 class ActivatedLayer(Layer):
@@ -258,7 +261,8 @@ class Dense(ActivatedLayer):
     def backward(self, dy: Float32) -> Float32 | None:
         x, z, y, shape = self.saved()
         dz = self.before_activation(dy.reshape(y.shape), z, y).reshape(len(x), self.units)
-        self.product = (x, dz) if self.keep_product and len(dz) <= MOST_ROWS else None
+        fits = len(dz) <= MOST_ROWS or dz.size <= MOST_PRODUCT
+        self.product = (x, dz) if self.keep_product and fits else None
         dkernel = self.kernel.grad if self.trainable and self.product is None else None
         dbias = self.bias.grad if self.trainable and self.bias is not None else None
         dx = ops.dense_backward(
