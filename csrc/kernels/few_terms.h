@@ -41,6 +41,29 @@ struct Replace {
   vfloat operator()(vfloat, vfloat sum) const { return sum; }
 };
 
+// c (Rows x n) += a b, the chains going on: each row of b, at b[p], is read from end to end.
+template <int Rows, int Terms>
+inline void add_few_terms(const float (&a)[Rows][Terms], const float* const (&b)[Terms], index_t n, float* c, index_t ldc) {
+  const auto columns = [&](index_t j, auto get, auto put) {
+    vfloat sum[Rows];
+    FASTNN_UNROLL
+    for (int i = 0; i < Rows; ++i) sum[i] = get(c + i * ldc + j);
+    FASTNN_UNROLL
+    for (int p = 0; p < Terms; ++p) {
+      const vfloat row = get(b[p] + j);
+      FASTNN_UNROLL
+      for (int i = 0; i < Rows; ++i) sum[i] = multiply_add(a[i][p], row, sum[i]);
+    }
+    FASTNN_UNROLL
+    for (int i = 0; i < Rows; ++i) put(c + i * ldc + j, sum[i]);
+  };
+  index_t j = 0;
+  for (; j + kLanes <= n; j += kLanes) columns(j, load, store);
+  if (j == n) return;
+  const int some = static_cast<int>(n - j);
+  columns(j, [some](const float* p) { return load_partial(p, some); }, [some](float* p, vfloat v) { store_partial(p, v, some); });
+}
+
 // c (m x n) = a b with `terms` terms, by the calling thread.
 inline void multiply_few_terms(const float* a, index_t a_row, index_t a_col, const float* b, index_t b_row, float* c, index_t ldc,
                                index_t m, index_t n, index_t terms) {

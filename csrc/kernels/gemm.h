@@ -102,7 +102,7 @@ inline bool collide(index_t stride) { return stride >= 1024 || stride % 256 == 0
 struct GemmPlan {
   index_t block_k, block_n, pack_rows;
   index_t groups;  // of columns, each copied and computed by one thread; or 1
-  bool transposed, few_rows, pack_b, pack_a;
+  bool transposed, few_rows, streamed, pack_b, pack_a;
   int height;  // of a tile, at most
 
   explicit GemmPlan(const Gemm& g) {
@@ -111,6 +111,7 @@ struct GemmPlan {
     const bool far = g.k * g.b_row > kFarFloats;
     few_rows = g.b_col == 1 && g.m <= kMaxRows;
     height = tile_height(g.k, g.n);
+    streamed = few_rows && far && g.m < kFetchedRows;
     pack_a = transposed;
     pack_rows = transposed ? g.m : kMaxRows;
     pack_b = false;
@@ -120,10 +121,9 @@ struct GemmPlan {
     if (transposed) return;
     const bool collides = g.n > 4 * kPanel && collide(g.a_row == 1 ? g.a_col : g.a_row);
     if (few_rows) {
-      if (!far) return;
-      const bool fetched = g.m >= kFetchedRows;
-      block_k = fetched ? ceil_div(g.k, ceil_div(g.k, kBlockK)) : 8;
-      pack_a = fetched && collides;
+      if (!far || streamed) return;
+      block_k = ceil_div(g.k, ceil_div(g.k, kBlockK));
+      pack_a = collides;
     } else {
       pack_b = g.b_col != 1 || !fits_in_place(g);
       block_k = ceil_div(g.k, ceil_div(g.k, kBlockK));
@@ -210,6 +210,47 @@ inline Rows rows_of(const Gemm& g, const GemmPlan& plan, index_t start, int heig
   if (!plan.pack_a) return rows;
   pack_rows(packed, rows.data, rows.row, rows.col, height, k);
   return {packed, 1, height};
+}
+
+// Up to three rows times a b that no cache holds: eight rows of b at a time, from end to end, as the prefetchers follow best.
+constexpr index_t kStreamedColumns = 1024;  // of c, to stay in the first-level cache
+constexpr int kStreamedTerms = 8;
+
+template <int Rows>
+inline void stream_rows(const SomeTerms& t, float* c, index_t ldc, bool accumulate) {
+  const auto terms = [&]<int Terms>(index_t p) {
+    float a[Rows][Terms];
+    const float* b[Terms];
+    for (int q = 0; q < Terms; ++q) {
+      b[q] = t.b.data + (t.b.listed ? t.b.listed[p + q] : p + q) * t.b.ld;
+      for (int i = 0; i < Rows; ++i) a[i][q] = t.a[i * t.a_row + (p + q) * t.a_col];
+    }
+    add_few_terms<Rows, Terms>(a, b, t.b.n, c, ldc);
+  };
+  for (int i = 0; i < Rows && !accumulate; ++i) {
+    for (index_t j = 0; j < t.b.n; ++j) c[i * ldc + j] = 0.0f;
+  }
+  index_t p = 0;
+  for (; p + kStreamedTerms <= t.b.k; p += kStreamedTerms) terms.template operator()<kStreamedTerms>(p);
+  for (; p + kFewTerms <= t.b.k; p += kFewTerms) terms.template operator()<kFewTerms>(p);
+  if (p < t.b.k) with_terms(t.b.k - p, [&]<int Terms>() { terms.template operator()<Terms>(p); });
+}
+
+inline void gemm_streamed(const Gemm& g, const Listed& listed) {
+  parallel_for(ceil_div(g.n, kPanel), kPanel * cycles_of(g, 0.15), [&](index_t begin, index_t end) {
+    for (index_t j0 = begin * kPanel; j0 < min_of(g.n, end * kPanel); j0 += kStreamedColumns) {
+      const index_t n = min_of(min_of(g.n, end * kPanel) - j0, kStreamedColumns);
+      const SomeTerms t = terms_of(g, listed, 0, g.k, j0, j0 + n);
+      const auto stream = g.m == 1 ? stream_rows<1> : g.m == 2 ? stream_rows<2> : stream_rows<3>;
+      stream(t, g.c + j0, g.ldc, g.accumulate);
+      const Epilogue last = epilogue_of(g, j0, true);
+      for (index_t i = 0; i < g.m; ++i) {
+        float* row = g.c + i * g.ldc + j0;
+        activate_row(row, n, last.bias, last.activation, last.alpha);
+        if (last.relu_output) apply_relu_slope(row, last.relu_output + (row - last.c), n);
+      }
+    }
+  });
 }
 
 // Few rows: the columns are shared out.
@@ -371,6 +412,7 @@ void gemm(const Gemm& g) {
   if (plan.transposed) return gemm_transposed(g, plan);
   const Listed listed = may_list(g) ? list_terms(g) : Listed{};
   if (const index_t stages = stage_count(g, plan); stages > 1) return gemm_staged(g, listed, stages);
+  if (plan.streamed) return gemm_streamed(g, listed);
   if (plan.few_rows) return gemm_few_rows(g, plan, listed);
   if (plan.groups > 1) return gemm_by_columns(g, plan);
   gemm_shared(g, plan);

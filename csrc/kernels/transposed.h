@@ -31,8 +31,8 @@ struct Unaligned {
   typedef Vector type __attribute__((aligned(4), may_alias));
 };
 
-// Rows x (Count * the lanes of a vector).
-template <int Rows, int Count, class Vector>
+// Rows x (Count * the lanes of a vector), Step terms of each vector in turn.
+template <int Rows, int Count, class Vector, int Step>
 void compute_transposed(const TransposedTile& t) {
   typedef typename Unaligned<Vector>::type Stored;
   constexpr int kWidth = sizeof(Vector) / sizeof(float);
@@ -46,21 +46,25 @@ void compute_transposed(const TransposedTile& t) {
       for (int i = 0; i < Rows; ++i) acc[s][i] = *reinterpret_cast<const Stored*>(c + i * ldc + s * kWidth);
     }
   }
-  const index_t whole = t.k / 4 * 4;
+  const index_t whole = t.k / 4 * 4, stepped = t.k / Step * Step;
   const float *a = t.a, *b = t.b;
-  // Four terms of each vector in turn: more of one would fill the schedulers with a single chain.
-  for (index_t p = 0; p < whole; p += 4) {
+  const auto add_terms = [&](int terms) {
     const float* rows = b;
     FASTNN_UNROLL
     for (int s = 0; s < Count; ++s, rows = opaque(rows + kWidth * b_col)) {
-      Vector column[4];
-      load_transposed(rows, b_col, column);
       FASTNN_UNROLL
-      for (int q = 0; q < 4; ++q) add_column<Rows>(acc[s], a + q * Rows, column[q]);
+      for (int p = 0; p < terms; p += 4) {
+        Vector column[4];
+        load_transposed(rows + p, b_col, column);
+        FASTNN_UNROLL
+        for (int q = 0; q < 4; ++q) add_column<Rows>(acc[s], a + (p + q) * Rows, column[q]);
+      }
     }
-    a += 4 * Rows;
-    b += 4;
-  }
+    a += terms * Rows;
+    b += terms;
+  };
+  for (index_t p = 0; p < stepped; p += Step) add_terms(Step);
+  for (index_t p = stepped; p < whole; p += 4) add_terms(4);
   for (index_t p = whole; p < t.k; ++p, a += Rows, ++b) {
     FASTNN_UNROLL
     for (int s = 0; s < Count; ++s) {
@@ -77,13 +81,18 @@ void compute_transposed(const TransposedTile& t) {
   }
 }
 
-template <int Count, int MaxRows, class Vector = vsquare>
+// Four terms of each vector in turn: more of one would fill the schedulers with a single chain.
+constexpr int kUsualStep = 4;
+// But where rows of b evict each other all that a cache line has is used at once.
+constexpr int kLineStep = kLineFloats;
+
+template <int Count, int MaxRows, class Vector = vsquare, int Step = kUsualStep>
 struct TransposedTable {
   TransposedFunction function[MaxRows + 1] = {};
   constexpr TransposedTable() { put<MaxRows>(); }
   template <int Rows>
   constexpr void put() {
-    function[Rows] = compute_transposed<Rows, Count, Vector>;
+    function[Rows] = compute_transposed<Rows, Count, Vector, Step>;
     if constexpr (Rows > 1) put<Rows - 1>();
   }
 };
@@ -91,9 +100,10 @@ struct TransposedTable {
 // One square, or two, are too few chains for so few rows. With more rows a value of a is best used for a whole vector.
 constexpr int kPairRows = 3, kQuadRows = 2;
 constexpr index_t kNearFloats = 1 << 20;   // four megabytes of b
-constexpr index_t kEvictingStride = 1024;  // rows so far apart evict each other from the cache if there are more than eight
+constexpr index_t kEvictingStride = 1024;  // rows so far apart evict each other from the cache if there are more than eight of them
 constexpr TransposedTable<1, kMaxRows> kTransposedTiles;
 constexpr TransposedTable<2, kPairRows> kTransposedPairs;
+constexpr TransposedTable<2, kPairRows, vsquare, kLineStep> kTransposedLines;
 constexpr TransposedTable<4, kQuadRows> kTransposedQuads;
 #if defined(__AVX512F__)
 constexpr TransposedTable<1, kMaxRows, vfloat> kTransposedVectors;
@@ -133,7 +143,7 @@ inline void multiply_transposed(const TransposedTile& all, int height, index_t n
 #if defined(__AVX512F__)
   if (height >= kPairRows && apart) columns_by(kLanes, kTransposedVectors.function[height]);
 #endif
-  if (height <= kPairRows && apart) columns_by(2 * kSquare, kTransposedPairs.function[height]);
+  if (height <= kPairRows) columns_by(2 * kSquare, apart ? kTransposedPairs.function[height] : kTransposedLines.function[height]);
   for (; j < n; j += kSquare) {
     tile.b = all.b + j * all.b_col, tile.c = all.c + j;
     if (n - j < kSquare) return multiply_last_columns(tile, height, n - j);
@@ -142,19 +152,25 @@ inline void multiply_transposed(const TransposedTile& all, int height, index_t n
 }
 
 // One row, some columns: sum[j] = sum over p of a[p] column[j][p].
-template <int Count>
+template <int Count, int Step>
 void compute_listed(const float* a, const float* const* column, index_t k, float* sum) {
   vsquare acc[Count][1] = {};
-  const index_t whole = k / 4 * 4;
-  for (index_t p = 0; p < whole; p += 4) {
+  const index_t whole = k / 4 * 4, stepped = k / Step * Step;
+  const auto add_terms = [&](index_t first, int terms) {
     FASTNN_UNROLL
     for (int s = 0; s < Count; ++s) {
-      vsquare part[4];
-      load_transposed([=](int j) { return column[s * kSquare + j] + p; }, part);
       FASTNN_UNROLL
-      for (int q = 0; q < 4; ++q) add_column<1>(acc[s], a + p + q, part[q]);
+      for (int i = 0; i < terms; i += 4) {
+        const index_t p = first + i;
+        vsquare part[4];
+        load_transposed([=](int j) { return column[s * kSquare + j] + p; }, part);
+        FASTNN_UNROLL
+        for (int q = 0; q < 4; ++q) add_column<1>(acc[s], a + p + q, part[q]);
+      }
     }
-  }
+  };
+  for (index_t p = 0; p < stepped; p += Step) add_terms(p, Step);
+  for (index_t p = stepped; p < whole; p += 4) add_terms(p, 4);
   for (index_t p = whole; p < k; ++p) {
     FASTNN_UNROLL
     for (int s = 0; s < Count; ++s) {
@@ -171,7 +187,8 @@ void compute_listed(const float* a, const float* const* column, index_t k, float
 // c (1 x n) = a b where wanted[j] > 0, 0 elsewhere; a is one row.
 inline void multiply_wanted(const TransposedTile& t, const float* wanted, index_t n) {
   constexpr index_t kMost = 4 * kSquare;
-  const index_t most = t.b_col % (kEvictingStride / 2) != 0 ? kMost : t.b_col % kEvictingStride != 0 ? kMost / 2 : kSquare;
+  const index_t most = t.b_col % (kEvictingStride / 2) != 0 ? kMost : kMost / 2;
+  const auto compute_half = t.b_col % kEvictingStride != 0 ? compute_listed<2, kUsualStep> : compute_listed<2, kLineStep>;
   const float* column[kMost];
   index_t place[kMost];
   index_t count = 0;
@@ -179,7 +196,9 @@ inline void multiply_wanted(const TransposedTile& t, const float* wanted, index_
     const index_t width = count > kMost / 2 ? kMost : count > kSquare ? kMost / 2 : kSquare;
     for (index_t j = count; j < width; ++j) column[j] = column[0];
     float sum[kMost];
-    (width == kMost ? compute_listed<4> : width > kSquare ? compute_listed<2> : compute_listed<1>)(t.a, column, t.k, sum);
+    (width == kMost    ? compute_listed<4, kUsualStep>
+     : width > kSquare ? compute_half
+                       : compute_listed<1, kUsualStep>)(t.a, column, t.k, sum);
     for (index_t j = 0; j < count; ++j) t.c[place[j]] = sum[j];
     count = 0;
   };

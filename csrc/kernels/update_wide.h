@@ -31,11 +31,11 @@ inline double gradient_row_cycles(const GradientSource& s, double cycles) {
   return static_cast<double>(s.units) * (2.0 * s.rows / kFlopsPerCycle + cycles);
 }
 
-// Whether the weights do not stay in any cache from one step to the next, or dy not in the second-level one from one block to the
-// next.
-constexpr index_t kWideWeights = 3 << 20, kWideGradients = 1 << 17;
+// Whether dy does not stay in the second-level cache from one block to the next, or the weights in none from one step to the next;
+// with few rows there is no time to fetch them.
+constexpr index_t kWideGradients = 1 << 17, kWideWeights = 3 << 20, kFetchingRows = 24;
 inline bool is_wide(const GradientSource& s) {
-  return s.rows >= kMaxRows && (s.inputs * s.units > kWideWeights || s.rows * s.units > kWideGradients);
+  return s.rows * s.units > kWideGradients ? s.rows >= kMaxRows : s.inputs * s.units > kWideWeights && s.rows >= kFetchingRows;
 }
 
 constexpr index_t kWideRows = 4 * kMaxRows, kWideColumns = 4 * kPanel;  // of a block, at most
@@ -80,7 +80,7 @@ struct StepArrays {
   }
 
   // A row of a panel.
-  FASTNN_INLINE void fetch(int i) const {
+  FASTNN_INLINE void fetch(index_t i) const {
     for (int j = 0; j < kCount && array[j]; ++j) {
       FASTNN_UNROLL
       for (int k = 0; k < kPanel; k += kLineFloats) __builtin_prefetch(array[j] + i * row + k, 1, 2);
@@ -88,14 +88,18 @@ struct StepArrays {
   }
 };
 
-// A tile of whole vectors, of a packed a. Row by row it also fetches the arrays: all at once would be more than can be on the way.
+// A tile of whole vectors, of a packed a. It also fetches the arrays, a few rows at a time: all at once would be more than can be
+// on the way.
+constexpr index_t kFetchingTerms = 8;  // between two fetches, at least
+
 template <int Rows>
 void compute_fetching_tile(const Tile& t, const StepArrays& arrays) {
   Accumulators<Rows, kMaxVectors - 1, WholeVector> acc = {};
   Tile part = t;
-  for (int i = 0; i < Rows; ++i) {
-    arrays.fetch(i);
-    const index_t begin = i * t.k / Rows, end = (i + 1) * t.k / Rows;
+  const index_t parts = max_of(1, min_of(Rows, t.k / kFetchingTerms));
+  for (index_t i = 0, row = 0; i < parts; ++i) {
+    for (; row < (i + 1) * Rows / parts; ++row) arrays.fetch(row);
+    const index_t begin = i * t.k / parts, end = (i + 1) * t.k / parts;
     part.k = end - begin, part.a = t.a + begin * Rows, part.b = t.b + begin * kPanel;
     add_products(acc, part, 1, Rows);
   }
