@@ -18,8 +18,9 @@ constexpr index_t kBlockN = 16 * kPanel;  // columns of a block: packed, 768 kB,
 constexpr int kShortRows = kMaxRows > 8 ? kMaxRows / 2 : 4;
 constexpr index_t kLongK = 128;          // beyond, the loads of a tile count for more than its ends
 constexpr index_t kTransposedRows = 16;  // up to here a transposed b is not copied
-constexpr index_t kTransposedMore = kLanes > kSquare ? 64 : kTransposedRows;  // or here, if whole vectors of columns can be used
-constexpr index_t kBlockFloats = 1 << 17;                                     // of a transposed b: half of the second-level cache
+constexpr index_t kTransposedMore =
+    kLanes > kSquare ? 2 * kMaxRows : kTransposedRows;  // or here, if whole vectors of columns can be used
+constexpr index_t kBlockFloats = 1 << 17;               // of a transposed b: half of the second-level cache
 constexpr index_t kInPlaceRows = kMaxRows > 8 ? 512 : 48, kInPlaceFloats = 3 << 18;  // three megabytes
 constexpr index_t kCachedFloats = 1 << 18;                                           // b is found in the second-level cache
 constexpr index_t kFarFloats = 1 << 21;     // b is larger than what the address translation buffers reach
