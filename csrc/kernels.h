@@ -488,9 +488,11 @@ struct BatchNormInference {
 // gamma or null (1). dx: or null. dgamma, dbeta always written (to scratch-like arrays where the layer has none).
 // With relu dy counts only where relu_y, the y of the forward pass, is > 0, or, without a residual, relu_y may be null: then where
 // gamma (x - mean) rstd + beta is > 0. dresidual: the dy that counts, or null; written only if dx is.
+// more: added to dy before all, or null.
 struct BatchNormBackward {
   const float* x;
   const float* dy;
+  const float* more;
   const float* gamma;
   const float* beta;
   const float* mean;

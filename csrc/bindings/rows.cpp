@@ -93,15 +93,16 @@ void batch_norm_inference(const py::array& x, const MaybeArray& gamma, const May
                             .relu = relu});
 }
 
-void batch_norm_backward(const py::array& x, const py::array& dy, const MaybeArray& gamma, const MaybeArray& beta,
-                         const py::array& mean, const py::array& rstd, const MaybeArray& relu_y, const MaybeArray& dx,
-                         const py::array& dgamma, const py::array& dbeta, const MaybeArray& dresidual, bool fixed_statistics,
-                         bool relu) {
+void batch_norm_backward(const py::array& x, const py::array& dy, const MaybeArray& more, const MaybeArray& gamma,
+                         const MaybeArray& beta, const py::array& mean, const py::array& rstd, const MaybeArray& relu_y,
+                         const MaybeArray& dx, const py::array& dgamma, const py::array& dbeta, const MaybeArray& dresidual,
+                         bool fixed_statistics, bool relu) {
   const index_t rows = dim(x, 0, "x"), channels = dim(x, 1, "x");
   require(rows >= 1, "at least one row");
   launch("batch_norm_backward", &Kernels::batch_norm_backward, &Kernels::batch_norm_backward_scratch,
          BatchNormBackward{.x = in<float>(x, rows * channels, "x"),
                            .dy = in<float>(dy, rows * channels, "dy"),
+                           .more = in<float>(more, rows * channels, "more"),
                            .gamma = in<float>(gamma, channels, "gamma"),
                            .beta = in<float>(beta, channels, "beta"),
                            .mean = in<float>(mean, channels, "mean"),

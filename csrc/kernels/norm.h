@@ -34,6 +34,15 @@ inline F read_as(const float* p) {
   }
 }
 
+template <class F>
+inline void write_as(float* p, F value) {
+  if constexpr (sizeof(F) == sizeof(float)) {
+    *p = value;
+  } else {
+    store(p, value);
+  }
+}
+
 struct ShiftedTerm {  // x - shift
   static constexpr int kSums = 1;
   const float* x;

@@ -35,14 +35,28 @@ struct ReluOfInput {
   }
 };
 
-// dy and dy (x - mean), behind the relu.
+// The same for the sum of dy and more.
 template <class Relu>
+struct OfSum {
+  static constexpr bool kOfInput = Relu::kOfInput;
+  Relu relu;
+  const float* more;
+
+  template <class F>
+  FASTNN_INLINE F of(F dy, index_t at, F centered, F scale, F offset) const {
+    return relu.template of<F>(dy + read_as<F>(more + at), at, centered, scale, offset);
+  }
+};
+
+// dy and dy (x - mean), behind the relu; with Keep this dy is also kept.
+template <class Relu, bool Keep>
 struct GradientTerm {
   static constexpr int kSums = 2;
   Relu relu;
   const float* x;
   const float* dy;
   const float (*table)[kNormColumns];  // mean, scale, offset
+  float* kept;
 
   template <class F>
   inline void add(index_t at, index_t column, F* totals) const {
@@ -50,6 +64,7 @@ struct GradientTerm {
     F scale = {}, offset = {};
     if constexpr (Relu::kOfInput) scale = read_as<F>(table[1] + column), offset = read_as<F>(table[2] + column);
     const F g = relu.template of<F>(read_as<F>(dy + at), at, centered, scale, offset);
+    if constexpr (Keep) write_as<F>(kept + at, g);
     totals[0] += g;
     totals[1] += g * centered;
   }
@@ -59,7 +74,7 @@ inline float scale_of(const BatchNormBackward& a, index_t c) { return a.gamma ? 
 inline float offset_of(const BatchNormBackward& a, index_t c) { return a.beta ? a.beta[c] : 0.0f; }
 
 // Per chunk and channel: the sum of dy and that of dy (x - mean).
-template <class Relu>
+template <bool Keep, class Relu>
 void chunk_gradients(const NormPlan& plan, const BatchNormBackward& a, const Relu& relu, float* dy_sums, float* product_sums) {
   plan.for_each_block(0.4, [&](index_t chunk, const NormBlock& b) {
     alignas(64) float table[3][kNormColumns] = {}, totals[2][kNormColumns];
@@ -68,7 +83,7 @@ void chunk_gradients(const NormPlan& plan, const BatchNormBackward& a, const Rel
       spread_channels(b.column, b.count, plan.channels, table[1], [&a](index_t c) { return scale_of(a, c); });
       spread_channels(b.column, b.count, plan.channels, table[2], [&a](index_t c) { return offset_of(a, c); });
     }
-    sum_block(b, GradientTerm<Relu>{relu, a.x, a.dy, table}, totals);
+    sum_block(b, GradientTerm<Relu, Keep>{relu, a.x, a.dy, table, a.dresidual}, totals);
     const index_t out = chunk * plan.channels + b.column;
     fold_columns(totals[0], b.count, plan.channels, dy_sums + out);
     fold_columns(totals[1], b.count, plan.channels, product_sums + out);
@@ -121,16 +136,34 @@ void apply_gradient(const BatchNormBackward& a, const Relu& relu) {
   });
 }
 
+template <bool Residual, class Relu>
+void apply_gradient(const BatchNormBackward& a, const Relu& relu) {
+  a.fixed_statistics ? apply_gradient<true, Residual>(a, relu) : apply_gradient<false, Residual>(a, relu);
+}
+
+// Where no vector sticks out of its row, what goes to the residual is written with the sums, and read in place of all that it is
+// made of.
 template <class Relu>
 void batch_norm_backward_of(const BatchNormBackward& a, const Relu& relu) {
   const NormPlan plan(a.rows, a.channels);
   float* dy_sums = a.scratch;
   float* product_sums = dy_sums + plan.chunks * a.channels;
-  chunk_gradients(plan, a, relu, dy_sums, product_sums);
+  const bool keeps = a.dx && a.dresidual && plan.view.width % kLanes == 0;
+  const auto sum = keeps ? chunk_gradients<true, Relu> : chunk_gradients<false, Relu>;
+  sum(plan, a, relu, dy_sums, product_sums);
   plan.for_each_channel_range([&](index_t first, index_t count) { join_gradients(plan, a, dy_sums, product_sums, first, count); });
   if (!a.dx) return;
-  if (a.fixed_statistics) return a.dresidual ? apply_gradient<true, true>(a, relu) : apply_gradient<true, false>(a, relu);
-  a.dresidual ? apply_gradient<false, true>(a, relu) : apply_gradient<false, false>(a, relu);
+  if (keeps) {
+    BatchNormBackward kept = a;
+    kept.dy = a.dresidual;
+    return apply_gradient<false>(kept, NoRelu());
+  }
+  a.dresidual ? apply_gradient<true>(a, relu) : apply_gradient<false>(a, relu);
+}
+
+template <class Relu>
+void batch_norm_backward_behind(const BatchNormBackward& a, const Relu& relu) {
+  a.more ? batch_norm_backward_of(a, OfSum<Relu>{relu, a.more}) : batch_norm_backward_of(a, relu);
 }
 
 index_t batch_norm_backward_scratch(const BatchNormBackward& a) {
@@ -139,8 +172,8 @@ index_t batch_norm_backward_scratch(const BatchNormBackward& a) {
 
 void batch_norm_backward(const BatchNormBackward& a) {
   if (a.channels == 0) return;
-  if (a.relu_y) return batch_norm_backward_of(a, ReluOfOutput{a.relu_y});
-  a.relu ? batch_norm_backward_of(a, ReluOfInput{}) : batch_norm_backward_of(a, NoRelu{});
+  if (a.relu_y) return batch_norm_backward_behind(a, ReluOfOutput{a.relu_y});
+  a.relu ? batch_norm_backward_behind(a, ReluOfInput{}) : batch_norm_backward_behind(a, NoRelu{});
 }
 
 }  // namespace

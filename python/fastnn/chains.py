@@ -45,6 +45,11 @@ class Chain:
         """The values that it reads."""
         return (self.x,)
 
+    @property
+    def adds_gradients(self) -> bool:
+        """Whether the gradient of its output may come in two parts."""
+        return False
+
     def holds(self, calls: Sequence[Call]) -> bool:
         """Return whether its layers are as `find` took them to be: their settings may change between two steps."""
         layers = [calls[p].layer for p in self.calls]
@@ -64,8 +69,10 @@ class Chain:
         """Return its output."""
         raise NotImplementedError
 
-    def backward(self, calls: Sequence[Call], dy: Float32, wanted: Sequence[bool]) -> Sequence[Float32 | None]:
-        """Return the gradients of `inputs`, at least where they are wanted."""
+    def backward(
+        self, calls: Sequence[Call], dy: Float32, wanted: Sequence[bool], more: Float32 | None = None
+    ) -> Sequence[Float32 | None]:
+        """Return the gradients of `inputs`, at least where they are wanted. more: the second part of dy, if it has two."""
         raise NotImplementedError
 
 
@@ -98,10 +105,16 @@ class NormalizationChain(Chain):
         assert isinstance(layer, BatchNormalization)  # `find` has looked
         return layer.forward_relu(values[self.x], residual, training)
 
-    def backward(self, calls: Sequence[Call], dy: Float32, wanted: Sequence[bool]) -> Sequence[Float32 | None]:
+    @property
+    def adds_gradients(self) -> bool:
+        return True
+
+    def backward(
+        self, calls: Sequence[Call], dy: Float32, wanted: Sequence[bool], more: Float32 | None = None
+    ) -> Sequence[Float32 | None]:
         layer = calls[self.calls[0]].layer
         assert isinstance(layer, BatchNormalization)  # `find` has looked
-        return layer.backward_relu(dy, self.residual is not None and wanted[self.residual])
+        return layer.backward_relu(dy, self.residual is not None and wanted[self.residual], more)
 
 
 @dataclass(frozen=True)
@@ -128,7 +141,9 @@ class PooledChain(Chain):
         assert isinstance(pooling, MaxPooling)
         return layer.forward_pooled(values[self.x], pooling.pool_size, training)
 
-    def backward(self, calls: Sequence[Call], dy: Float32, wanted: Sequence[bool]) -> Sequence[Float32 | None]:
+    def backward(
+        self, calls: Sequence[Call], dy: Float32, wanted: Sequence[bool], more: Float32 | None = None
+    ) -> Sequence[Float32 | None]:
         layer = calls[self.calls[0]].layer
         assert isinstance(layer, Convolution)  # `find` has looked
         return (layer.backward_pooled(dy),)

@@ -200,6 +200,8 @@ class Plan:
         for value, gradient in zip(self.outputs, gradients):
             found[value] = _sum(found[value], gradient)
         wanted, recording, called = self.wanted(input_gradients), ops.recording(), set[int]()
+        second: dict[int, Float32] = {}  # parts of gradients that their chain adds to the first one itself
+        adding = {chain.output for chain in self._chained.values() if chain.adds_gradients}
         slopes_taken = set[int]()  # calls whose relu's derivative is in dy already
         for i in reversed(range(len(self.calls))):
             call = self.calls[i]
@@ -221,10 +223,16 @@ class Plan:
                 if chain is None:
                     dx = self._call_backward(i, dy, id(layer) in called)
                 else:
-                    dx = chain.backward(self.calls, dy, wanted)
+                    dx = chain.backward(self.calls, dy, wanted, second.pop(chain.output, None))
             called.add(id(layer))
             for value, part in zip(inputs, dx):
-                if wanted[value] and part is not None:
+                if not wanted[value] or part is None:
+                    continue
+                if value in adding and found[value] is not None:
+                    if value in second:
+                        found[value] = _sum(found[value], second[value])
+                    second[value] = part
+                else:
                     found[value] = _sum(found[value], part)
             del dy, dx
             if recording:

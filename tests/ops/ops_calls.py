@@ -282,6 +282,9 @@ def norm_calls(rng: Generator, shape: tuple[int, ...] = (9, 8, 7, 70)) -> dict[s
         "batch_norm_inference added": Call("batch_norm_inference", forward, {**options, **added}),
         "batch_norm_backward relu": Call("batch_norm_backward", backward, {"relu": True, "beta": beta}, (5, 6)),
         "batch_norm_backward added": Call("batch_norm_backward", more, output, (5, 6, 7)),
+        "batch_norm_backward two parts": Call(
+            "batch_norm_backward", more, {**output, "more": normal(rng, *shape)}, (5, 6, 7)
+        ),
         "batch_norm_backward fixed relu": Call(
             "batch_norm_backward", more, {**output, "fixed_statistics": True}, (5, 6, 7)
         ),

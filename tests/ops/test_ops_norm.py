@@ -141,6 +141,22 @@ def test_a_residual_and_a_relu(isa: str, rng: Generator, shape: tuple[int, ...])
             assert_bits(y, bits_of_separate_ops(x, more, relu, inferred))
 
 
+def check_parts(rng: Generator, x: Array, dy: Array, parameters: tuple[Any, ...], options: dict[str, Any]) -> None:
+    """A gradient in two parts gives the bits of their sum, with and without one that goes on to a residual."""
+    more, results = normal(rng, *x.shape), []
+    for parts in ({"dy": dy + more}, {"dy": dy, "more": more}):
+        for residual in (None, np.full(x.shape, np.nan, np.float32)):
+            sums = [np.empty(x.shape[-1:], np.float32) for _ in (0, 1)]
+            given = {**options, **{k: v for k, v in parts.items() if k != "dy"}}
+            dx = ops.batch_norm_backward(x, parts["dy"], *parameters, *sums, residual, **given)
+            results.append([dx, *sums, *([] if residual is None else [residual])])
+    for whole, split in zip(results[:2], results[2:], strict=True):
+        for a, b in zip(whole, split, strict=True):
+            np.testing.assert_array_equal(b, a)
+    for alone, both in zip(results[2], results[3][:3], strict=True):
+        np.testing.assert_array_equal(both, alone)
+
+
 @every_shape
 @pytest.mark.parametrize("fixed", [False, True])
 def test_the_gradient_behind_a_relu(isa: str, rng: Generator, shape: tuple[int, ...], fixed: bool) -> None:
@@ -164,6 +180,9 @@ def test_the_gradient_behind_a_relu(isa: str, rng: Generator, shape: tuple[int, 
             for got, expected in zip((fused, *found), (dx, *want), strict=True):
                 np.testing.assert_array_equal(got, expected)
         y, mean, rstd = forward(relu=True)
+        check_parts(rng, x, dy, (factor, mean, rstd), {"fixed_statistics": fixed, "relu": True, "relu_y": y})
+        check_parts(rng, x, dy, (factor, mean, rstd), {"fixed_statistics": fixed, "relu": True, "beta": offset})
+        check_parts(rng, x, dy, (factor, mean, rstd), {"fixed_statistics": fixed})
         results = []
         for relu_y in (y, None):
             found = [np.empty(channels, np.float32) for _ in (0, 1)]

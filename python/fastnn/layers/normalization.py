@@ -170,14 +170,17 @@ class BatchNormalization(Layer):
     def backward(self, dy: Float32) -> Float32:
         return self._from_last(self._gradient(self._to_last(dy)))
 
-    def backward_relu(self, dy: Float32, need_residual: bool) -> tuple[Float32, Float32 | None]:
-        """Return the gradients of x and of the residual of `forward_relu`, the latter where wanted."""
+    def backward_relu(
+        self, dy: Float32, need_residual: bool, more: Float32 | None = None
+    ) -> tuple[Float32, Float32 | None]:
+        """Return the gradients of x and of the residual of `forward_relu`, the latter where wanted. more: added to dy."""
         if self.skip_slope:  # the relu's derivative is in dy already
+            dy = dy if more is None else ops.add(dy, more)
             return self._gradient(dy), dy if need_residual else None
         dresidual = ops.empty(dy.shape) if need_residual else None
-        return self._gradient(dy, dresidual), dresidual
+        return self._gradient(dy, dresidual, more), dresidual
 
-    def _gradient(self, dy: Float32, dresidual: Float32 | None = None) -> Float32:
+    def _gradient(self, dy: Float32, dresidual: Float32 | None = None, more: Float32 | None = None) -> Float32:
         x, mean, rstd, learns, relu, y = self.saved()
         gamma, beta = (None if p is None else p.value for p in (self.gamma, self.beta))
         dgamma, dbeta = (p.grad if p is not None and self.trainable else None for p in (self.gamma, self.beta))
@@ -194,6 +197,7 @@ class BatchNormalization(Layer):
             relu=relu and not self.skip_slope,
             relu_y=y,
             beta=beta,
+            more=more,
         )
 
     def step_key(self) -> tuple[Any, ...]:

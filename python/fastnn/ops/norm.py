@@ -104,8 +104,11 @@ def batch_norm_backward(
     relu: bool = False,
     relu_y: Float32 | None = None,
     beta: Float32 | None = None,
+    more: Float32 | None = None,
 ) -> Float32:
     """Return dx; write dgamma, dbeta and dresidual where they are given. fixed_statistics: mean and rstd did not depend on x.
+
+    more: added to dy.
 
     relu: there was one. What it let through is seen from its output relu_y or, if there was no residual, found from beta.
     """
@@ -122,6 +125,7 @@ def batch_norm_backward(
     _core.batch_norm_backward(
         as_rows(x),
         as_rows(dy),
+        _like("batch_norm_backward", "more", more, x),
         gamma,
         beta,
         mean,

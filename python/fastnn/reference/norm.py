@@ -91,15 +91,19 @@ def batch_norm_backward(
     relu: bool = False,
     relu_y: Array | None = None,
     beta: Array | None = None,
+    more: Array | None = None,
 ) -> Array:
     """xhat = (x - mean) rstd; dgamma = sum(dy xhat) and dbeta = sum(dy), written where given; returns
 
     dx = gamma rstd (dy - dbeta / rows - xhat dgamma / rows), or gamma rstd dy where mean and rstd did not come from x.
 
+    more is added to dy before all else.
     With relu, dy is first set to 0 where the relu's output was 0: that is relu_y or, without a residual, follows from beta.
     dresidual, if given, becomes this dy.
     """
     xhat = (x - mean) * rstd
+    if more is not None:
+        dy = dy + more
     if relu:
         dy = np.where((_scale_and_shift(xhat, gamma, beta) if relu_y is None else relu_y) > 0, dy, 0)
     if dresidual is not None:
