@@ -93,9 +93,7 @@ inline void convolve_row_by_vectors(const Convolution& a, const Window& x, const
 }
 
 // Whether a value meets all taps of a filter row in one tile.
-inline bool slides(const Conv2dShape& s) {
-  return s.stride_w == 1 && s.dilation_w == 1 && has_sliding_tiles(s.S) && s.K / s.groups <= kSlidingColumns;
-}
+inline bool slides(const Conv2dShape& s) { return shares_values(s) && s.K / s.groups <= kSlidingColumns; }
 
 // One output row of one group from its window.
 inline void convolve_row_by_tiles(const Convolution& a, const Window& x, const Panels& b, index_t p, index_t group, float* y,

@@ -28,8 +28,7 @@ index_t conv2d_backward_filter_scratch(const Conv2dBackwardFilter& a) {
 // Whether a value meets all taps of a filter row in one tile.
 constexpr index_t kSlidingChannels = 3;  // fewer are too few chains
 inline bool gradient_slides(const Conv2dShape& s, index_t columns) {
-  return s.stride_w == 1 && s.dilation_w == 1 && has_sliding_tiles(s.S) && columns <= kLanes && s.Q >= s.S &&
-         s.C / s.groups >= kSlidingChannels;
+  return shares_values(s) && columns <= kLanes && s.Q >= s.S && s.C / s.groups >= kSlidingChannels;
 }
 
 // Some columns of the gradient, from output rows of one image: sum is the whole gradient.

@@ -9,8 +9,8 @@
 
 namespace {
 
-// Taps of a filter row for which there are such tiles.
-constexpr bool has_sliding_tiles(index_t taps) { return taps == 3 || taps == 5; }
+// Whether taps of a filter row meet values side by side, and are as many as there are such tiles for.
+inline bool shares_values(const Conv2dShape& s) { return s.stride_w == 1 && s.dilation_w == 1 && (s.S == 3 || s.S == 5); }
 
 // Forward: Rows pixels side by side. k is in the order (o, p, r) here: filter row, channel, tap; t.runs is Taps, t.a_run = t.a_row.
 template <int Rows, int Vectors, class Tail, int Taps>

@@ -1,10 +1,11 @@
 // update.h - what an optimizer's step runs over: a stored gradient as it is, or one that is scaled, cut or made block by block.
 #pragma once
 
-#include "math.h"
 #include "update_wide.h"
 
 namespace {
+
+constexpr index_t kGradientFloats = 4096;  // of a block, about: 16 kB, to stay in the first-level cache
 
 // Rows of the gradient in a block; a block begins on a cache line wherever the matrix does.
 inline index_t gradient_rows(const GradientSource& p) {

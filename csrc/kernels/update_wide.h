@@ -5,31 +5,9 @@
 // own.
 #pragma once
 
-#include "gemm.h"
+#include "update_source.h"
 
 namespace {
-
-using fastnn::GradientSource;
-
-constexpr index_t kGradientFloats = 4096;  // of a block, about: 16 kB, to stay in the first-level cache
-
-// Whether the gradient is anything but what is stored.
-inline bool prepares(const GradientSource& s) { return s.factor || s.limit < kInfinity; }
-
-// y = x scaled and cut; y may be x.
-inline void prepare(const GradientSource& s, const float* x, float* y, index_t n) {
-  const float factor = s.factor ? s.factor[0] : 1.0f, limit = s.limit;
-  FASTNN_SIMD
-  for (index_t i = 0; i < n; ++i) {
-    const float g = x[i] * factor;
-    y[i] = select(g > limit, limit, select(g < -limit, -limit, g));  // a NaN stays one
-  }
-}
-
-// Of a row made and used, at `cycles` for each element's step.
-inline double gradient_row_cycles(const GradientSource& s, double cycles) {
-  return static_cast<double>(s.units) * (2.0 * s.rows / kFlopsPerCycle + cycles);
-}
 
 // Whether dy does not stay in the second-level cache from one block to the next, or the weights in none from one step to the next;
 // with few rows there is no time to fetch them.
@@ -43,18 +21,6 @@ constexpr index_t kWideRows = 4 * kMaxRows, kWideColumns = 4 * kPanel;  // of a 
 // Scratch of a thread: rows of x as tiles read them, and a block.
 inline index_t wide_rows_size(const GradientSource& s) { return round_up(kWideRows * s.rows, kLineFloats); }
 inline index_t wide_scratch(const GradientSource& s) { return wide_rows_size(s) + kWideRows * kWideColumns; }
-
-// dy as panels.
-inline Panels packed_gradient(const GradientSource& s, float* to) {
-  Panels dy = {s.dy, s.units, false, s.rows, s.units};
-  parallel_for(dy.count(), 0.3 * s.rows * kPanel, [&](index_t begin, index_t end) {
-    for (index_t panel = begin; panel < end; ++panel) {
-      pack_panel(to + panel * kPanel * s.rows, s.dy + panel * kPanel, s.units, 1, s.rows, dy.columns(panel));
-    }
-  });
-  dy.data = to, dy.packed = true;
-  return dy;
-}
 
 // The arrays that a step reads and writes, from one of their elements on; null where there is none.
 struct StepArrays {
@@ -77,6 +43,7 @@ struct StepArrays {
     if constexpr (requires { a.u; }) put(a.u);
     if constexpr (requires { a.vhat; }) put(a.vhat);
     if constexpr (requires { a.velocity; }) put(a.velocity);
+    if constexpr (requires { a.mean; }) put(a.mean);
   }
 
   // A row of a panel.

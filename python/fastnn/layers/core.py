@@ -122,10 +122,9 @@ def Input(
     return InputLayer(shape, batch_size, dtype, batch_shape=batch_shape, name=name).output
 
 
-MOST_ROWS, MOST_PRODUCT = (
-    1024,
-    2**17,
-)  # rows or elements of dz that is left to the optimizer: more do not stay in the cache
+# A product is left to the optimizer if dz has at most so many rows or elements: more do not stay in the cache.
+MOST_ROWS = 1024
+MOST_PRODUCT = 2**17
 
 
 class ActivatedLayer(Layer):

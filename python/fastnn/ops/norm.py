@@ -108,7 +108,7 @@ def batch_norm_backward(
 ) -> Float32:
     """Return dx; write dgamma, dbeta and dresidual where they are given. fixed_statistics: mean and rstd did not depend on x.
 
-    more: added to dy.
+    more: added to dy before all else.
 
     relu: there was one. What it let through is seen from its output relu_y or, if there was no residual, found from beta.
     """
