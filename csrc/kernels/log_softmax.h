@@ -10,13 +10,13 @@ namespace {
 using fastnn::LogSoftmaxBackward;
 using fastnn::LogSoftmaxForward;
 
-inline void log_softmax_row(const float* x, float* y, index_t cols) {
-  const index_t start = last_chunk(cols);
-  Chunk last = load_chunk(x + start, cols - start, -kInfinity);
-  const float top = row_max(x, start, last);
-  const float log_sum = log_f(exp_row(x, nullptr, start, top, last));
-  FASTNN_SIMD
-  for (index_t j = 0; j < cols; ++j) y[j] = (x[j] - top) - log_sum;
+inline void log_softmax_rows(const float* x, float* y, index_t rows, index_t cols) {
+  const ExpRows e(x, nullptr, rows, cols);
+  for (index_t i = 0; i < rows; ++i) {
+    const float top = e.top[i], log_sum = log_f(e.sum[i]);
+    FASTNN_SIMD
+    for (index_t j = i * cols; j < (i + 1) * cols; ++j) y[j] = (x[j] - top) - log_sum;
+  }
 }
 
 inline void log_softmax_row_backward(const float* dy, const float* y, float* dx, index_t cols) {
@@ -38,7 +38,8 @@ inline void log_softmax_row_backward(const float* dy, const float* y, float* dx,
 
 void log_softmax_forward(const LogSoftmaxForward& a) {
   parallel_for(a.rows, row_cycles(a.cols, 2.0), [&a](index_t begin, index_t end) {
-    for (index_t i = begin; i < end; ++i) log_softmax_row(a.x + i * a.cols, a.y + i * a.cols, a.cols);
+    for_rows_together(begin, end, a.cols,
+                      [&a](index_t i, index_t count) { log_softmax_rows(a.x + i * a.cols, a.y + i * a.cols, count, a.cols); });
   });
 }
 

@@ -86,29 +86,37 @@ struct ChunkOutput {
   }
 };
 
-// The exps of all chunks but the last wait in the output row for their sum.
-template <class Target>
-inline void softmax_cross_entropy_row(const fastnn::SoftmaxCrossEntropy& a, index_t row, const Target& target) {
-  const index_t cols = a.cols, start = last_chunk(cols);
-  const float* x = a.logits + row * cols;
-  float* probs = a.probs ? a.probs + row * cols : nullptr;
-  float* dlogits = a.dlogits ? a.dlogits + row * cols : nullptr;
+// The exps of all chunks but the last wait in the output rows for their sums. target_of(row) is a RowTarget or a LabelTarget.
+template <class TargetOf>
+inline void softmax_cross_entropy_rows(const fastnn::SoftmaxCrossEntropy& a, index_t first, index_t rows,
+                                       const TargetOf& target_of) {
+  const index_t cols = a.cols, begin = first * cols;
+  const float* x = a.logits + begin;
+  float* probs = a.probs ? a.probs + begin : nullptr;
+  float* dlogits = a.dlogits ? a.dlogits + begin : nullptr;
   float* exps = probs ? probs : dlogits;
-
-  Chunk last = load_chunk(x + start, cols - start, -kInfinity);
-  const float top = row_max(x, start, last);
-  const float sum = exp_row(x, exps, start, top, last);
-  const Entropy entropy = row_entropy(x, cols, top, log_f(sum), target);
-  const float weight = weight_of(a.weights, row);
-  a.losses[row] = weight * entropy.loss;
-  if (!exps) return;
-
-  const ChunkOutput output{1.0f / sum, a.scale * weight, entropy.target_sum};
-  for (index_t j = 0; j < start; j += kChunk) {
-    output.write(load_chunk(exps + j, kChunk, 0.0f), target.chunk(j, cols), probs ? probs + j : nullptr,
-                 dlogits ? dlogits + j : nullptr, kChunk);
+  const ExpRows e(x, exps, rows, cols);
+  float log_sum[kExpRows], norm[kExpRows];
+  FASTNN_SIMD
+  for (int i = 0; i < kExpRows; ++i) {
+    log_sum[i] = log_f(e.sum[i]);
+    norm[i] = 1.0f / e.sum[i];
   }
-  output.write(last, target.chunk(start, cols), probs ? probs + start : nullptr, dlogits ? dlogits + start : nullptr, cols - start);
+  for (index_t i = 0; i < rows; ++i) {
+    const index_t at = i * cols, start = e.start;
+    const auto target = target_of(first + i);
+    const Entropy entropy = row_entropy(x + at, cols, e.top[i], log_sum[i], target);
+    const float weight = weight_of(a.weights, first + i);
+    a.losses[first + i] = weight * entropy.loss;
+    if (!exps) continue;
+    const ChunkOutput output{norm[i], a.scale * weight, entropy.target_sum};
+    for (index_t j = 0; j < start; j += kChunk) {
+      output.write(load_chunk(exps + at + j, kChunk, 0.0f), target.chunk(j, cols), probs ? probs + at + j : nullptr,
+                   dlogits ? dlogits + at + j : nullptr, kChunk);
+    }
+    output.write(e.last[i], target.chunk(start, cols), probs ? probs + at + start : nullptr,
+                 dlogits ? dlogits + at + start : nullptr, cols - start);
+  }
 }
 
 // The targets of up to sixteen rows of at most sixteen columns: 1 where the label is, or as given.
@@ -180,16 +188,16 @@ inline void softmax_cross_entropy_narrow(const fastnn::SoftmaxCrossEntropy& a, i
 }
 
 void softmax_cross_entropy(const fastnn::SoftmaxCrossEntropy& a) {
-  const auto row = [&a](index_t i) {
-    a.labels ? softmax_cross_entropy_row(a, i, LabelTarget{a.labels[i]})
-             : softmax_cross_entropy_row(a, i, RowTarget{a.targets + i * a.cols});
+  const auto rows = [&a](index_t i, index_t count) {
+    a.labels ? softmax_cross_entropy_rows(a, i, count, [&a](index_t row) { return LabelTarget{a.labels[row]}; })
+             : softmax_cross_entropy_rows(a, i, count, [&a](index_t row) { return RowTarget{a.targets + row * a.cols}; });
   };
-  parallel_for(a.rows, row_cycles(a.cols, 3.0), [&a, &row](index_t begin, index_t end) {
-    const auto rows = [&a](index_t i, index_t count) {
-      a.labels ? softmax_cross_entropy_narrow<NarrowLabels>(a, i, count) : softmax_cross_entropy_narrow<NarrowTargets>(a, i, count);
-    };
-    if (a.cols <= kChunk) return for_narrow_rows(begin, end, rows, row);
-    for (index_t i = begin; i < end; ++i) row(i);
+  const auto narrow = [&a](index_t i, index_t count) {
+    a.labels ? softmax_cross_entropy_narrow<NarrowLabels>(a, i, count) : softmax_cross_entropy_narrow<NarrowTargets>(a, i, count);
+  };
+  parallel_for(a.rows, row_cycles(a.cols, 3.0), [&](index_t begin, index_t end) {
+    if (a.cols > kChunk) return for_rows_together(begin, end, a.cols, rows);
+    for_narrow_rows(begin, end, narrow, [&rows](index_t i) { rows(i, 1); });
   });
 }
 

@@ -44,33 +44,34 @@ struct FocalRow {
   }
 };
 
-inline void softmax_focal_row(const SoftmaxFocal& a, index_t row) {
-  const index_t cols = a.cols, start = last_chunk(cols);
-  const float *x = a.logits + row * cols, *t = a.targets + row * cols;
-  float* probs = a.probs + row * cols;
-  float* d = a.dlogits ? a.dlogits + row * cols : nullptr;
-  Chunk last = load_chunk(x + start, cols - start, -kInfinity);
-  const float top = row_max(x, start, last);
-  const float sum = exp_row(x, probs, start, top, last);
-  store_chunk(probs + start, last, cols - start);
+inline void softmax_focal_rows(const SoftmaxFocal& a, index_t first, index_t rows) {
+  const index_t cols = a.cols, begin = first * cols;
+  const ExpRows e(a.logits + begin, a.probs + begin, rows, cols);
+  for (index_t i = 0; i < rows; ++i) {
+    const index_t at = begin + i * cols;
+    const float *x = a.logits + at, *t = a.targets + at;
+    float* probs = a.probs + at;
+    float* d = a.dlogits ? a.dlogits + at : nullptr;
+    store_chunk(probs + e.start, e.last[i], cols - e.start);
 
-  FocalRow focal{.norm = 1.0f / sum, .log_sum = log_f(sum), .top = top, .alpha = a.alpha, .gamma = a.gamma};
-  for (index_t j = 0; j < cols; j += kChunk) {
-    Chunk p = load_chunk(probs + j, cols - j, 0.0f);
-    const Chunk h = focal.add(load_chunk(x + j, cols - j, 0.0f), load_chunk(t + j, cols - j, 0.0f), p);
-    store_chunk(probs + j, p, cols - j);
-    if (d) store_chunk(d + j, h, cols - j);
+    FocalRow focal{.norm = 1.0f / e.sum[i], .log_sum = log_f(e.sum[i]), .top = e.top[i], .alpha = a.alpha, .gamma = a.gamma};
+    for (index_t j = 0; j < cols; j += kChunk) {
+      Chunk p = load_chunk(probs + j, cols - j, 0.0f);
+      const Chunk h = focal.add(load_chunk(x + j, cols - j, 0.0f), load_chunk(t + j, cols - j, 0.0f), p);
+      store_chunk(probs + j, p, cols - j);
+      if (d) store_chunk(d + j, h, cols - j);
+    }
+    const float weight = weight_of(a.weights, first + i), factor = a.scale * weight, h_sum = total(focal.h_sum);
+    a.losses[first + i] = weight * total(focal.loss);
+    if (!d) continue;
+    FASTNN_SIMD
+    for (index_t j = 0; j < cols; ++j) d[j] = factor * mul_add(-probs[j], h_sum, d[j]);
   }
-  const float weight = weight_of(a.weights, row), factor = a.scale * weight, h_sum = total(focal.h_sum);
-  a.losses[row] = weight * total(focal.loss);
-  if (!d) return;
-  FASTNN_SIMD
-  for (index_t j = 0; j < cols; ++j) d[j] = factor * mul_add(-probs[j], h_sum, d[j]);
 }
 
 void softmax_focal(const SoftmaxFocal& a) {
   parallel_for(a.rows, row_cycles(a.cols, 12.0), [&a](index_t begin, index_t end) {
-    for (index_t i = begin; i < end; ++i) softmax_focal_row(a, i);
+    for_rows_together(begin, end, a.cols, [&a](index_t i, index_t count) { softmax_focal_rows(a, i, count); });
   });
 }
 
