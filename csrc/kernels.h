@@ -423,7 +423,7 @@ struct PreluBackward {
 };
 
 // y = x > 0 ? x : a x, a = lower + (upper - lower) (r + 1/2) / 65536 with the 16-bit number r that dropout has for this element,
-// seed, stream and step; counter and used as there. y may be x.
+// seed, stream and step; step = low word of counter[0], copied to used[0] and then increased by one. y may be x.
 struct RandomReluForward {
   const float* x;
   float* y;
@@ -510,7 +510,7 @@ struct BatchNormBackward {
 // Philox4x32-10, key = seed, counter = (index / 8 low word, index / 8 high word, stream, step): eight 16-bit numbers a block,
 // word w of the block giving elements 2w (low half) and 2w + 1 (high half). Element i is kept where its number >= threshold,
 // threshold = round(rate 65536): y = x (65536 / (65536 - threshold)) where kept, 0 elsewhere. step = low word of counter[0], which
-// is copied to used[0] and then increased by one. y may be x.
+// is then increased by one. Bit i % 8 of kept[i / 8], the lowest being bit 0: is element i kept? y may be x.
 struct DropoutForward {
   const float* x;
   float* y;
@@ -519,18 +519,16 @@ struct DropoutForward {
   std::uint64_t seed;
   std::uint32_t stream;
   std::uint64_t* counter;
-  std::uint64_t* used;
+  std::uint8_t* kept;
 };
 
-// dx = dy (65536 / (65536 - threshold)) where the forward pass with step = used[0] kept, 0 elsewhere; dx may be dy.
+// dx = dy (65536 / (65536 - threshold)) where the forward pass kept, 0 elsewhere; dx may be dy.
 struct DropoutBackward {
   const float* dy;
+  const std::uint8_t* kept;
   float* dx;
   index_t n;
   float rate;
-  std::uint64_t seed;
-  std::uint32_t stream;
-  const std::uint64_t* used;
 };
 
 // p = softmax(logits); loss[i] = weight_i * -sum_j t_ij log p_ij, computed on the logits;
@@ -1113,8 +1111,8 @@ struct ApplyKeep {
 
 // y = x + stddev z, or x (1 + stddev z) with multiply; z: normal numbers. Element i takes word i mod 4 of the Philox block of
 // counter (index / 4 low word, high word, stream, step), key = seed: its low 31 bits b give |z| as the number that a normal
-// variable exceeds with probability (b + 1/2) 2^-32, its highest bit the sign. step, counter, used as in DropoutForward. y may be
-// x.
+// variable exceeds with probability (b + 1/2) 2^-32, its highest bit the sign. step = low word of counter[0], which is copied to
+// used[0] and then increased by one. y may be x.
 struct GaussianForward {
   const float* x;
   float* y;

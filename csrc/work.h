@@ -168,7 +168,7 @@ inline Work work_of(const BatchNormBackward& a) {
   return work::arrays(a.rows * a.channels, 2 + work::has(a.relu_y) + work::has(a.dx) + work::has(a.dresidual));
 }
 
-inline Work work_of(const DropoutForward& a) { return work::arrays(a.n, 2); }
+inline Work work_of(const DropoutForward& a) { return work::arrays(a.n, 2); }  // the bits are a 64th of it: not counted
 inline Work work_of(const DropoutBackward& a) { return work::arrays(a.n, 2); }
 
 inline Work work_of(const SoftmaxCrossEntropy& a) {

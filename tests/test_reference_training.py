@@ -48,12 +48,14 @@ def sixteen_bits(i, seed, stream, step):
 def test_dropout_keeps_by_the_numbers(rate, threshold):
     seed, stream, step = 0x0123456789ABCDEF, 7, 2**40 + 5
     x, counter = normal(5, 9, 3), np.array([step], np.uint64)
-    y, used = ref.dropout_forward(x, rate, seed, stream, counter)
-    assert (int(used[0]), int(counter[0])) == (step, step + 1)
+    y, kept = ref.dropout_forward(x, rate, seed, stream, counter)
+    assert int(counter[0]) == step + 1
     for i, (before, after) in enumerate(zip(x.ravel(), y.ravel(), strict=True)):
         number = sixteen_bits(i, seed, stream, 5)  # the low word of the step
         assert after == (before * np.float32(65536 / (65536 - threshold)) if number >= threshold else 0)
-    np.testing.assert_array_equal(ref.dropout_backward(x, rate, seed, stream, used), y)
+        assert (kept[i // 8] >> i % 8) & 1 == (number >= threshold)
+    assert kept.size == (x.size + 7) // 8
+    np.testing.assert_array_equal(ref.dropout_backward(x, kept, rate), y)
 
 
 def test_dropout_keeps_a_number_equal_to_the_threshold():

@@ -120,17 +120,16 @@ void batch_norm_backward(const py::array& x, const py::array& dy, const MaybeArr
 }
 
 void dropout_forward(const py::array& x, const py::array& y, float rate, std::uint64_t seed, std::uint32_t stream,
-                     const py::array& counter, const py::array& used) {
+                     const py::array& counter, const py::array& kept) {
   launch("dropout_forward", &Kernels::dropout_forward,
          DropoutForward{in<float>(x, y.size(), "x"), out<float>(y, -1, "y"), y.size(), rate, seed, stream,
-                        out<std::uint64_t>(counter, 1, "counter"), out<std::uint64_t>(used, 1, "used")});
+                        out<std::uint64_t>(counter, 1, "counter"), out<std::uint8_t>(kept, (y.size() + 7) / 8, "kept")});
 }
 
-void dropout_backward(const py::array& dy, const py::array& dx, float rate, std::uint64_t seed, std::uint32_t stream,
-                      const py::array& used) {
+void dropout_backward(const py::array& dy, const py::array& kept, const py::array& dx, float rate) {
   launch("dropout_backward", &Kernels::dropout_backward,
-         DropoutBackward{in<float>(dy, dx.size(), "dy"), out<float>(dx, -1, "dx"), dx.size(), rate, seed, stream,
-                         in<std::uint64_t>(used, 1, "used")});
+         DropoutBackward{in<float>(dy, dx.size(), "dy"), in<std::uint8_t>(kept, (dx.size() + 7) / 8, "kept"),
+                         out<float>(dx, -1, "dx"), dx.size(), rate});
 }
 
 }  // namespace

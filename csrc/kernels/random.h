@@ -125,57 +125,101 @@ struct Numbers {
   FASTNN_INLINE Numbers(const PhiloxStream& s, std::uint64_t first) {
     for (int b = 0; b < kBlocks; b += kGroups * kWide) philox_blocks(s, first + static_cast<std::uint64_t>(b), words + 4 * b);
   }
-  FASTNN_INLINE std::int32_t operator[](int i) const {
+  FASTNN_INLINE std::int32_t operator[](index_t i) const {
     typedef std::uint16_t half __attribute__((may_alias));
     return reinterpret_cast<const half*>(words)[i];
   }
 };
 
-FASTNN_INLINE void drop_numbers(const Numbers& numbers, std::int32_t threshold, float scale, const float* x, float* y, int n) {
-  int i = 0;
+// y = scale x where the number of the element reaches the threshold, 0 elsewhere, for up to kNumbers elements; y may be x. Bit i of
+// `kept`, the lowest of a byte first: is element i kept? The bits beyond the n-th are 0.
+FASTNN_INLINE void drop(const Numbers& numbers, std::int32_t threshold, float scale, const float* x, float* y, std::uint8_t* kept,
+                        index_t n) {
+  index_t i = 0;
 #if defined(__AVX512BW__)
   // The comparison gives the bits that say which lanes are written; no number reaches 65536.
   const __m512i least = _mm512_set1_epi16(static_cast<short>(threshold));
   for (; i + 2 * kLanes <= n && threshold < 65536; i += 2 * kLanes) {
-    const __m512i both = _mm512_loadu_si512(numbers.words + i / 2);
-    const __mmask32 kept = _mm512_cmpge_epu16_mask(both, least);
+    const __mmask32 both = _mm512_cmpge_epu16_mask(_mm512_loadu_si512(numbers.words + i / 2), least);
     const __m512 factor = _mm512_set1_ps(scale);
-    _mm512_storeu_ps(y + i, _mm512_maskz_mul_ps(static_cast<__mmask16>(kept), _mm512_loadu_ps(x + i), factor));
+    _mm512_storeu_ps(y + i, _mm512_maskz_mul_ps(static_cast<__mmask16>(both), _mm512_loadu_ps(x + i), factor));
     const __m512 more = _mm512_loadu_ps(x + i + kLanes);
-    _mm512_storeu_ps(y + i + kLanes, _mm512_maskz_mul_ps(static_cast<__mmask16>(kept >> kLanes), more, factor));
+    _mm512_storeu_ps(y + i + kLanes, _mm512_maskz_mul_ps(static_cast<__mmask16>(both >> kLanes), more, factor));
+    __builtin_memcpy(kept + i / 8, &both, sizeof both);
+  }
+#elif defined(__SSE2__)
+  const __m128i least = _mm_set1_epi16(static_cast<short>(threshold)), zero = _mm_setzero_si128();
+  for (; i + 16 <= n && threshold < 65536; i += 16) {
+    const __m128i* eight = reinterpret_cast<const __m128i*>(numbers.words) + i / 8;
+    const __m128i low = _mm_cmpeq_epi16(_mm_subs_epu16(least, _mm_loadu_si128(eight)), zero);
+    const __m128i high = _mm_cmpeq_epi16(_mm_subs_epu16(least, _mm_loadu_si128(eight + 1)), zero);
+    const std::uint16_t both = static_cast<std::uint16_t>(_mm_movemask_epi8(_mm_packs_epi16(low, high)));
+    __builtin_memcpy(kept + i / 8, &both, sizeof both);
+#if defined(__AVX2__)
+    store(y + i, (vfloat)((__m256i)(load(x + i) * scale) & _mm256_cvtepi16_epi32(low)));
+    store(y + i + kLanes, (vfloat)((__m256i)(load(x + i + kLanes) * scale) & _mm256_cvtepi16_epi32(high)));
+#else
+    FASTNN_SIMD
+    for (index_t j = i; j < i + 16; ++j) y[j] = select(numbers[j] >= threshold, x[j] * scale, 0.0f);
+#endif
   }
 #endif
-  FASTNN_SIMD
-  for (int j = i; j < n; ++j) y[j] = select(numbers[j] >= threshold, x[j] * scale, 0.0f);
+  for (; i < n; i += 8) {
+    unsigned byte = 0;
+    for (index_t j = i; j < min_of(n, i + 8); ++j) {
+      const bool stays = numbers[j] >= threshold;
+      y[j] = select(stays, x[j] * scale, 0.0f);
+      byte |= static_cast<unsigned>(stays) << (j - i);
+    }
+    kept[i / 8] = static_cast<std::uint8_t>(byte);
+  }
 }
 
-// y = scale x where the number of the element reaches the threshold, 0 elsewhere; y may be x.
-inline void drop(const PhiloxStream& s, float rate, const float* x, float* y, index_t n) {
-  const std::int32_t threshold = static_cast<std::int32_t>(rate * 65536.0f + 0.5f);
-  const float scale = 65536.0f / static_cast<float>(65536 - threshold);
-  parallel_for(ceil_div(n, kNumbers), 2.0 * kNumbers, [=, &s](index_t begin, index_t end) {
-    for (index_t i = begin; i < end; ++i) {
-      const Numbers numbers(s, static_cast<std::uint64_t>(i) * kBlocks);
-      const index_t at = i * kNumbers;
-      if (n - at >= kNumbers) {
-        drop_numbers(numbers, threshold, scale, x + at, y + at, kNumbers);
-      } else {
-        drop_numbers(numbers, threshold, scale, x + at, y + at, static_cast<int>(n - at));
-      }
-    }
-  });
+// y = scale x where the element's bit is set, 0 elsewhere; y may be x.
+FASTNN_INLINE void keep(const std::uint8_t* bits, float scale, const float* x, float* y, index_t n) {
+  index_t i = 0;
+#if defined(__AVX512F__)
+  for (; i + kLanes <= n; i += kLanes) {
+    __mmask16 kept;
+    __builtin_memcpy(&kept, bits + i / 8, sizeof kept);
+    _mm512_storeu_ps(y + i, _mm512_maskz_mul_ps(kept, _mm512_loadu_ps(x + i), _mm512_set1_ps(scale)));
+  }
+#endif
+  constexpr std::uint32_t kBit[8] = {1, 2, 4, 8, 16, 32, 64, 128};
+  for (; i + 8 <= n; i += 8) {
+    const std::uint32_t eight = bits[i / 8];
+    FASTNN_SIMD
+    for (int j = 0; j < 8; ++j) y[i + j] = select((eight & kBit[j]) != 0, x[i + j] * scale, 0.0f);
+  }
+  for (int j = 0; i < n; ++i, ++j) y[i] = select((bits[i / 8] & kBit[j]) != 0, x[i] * scale, 0.0f);
 }
+
+inline std::int32_t dropout_threshold(float rate) { return static_cast<std::int32_t>(rate * 65536.0f + 0.5f); }
+inline float dropout_scale(std::int32_t threshold) { return 65536.0f / static_cast<float>(65536 - threshold); }
 
 // The step is advanced after the parallel part, by the calling thread alone.
 void dropout_forward(const fastnn::DropoutForward& a) {
-  const std::uint64_t step = a.counter[0];
-  drop({a.seed, a.stream, static_cast<std::uint32_t>(step)}, a.rate, a.x, a.y, a.n);
-  a.used[0] = step;
-  a.counter[0] = step + 1;
+  const std::int32_t threshold = dropout_threshold(a.rate);
+  const float scale = dropout_scale(threshold);
+  const PhiloxStream s(a.seed, a.stream, static_cast<std::uint32_t>(a.counter[0]));
+  parallel_for(ceil_div(a.n, kNumbers), 2.0 * kNumbers, [=, &a, &s](index_t begin, index_t end) {
+    for (index_t i = begin; i < end; ++i) {
+      const Numbers numbers(s, static_cast<std::uint64_t>(i) * kBlocks);
+      const index_t at = i * kNumbers, n = a.n - at;
+      if (n >= kNumbers) {
+        drop(numbers, threshold, scale, a.x + at, a.y + at, a.kept + at / 8, kNumbers);
+      } else {
+        drop(numbers, threshold, scale, a.x + at, a.y + at, a.kept + at / 8, n);
+      }
+    }
+  });
+  a.counter[0] += 1;
 }
 
 void dropout_backward(const fastnn::DropoutBackward& a) {
-  drop({a.seed, a.stream, static_cast<std::uint32_t>(a.used[0])}, a.rate, a.dy, a.dx, a.n);
+  const float scale = dropout_scale(dropout_threshold(a.rate));
+  parallel_elements(
+      a.n, 0.5, [=, &a](index_t begin, index_t end) { keep(a.kept + begin / 8, scale, a.dy + begin, a.dx + begin, end - begin); });
 }
 
 void random_uniform(const fastnn::RandomUniform& a) {

@@ -60,9 +60,10 @@ def test_sizes_around_a_block(isa: str, rng: Generator) -> None:
     x = normal(rng, 400)
     whole, _ = ops.dropout_forward(x, 0.4, 9, 1, np.array([5], np.uint64))
     for n in (*range(2 * lanes() + 4), *range(120, 140), 255, 256, 257, 385):
-        y, used = ops.dropout_forward(x[:n], 0.4, 9, 1, np.array([5], np.uint64))
+        y, bits = ops.dropout_forward(x[:n], 0.4, 9, 1, np.array([5], np.uint64))
         assert_bits(y, whole[:n], "an element's fate does not depend on how many there are")
-        assert_bits(ops.dropout_backward(x[:n], 0.4, 9, 1, used), whole[:n])
+        np.testing.assert_array_equal(bits, np.packbits(numbers(n, 9, 1, 5) >= 26214, bitorder="little"))
+        assert_bits(ops.dropout_backward(x[:n], bits, 0.4), whole[:n])
     shaped, _ = ops.dropout_forward(x.reshape(4, 5, 20), 0.4, 9, 1, np.array([5], np.uint64))
     assert_bits(shaped.reshape(-1), whole)
 
@@ -71,22 +72,23 @@ def test_sizes_around_a_block(isa: str, rng: Generator) -> None:
 def test_values_are_scaled_exactly(isa: str, rng: Generator, rate: float) -> None:
     x, dy = normal(rng, 7, 191), normal(rng, 7, 191)
     counter, twin = np.array([11], np.uint64), np.array([11], np.uint64)
-    y, used = ops.dropout_forward(x, rate, 2**40 + 7, 3, counter)
-    want, _ = reference.dropout_forward(double(x), rate, 2**40 + 7, 3, twin)
+    y, bits = ops.dropout_forward(x, rate, 2**40 + 7, 3, counter)
+    want, same = reference.dropout_forward(double(x), rate, 2**40 + 7, 3, twin)
+    np.testing.assert_array_equal(bits, same)
     # A product of two float32 numbers is exact in float64, so that rounded to float32 it is the correctly rounded one.
     assert_bits(y, want.astype(np.float32))
-    dwant = reference.dropout_backward(double(dy), rate, 2**40 + 7, 3, np.array([11], np.uint64))
-    assert_bits(ops.dropout_backward(dy, rate, 2**40 + 7, 3, used), dwant.astype(np.float32))
+    dwant = reference.dropout_backward(double(dy), same, rate)
+    assert_bits(ops.dropout_backward(dy, bits, rate), dwant.astype(np.float32))
     if rate == 0:
         assert_bits(y, x)
 
 
 def test_the_counter_counts_calls(isa: str) -> None:
     x, counter = np.ones(1000, np.float32), np.array([2**32 - 1], np.uint64)
-    first, used = ops.dropout_forward(x, 0.5, 1, 2, counter)
-    assert (used.dtype, used.tolist(), counter.tolist()) == (np.uint64, [2**32 - 1], [2**32])
-    second, used = ops.dropout_forward(x, 0.5, 1, 2, counter)
-    assert (used.tolist(), counter.tolist()) == ([2**32], [2**32 + 1])
+    first, _ = ops.dropout_forward(x, 0.5, 1, 2, counter)
+    assert counter.tolist() == [2**32]
+    second, _ = ops.dropout_forward(x, 0.5, 1, 2, counter)
+    assert counter.tolist() == [2**32 + 1]
     assert (first != second).any()
     np.testing.assert_array_equal(second != 0, kept(1000, 0.5, 1, 2, 0), "the step is the counter's low word")
 
@@ -97,8 +99,15 @@ def test_forward_and_backward_keep_the_same(isa: str, rng: Generator) -> None:
     for _ in range(3):
         steps.append(ops.dropout_forward(x, 0.3, 5, 6, counter))
     dy = normal(rng, 37, 41)
-    for y, used in steps:
-        np.testing.assert_array_equal(ops.dropout_backward(dy, 0.3, 5, 6, used) != 0, y != 0)
+    for y, bits in steps:
+        np.testing.assert_array_equal(ops.dropout_backward(dy, bits, 0.3) != 0, y != 0)
+
+
+def test_backward_takes_any_bits(isa: str, rng: Generator) -> None:
+    dy = normal(rng, 5, 211)
+    bits = rng.integers(0, 256, (dy.size + 7) // 8, np.uint8)
+    stays = np.unpackbits(bits, count=dy.size, bitorder="little").reshape(dy.shape).astype(bool)
+    assert_bits(ops.dropout_backward(dy, bits, 0.75), np.where(stays, 4 * dy, 0))
 
 
 def test_shares_and_independence(isa: str) -> None:
@@ -115,10 +124,10 @@ def test_shares_and_independence(isa: str) -> None:
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
 def test_what_is_dropped_is_zero_whatever_it_was(isa: str, special: float) -> None:
     x = np.full(501, special, np.float32)
-    y, used = ops.dropout_forward(x, 0.5, 1, 2, np.array([3], np.uint64))
+    y, bits = ops.dropout_forward(x, 0.5, 1, 2, np.array([3], np.uint64))
     keep = kept(501, 0.5, 1, 2, 3)
     np.testing.assert_array_equal(y, np.where(keep, special, 0.0))
-    np.testing.assert_array_equal(ops.dropout_backward(x, 0.5, 1, 2, used), y)
+    np.testing.assert_array_equal(ops.dropout_backward(x, bits, 0.5), y)
     assert 150 < keep.sum() < 350
 
 
@@ -135,7 +144,12 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
         ValueError,
         "expected counter of 1 elements, got 2",
     ),
-    "used": (lambda: ops.dropout_backward(X, 0.5, 1, 2, np.array([0])), TypeError, "expected used as an aligned"),
+    "kept dtype": (lambda: ops.dropout_backward(X, np.zeros(2), 0.5), TypeError, "expected kept as an aligned"),
+    "kept size": (
+        lambda: ops.dropout_backward(X, np.zeros(1, np.uint8), 0.5),
+        ValueError,
+        "expected kept of 2 elements, got 1",
+    ),
     "complex": (
         lambda: ops.dropout_forward(X * 1j, 0.5, 1, 2, COUNTER),
         TypeError,

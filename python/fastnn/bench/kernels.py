@@ -177,7 +177,8 @@ def _dropout(rows: int, cols: int, kind: str) -> KernelCase:
         counter = np.zeros(1, np.uint64)
         if kind == "forward":
             return lambda kernels: kernels.dropout_forward(x, 0.5, 7, 0, counter)[0], None
-        return lambda kernels: kernels.dropout_backward(x, 0.5, 7, 0, counter), None
+        kept = np.random.default_rng(0).integers(0, 256, x.size // 8, np.uint8)
+        return lambda kernels: kernels.dropout_backward(x, kept, 0.5), None
 
     return KernelCase(f"dropout_{kind} {rows}x{cols}", 0, 8.0 * rows * cols, make, kind == "forward")
 

@@ -94,8 +94,8 @@ class Dropout(RandomLayer):
         if self.inference:
             return dy
         saved = self.saved()
-        if saved.dtype == np.uint64:
-            return ops.dropout_backward(dy, self.rate, self.seed, 0, saved)
+        if saved.dtype == np.uint8:
+            return ops.dropout_backward(dy, saved, self.rate)
         return ops.apply_keep(dy, saved, self._scale())
 
     def _scale(self) -> float:

@@ -7,14 +7,7 @@ from numpy.typing import NDArray
 
 from fastnn import _core, checks
 from fastnn.checks import Float32
-from fastnn.ops.base import (
-    UINT64,
-    as_float32,
-    as_rows,
-    check_same_shape,
-    empty,
-    twin,
-)
+from fastnn.ops.base import UINT8, as_float32, as_rows, check_same_shape, empty, twin
 
 
 def _like(who: str, name: str, more: Float32 | None, x: Float32) -> Float32 | None:
@@ -144,18 +137,21 @@ def batch_norm_backward(
 @twin
 def dropout_forward(
     x: Float32, rate: float, seed: int, stream: int, counter: NDArray[np.uint64]
-) -> tuple[Float32, NDArray[np.uint64]]:
-    """Return (y, used): x with a share `rate` set to 0 and the rest scaled up; counter[0] increases by one."""
+) -> tuple[Float32, NDArray[np.uint8]]:
+    """Return (y, kept): x with a share `rate` set to 0 and the rest scaled up; counter[0] increases by one.
+
+    kept has a bit for each value, the lowest of a byte first: is it kept?
+    """
     x = as_float32("dropout_forward", "x", x)
-    y, used = empty(x.shape), empty((1,), UINT64)
-    _core.dropout_forward(x, y, rate, seed, stream, counter, used)
-    return y, used
+    y, kept = empty(x.shape), empty(((x.size + 7) // 8,), UINT8)
+    _core.dropout_forward(x, y, rate, seed, stream, counter, kept)
+    return y, kept
 
 
 @twin
-def dropout_backward(dy: Float32, rate: float, seed: int, stream: int, used: NDArray[np.uint64]) -> Float32:
-    """Return dx: dy where the forward pass with that `used` kept x, scaled alike, 0 elsewhere."""
+def dropout_backward(dy: Float32, kept: NDArray[np.uint8], rate: float) -> Float32:
+    """Return dx: dy where the forward pass that returned `kept` kept x, scaled alike, 0 elsewhere."""
     dy = as_float32("dropout_backward", "dy", dy)
     dx = empty(dy.shape)
-    _core.dropout_backward(dy, dx, rate, seed, stream, used)
+    _core.dropout_backward(dy, kept, dx, rate)
     return dx

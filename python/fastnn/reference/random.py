@@ -1,7 +1,7 @@
 """Random numbers from a counter (Philox), and dropout made of them.
 
-Number i of a stream at a step is a function of (seed, stream, step, i) alone: no state to save, no mask to keep for the
-backward pass, and the same bits however the work is divided.
+Number i of a stream at a step is a function of (seed, stream, step, i) alone: no state to save, and the same bits however
+the work is divided.
 """
 
 from __future__ import annotations
@@ -51,11 +51,10 @@ def uniform16(n: int, seed: int, stream: int, used: Array) -> Array:
     return numbers.reshape(-1)[:n]
 
 
-def _drop(x: Array, rate: float, seed: int, stream: int, used: Array) -> Array:
-    """Return x times 65536 / (65536 - threshold), rounded to float32, where kept, 0 elsewhere."""
-    threshold = _threshold(rate)
-    keep = uniform16(x.size, seed, stream, used).reshape(x.shape) >= threshold
-    scale = np.float32(_LEVELS / max(_LEVELS - threshold, 1))
+def _keep(x: Array, kept: Array, rate: float) -> Array:
+    """Return x times 65536 / (65536 - threshold), rounded to float32, where its bit is set, 0 elsewhere."""
+    keep = np.unpackbits(kept, count=x.size, bitorder="little").reshape(x.shape).astype(bool)
+    scale = np.float32(_LEVELS / max(_LEVELS - _threshold(rate), 1))
     y: Array = np.multiply(x, x.dtype.type(scale), out=np.zeros_like(x, order="C"), where=keep)
     return y
 
@@ -63,14 +62,14 @@ def _drop(x: Array, rate: float, seed: int, stream: int, used: Array) -> Array:
 def dropout_forward(x: Array, rate: float, seed: int, stream: int, counter: Array) -> tuple[Array, Array]:
     """y = x / (1 - rate) where kept, 0 elsewhere, with rate rounded to a multiple of 1/65536.
 
-    counter (uint64, one value) is increased by one in place, so that the next call drops others. Returns y and a copy
-    of the counter as it was, for the backward pass.
+    counter (uint64, one value) is increased by one in place, so that the next call drops others. Returns y and, for the
+    backward pass, a bit for each value, the lowest of a byte first: is it kept?
     """
-    used = counter.copy()
+    kept = np.packbits(uniform16(x.size, seed, stream, counter) >= _threshold(rate), bitorder="little")
     counter += 1
-    return _drop(x, rate, seed, stream, used), used
+    return _keep(x, kept, rate), kept
 
 
-def dropout_backward(dy: Array, rate: float, seed: int, stream: int, used: Array) -> Array:
-    """dx = dy / (1 - rate) where the forward pass that returned used kept, 0 elsewhere."""
-    return _drop(dy, rate, seed, stream, used)
+def dropout_backward(dy: Array, kept: Array, rate: float) -> Array:
+    """dx = dy / (1 - rate) where the forward pass that returned kept kept, 0 elsewhere."""
+    return _keep(dy, kept, rate)
