@@ -67,12 +67,23 @@ inline void for_each_other_pixel(const PoolWindow& w, const Body& body) {
   }
 }
 
+// Fetches what windows of Size x Size pixels that begin two rows below those at x read and those do not: lines at x and `next`
+// values further. The prefetchers of the processor lose rows that are read side by side at the end of each.
+template <int Size>
+inline void fetch_below(const float* x, index_t row_step, index_t next) {
+  FASTNN_UNROLL
+  for (int i = 0; i < 4; ++i) __builtin_prefetch(x + (Size + i / 2) * row_step + i % 2 * next);
+}
+
 // Outputs [q, end) of a row, whose windows are complete, whole vectors everywhere.
 template <int L, bool One, int Size, class Op>
-inline void pool_run(Op op, PoolWindow w, index_t step, index_t out, index_t count) {
+inline void pool_run(Op op, PoolWindow w, index_t step, index_t out, index_t count, bool fetches) {
   const index_t channels = w.channels;
   for (index_t i = 0; i < count; ++i, w.first += step, out += channels) {
-    for (index_t c = 0; c < (One ? 1 : channels); c += L) op.template window<L, Size, true>(w, w.first + c, L, out + c);
+    for (index_t c = 0; c < (One ? 1 : channels); c += L) {
+      if (Size > 0 && fetches) fetch_below<Size>(op.x + w.first + c, w.row_step, channels);
+      op.template window<L, Size, true>(w, w.first + c, L, out + c);
+    }
   }
 }
 
@@ -80,12 +91,13 @@ inline void pool_run(Op op, PoolWindow w, index_t step, index_t out, index_t cou
 // y for this thread at y_end. Returns how many.
 template <class Windows, class Op>
 inline index_t pool_joined(const Windows& joined, const Op& op, const PoolWindow& w, index_t out, index_t count, index_t x_end,
-                           index_t y_end) {
+                           index_t y_end, bool fetches) {
   index_t i = 0;
   if constexpr (kJoinsWindows) {
     for (; i + joined.count() <= count; i += joined.count()) {
       const index_t first = w.first + 2 * i * w.channels, to = out + i * w.channels;
       if (first + w.row_step + joined.kRead > x_end || to + joined.kWritten > y_end) break;
+      if (fetches) fetch_below<2>(op.x + first, w.row_step, kLineFloats);
       vfloat pixel[4];
       joined.load_pixels(op.x + first, pixel[0], pixel[1]);
       joined.load_pixels(op.x + first + w.row_step, pixel[2], pixel[3]);
@@ -105,6 +117,7 @@ inline void pool_forward_row(const Pool2dShape& s, const Op& op, const JoinedWin
   const bool whole_row = (row + 1) * s.Q * s.C + spill <= y_end && (image + h.end * s.W) * s.C + spill <= x_end;
   const index_t top = h.begin - (p * s.stride_h - s.pad_top), step = s.stride_w * s.C;
   const index_t size = s.R == s.S && h.size() == s.R ? s.S : 0;
+  const bool fetches = s.stride_h == 2 && s.stride_w == 2 && x_end >= Op::kLeastFetched;
   for (index_t q = 0; q < s.Q; ++q) {
     const PoolSpan w = window_columns(s, q);
     const index_t left = w.begin - (q * s.stride_w - s.pad_left);
@@ -113,15 +126,15 @@ inline void pool_forward_row(const Pool2dShape& s, const Op& op, const JoinedWin
     if (whole_row && complete.begin <= q && q < complete.end) {
       index_t count = complete.end - q;
       if (size == 2 && s.stride_w == 2 && s.C <= kMostJoined) {
-        const index_t done = pool_joined(joined, op, window, out, count, x_end, y_end);
+        const index_t done = pool_joined(joined, op, window, out, count, x_end, y_end, fetches);
         window.first += done * step, out += done * s.C, count -= done;
       }
       if (size == 2) {
-        pool_run<L, One, 2>(op, window, step, out, count);
+        pool_run<L, One, 2>(op, window, step, out, count, fetches);
       } else if (size == 3) {
-        pool_run<L, One, 3>(op, window, step, out, count);
+        pool_run<L, One, 3>(op, window, step, out, count, fetches);
       } else {
-        pool_run<L, One, 0>(op, window, step, out, count);
+        pool_run<L, One, 0>(op, window, step, out, count, fetches);
       }
       q = complete.end - 1;
       continue;
@@ -151,6 +164,7 @@ void pool_forward(const Pool2dShape& shape, const Op& operation) {
 
 template <class Index>
 struct MaxWindow {
+  static constexpr index_t kLeastFetched = 1 << 18;  // values of x from which on fetching pays: the second-level cache
   const float* x;
   float* y;
   Index* index;
@@ -211,6 +225,7 @@ struct MaxWindow {
 };
 
 struct MeanWindow {
+  static constexpr index_t kLeastFetched = 1 << 22;  // in the third-level cache the processor looks far enough ahead itself
   const float* x;
   float* y;
 
