@@ -8,6 +8,7 @@
 #pragma once
 
 #include "conv.h"
+#include "depthwise_input.h"
 
 namespace {
 

@@ -124,6 +124,7 @@ struct FilterRows {
     begin = h >= 0 ? 0 : min_of(s.R, ceil_div(-h, s.dilation_h));
     end = max_of(begin, h >= s.H ? 0 : min_of(s.R, ceil_div(s.H - h, s.dilation_h)));
   }
+  bool operator==(const FilterRows&) const = default;
 };
 
 }  // namespace

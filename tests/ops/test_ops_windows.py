@@ -31,12 +31,33 @@ def test_channels_of_depthwise_around_a_vector(isa: str, rng: Generator, times: 
             check_against_twin(rng, ((2, 3, columns, channels), (2, 3, 1, channels * times), options))
 
 
-@pytest.mark.parametrize("window", [(1, 1), (5, 5), (1, 10), (11, 1), (4, 7)])
-@pytest.mark.parametrize("strides", [(1, 1), (3, 2), (6, 7)])
+@pytest.mark.parametrize("window", [(1, 1), (3, 3), (5, 5), (7, 7), (2, 3), (1, 10), (11, 1), (4, 7)], ids=str)
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (1, 2), (3, 2), (6, 7)], ids=str)
 def test_windows_of_depthwise(isa: str, rng: Generator, window: Any, strides: Any) -> None:
-    for dilation in ((1, 1), (2, 3)):
-        options = geometry(strides, ((3, 2), (4, 5)), dilation, 5)
-        check_against_twin(rng, ((2, 19, 24, 5), (*window, 1, 5), options))
+    for dilation in ((1, 1), (2, 1), (2, 3)):
+        for channels in (5, lanes() + 3):
+            options = geometry(strides, ((3, 2), (4, 5)), dilation, channels)
+            check_against_twin(rng, ((2, 19, 24, channels), (*window, 1, channels), options))
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (3, 1)], ids=str)
+@pytest.mark.parametrize("taps", [3, 4, 5])
+def test_images_of_a_large_depthwise_do_not_see_each_other(isa: str, rng: Generator, strides: Any, taps: int) -> None:
+    # Arrays larger than the caches, of which the rows below are fetched; past the last one there are none.
+    channels, options = 48, geometry(strides, ((1, 1), (1, 2)), groups=48)
+    x, kernel = normal(rng, 10, 35, 36, channels), normal(rng, taps, taps, 1, channels)
+    y = ops.conv2d_forward(x, kernel, **options)
+    dy, dkernel = normal(rng, *y.shape), np.zeros_like(kernel)
+    dx = ops.conv2d_backward_input(dy, kernel, x.shape, **options)
+    ops.conv2d_backward_filter(x, dy, dkernel, **options)
+    parts = np.zeros_like(kernel)
+    for i in range(len(x)):
+        image, part = slice(i, i + 1), np.zeros_like(kernel)
+        assert_bits(ops.conv2d_forward(x[image], kernel, **options)[0], y[i])
+        assert_bits(ops.conv2d_backward_input(dy[image], kernel, (1, *x.shape[1:]), **options)[0], dx[i])
+        ops.conv2d_backward_filter(x[image], dy[image], part, **options)
+        parts += part
+    np.testing.assert_allclose(dkernel, parts, rtol=1e-4, atol=1e-3)
 
 
 def test_depthwise_of_no_images(isa: str, rng: Generator) -> None:
