@@ -2,7 +2,8 @@
 //
 // dw is the product (taps x pixels) (pixels x K). A tile keeps some taps of one filter row, or all taps of several, for all output
 // rows of a block; in NHWC those of a row lie side by side. The sum over output rows is cut into at most kFilterChunks runs, each
-// with its own sum, combined in order.
+// with its own sum, combined in order. Large filters have fewer runs, a single one from 4 MB on, as the sums would take longer to
+// write and add up than to compute; then threads share the columns.
 #pragma once
 
 #include "conv_grid.h"
@@ -20,9 +21,25 @@ constexpr index_t kFilterGradientFloats = 24576;
 // Each chunk's sums: the filter's gradient, and behind it the bias's.
 inline index_t filter_sums(const Conv2dBackwardFilter& a) { return (taps(a.s) + (a.dbias ? 1 : 0)) * a.s.K; }
 
+// How the sum is cut: into runs of output rows, and each into parts of columns, whole panels of them.
+struct FilterCut {
+  static constexpr index_t kSums = 1 << 20;
+  index_t chunks, chunk_rows, parts, part_columns;
+
+  explicit FilterCut(const Conv2dShape& s) {
+    const index_t most = min_of(kFilterChunks, max_of(1, kSums / max_of(1, taps(s) * s.K)));
+    chunks = filter_chunk_count(s, most), chunk_rows = filter_chunk_rows(s, most);
+    const index_t panels = s.groups == 1 ? max_of(1, ceil_div(s.K, kPanel)) : 1;
+    const index_t panels_per_part = ceil_div(panels, min_of(panels, ceil_div(kFilterChunks, most)));
+    parts = ceil_div(panels, panels_per_part);
+    part_columns = parts == 1 ? s.K / s.groups : panels_per_part * kPanel;
+  }
+};
+
 index_t conv2d_backward_filter_scratch(const Conv2dBackwardFilter& a) {
   if (is_depthwise(a.s)) return depthwise_backward_filter_scratch(a);
-  return filter_chunk_count(a.s) * filter_sums(a) + a.slots * window_size(a.s, kFilterGradientFloats);
+  const index_t chunks = FilterCut(a.s).chunks;
+  return (chunks == 1 ? 0 : chunks * filter_sums(a)) + a.slots * window_size(a.s, kFilterGradientFloats);
 }
 
 // Whether a value meets all taps of a filter row in one tile.
@@ -116,19 +133,20 @@ inline index_t gradient_tiles(const Conv2dShape& s) {
   return s.groups * tiles;
 }
 
-// sum += what output rows [p0, p1) of one image contribute, group by group; dy: of the image, in an array of all or of these rows.
+// Columns [begin, end) of each group's sums += what output rows [p0, p1) of one image contribute, group by group; dy: of the image,
+// in an array of all or of these rows.
 inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, const float* dy, index_t n, index_t p0, index_t p1,
-                            float* sum) {
+                            index_t begin, index_t end, float* sum) {
   const Conv2dShape& s = a.s;
   const index_t outputs = s.K / s.groups;
-  const index_t parts = (p1 - p0) * gradient_tiles(s), row = s.Q * s.K;
+  const index_t parts = max_of(1, (p1 - p0) * gradient_tiles(s) * (end - begin) / max_of(1, outputs)), row = s.Q * s.K;
   const index_t next = n * s.P + p1, stop = min_of(s.N * s.P, next + p1 - p0);
   Ahead x_ahead = input_ahead(s, a.x, n, p0, p1, parts);
   Ahead dy_ahead;
   if (a.dy && fetches_ahead(s)) dy_ahead = {a.dy, next * row, stop * row, ceil_div((stop - next) * row, parts)};
   for (index_t group = 0; group < s.groups; ++group) {
-    for (index_t k = 0; k < outputs; k += kPanel) {
-      const index_t first = group * outputs + k, columns = min_of(kPanel, outputs - k);
+    for (index_t k = begin; k < end; k += kPanel) {
+      const index_t first = group * outputs + k, columns = min_of(kPanel, end - k);
       const FilterPart part = {s, x, dy + first, sum + first, group, columns, x_ahead, dy_ahead};
       for (index_t r = 0, lines; r < s.R; r += lines) {
         lines = is_dense(s) ? grid_lines(part.length(), columns, s.R - r) : 1;
@@ -143,23 +161,34 @@ inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, cons
 template <class DyOf>
 inline void filter_gradient(const Conv2dBackwardFilter& a, index_t rows, const DyOf& dy_of) {
   const Conv2dShape& s = a.s;
-  const index_t filter = taps(s) * s.K, size = filter_sums(a), chunks = filter_chunk_count(s), chunk_rows = filter_chunk_rows(s);
+  const index_t filter = taps(s) * s.K, size = filter_sums(a), outputs = s.K / s.groups;
   const index_t window_floats = window_size(s, kFilterGradientFloats);
-  float* windows = a.scratch + chunks * size;
-  parallel_for(chunks, chunk_rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, a.slots, [&](index_t begin, index_t end, int slot) {
-    for (index_t chunk = begin; chunk < end; ++chunk) {
-      float* sum = a.scratch + chunk * size;
-      copy_or_zero(sum, nullptr, size);
-      const index_t stop = min_of(s.N * s.P, (chunk + 1) * chunk_rows);
-      for (index_t row = chunk * chunk_rows; row < stop;) {
+  const FilterCut cut(s);
+  const index_t chunks = cut.chunks;
+  float* windows = a.scratch + (chunks == 1 ? 0 : chunks * size);
+  const double cycles = cut.chunk_rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle / cut.parts;
+  parallel_for(chunks * cut.parts, cycles, a.slots, [&](index_t first_item, index_t last_item, int slot) {
+    for (index_t item = first_item; item < last_item; ++item) {
+      const index_t chunk = item / cut.parts, begin = item % cut.parts * cut.part_columns;
+      const index_t end = min_of(outputs, begin + cut.part_columns), stop = min_of(s.N * s.P, (chunk + 1) * cut.chunk_rows);
+      float* sum = chunks == 1 ? a.dw : a.scratch + chunk * size;
+      float* bias = begin > 0 ? nullptr : chunks == 1 ? a.dbias : a.dbias ? sum + filter : nullptr;
+      if (cut.parts == 1) {
+        copy_or_zero(sum, nullptr, filter);
+      } else {
+        for (index_t tap = 0; tap < taps(s); ++tap) copy_or_zero(sum + tap * s.K + begin, nullptr, end - begin);
+      }
+      if (bias) copy_or_zero(bias, nullptr, s.K);
+      for (index_t row = chunk * cut.chunk_rows; row < stop;) {
         const index_t n = row / s.P, p0 = row % s.P, p1 = min_of(min_of(s.P, p0 + rows), p0 + stop - row);
         const float* dy = dy_of(n, p0, p1, slot);
-        add_filter_rows(a, window(s, a.x, n, p0, p1, windows + slot * window_floats), dy, n, p0, p1, sum);
-        if (a.dbias) add_pixels(dy + p0 * s.Q * s.K, (p1 - p0) * s.Q, s.K, sum + filter);
+        add_filter_rows(a, window(s, a.x, n, p0, p1, windows + slot * window_floats), dy, n, p0, p1, begin, end, sum);
+        if (bias) add_pixels(dy + p0 * s.Q * s.K, (p1 - p0) * s.Q, s.K, bias);
         row += p1 - p0;
       }
     }
   });
+  if (chunks == 1) return;
   const auto combine = [&](float* __restrict to, index_t offset, index_t begin, index_t end) {
     copy_or_zero(to + begin, a.scratch + offset + begin, end - begin);
     for (index_t chunk = 1; chunk < chunks; ++chunk) {

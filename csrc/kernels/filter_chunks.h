@@ -10,8 +10,12 @@ using fastnn::Conv2dBackwardFilter;
 constexpr index_t kFilterChunks = 16;
 
 // Output rows (counted over N P) per chunk.
-inline index_t filter_chunk_rows(const Conv2dShape& s) { return max_of(1, ceil_div(s.N * s.P, kFilterChunks)); }
-inline index_t filter_chunk_count(const Conv2dShape& s) { return max_of(1, ceil_div(s.N * s.P, filter_chunk_rows(s))); }
+inline index_t filter_chunk_rows(const Conv2dShape& s, index_t most = kFilterChunks) {
+  return max_of(1, ceil_div(s.N * s.P, most));
+}
+inline index_t filter_chunk_count(const Conv2dShape& s, index_t most = kFilterChunks) {
+  return max_of(1, ceil_div(s.N * s.P, filter_chunk_rows(s, most)));
+}
 
 // sum[k] += sum over pixels of dy[pixel, k].
 inline void add_pixels(const float* dy, index_t pixels, index_t K, float* sum) {

@@ -102,6 +102,14 @@ def test_few_taps_beside_each_other(isa: str, rng: Generator, taps: int) -> None
             check_against_twin(rng, ((3, height, 9, 1), (rows, taps, 1, outputs), options))
 
 
+@pytest.mark.parametrize("depth", [90, 200, 451])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_large_filters(isa: str, rng: Generator, depth: int, groups: int) -> None:
+    # The gradient's sum over output rows is in fewer runs, and columns are shared out.
+    options = geometry((1, 2), ((1, 0), (1, 1)), groups=groups)
+    check_against_twin(rng, ((2, 5, 6, depth * groups), (2, 3, depth, 389 * groups), options))
+
+
 @pytest.mark.parametrize("taps", [3, 5])
 def test_taps_that_share_a_value(isa: str, rng: Generator, taps: int) -> None:
     # Stride 1 across, at most 16 filters: a value of the image meets all taps of a filter row in one tile.
