@@ -16,7 +16,11 @@ namespace {
 
 // What a block of output rows reads: 96 kB, from the second-level cache. The sums, which may be as large, are read and written once
 // for every block, which takes longer than what the tiles read besides.
+// With many taps more: half of the sums of a panel, up to 384 kB.
 constexpr index_t kFilterGradientFloats = 24576;
+inline index_t filter_block_floats(const Conv2dShape& s) {
+  return max_of(kFilterGradientFloats, min_of(4 * kFilterGradientFloats, taps(s) * kPanel / 2));
+}
 
 // Each chunk's sums: the filter's gradient, and behind it the bias's.
 inline index_t filter_sums(const Conv2dBackwardFilter& a) { return (taps(a.s) + (a.dbias ? 1 : 0)) * a.s.K; }
@@ -39,7 +43,7 @@ struct FilterCut {
 index_t conv2d_backward_filter_scratch(const Conv2dBackwardFilter& a) {
   if (is_depthwise(a.s)) return depthwise_backward_filter_scratch(a);
   const index_t chunks = FilterCut(a.s).chunks;
-  return (chunks == 1 ? 0 : chunks * filter_sums(a)) + a.slots * window_size(a.s, kFilterGradientFloats);
+  return (chunks == 1 ? 0 : chunks * filter_sums(a)) + a.slots * window_size(a.s, filter_block_floats(a.s));
 }
 
 // Whether a value meets all taps of a filter row in one tile.
@@ -162,7 +166,7 @@ template <class DyOf>
 inline void filter_gradient(const Conv2dBackwardFilter& a, index_t rows, const DyOf& dy_of) {
   const Conv2dShape& s = a.s;
   const index_t filter = taps(s) * s.K, size = filter_sums(a), outputs = s.K / s.groups;
-  const index_t window_floats = window_size(s, kFilterGradientFloats);
+  const index_t window_floats = window_size(s, filter_block_floats(s));
   const FilterCut cut(s);
   const index_t chunks = cut.chunks;
   float* windows = a.scratch + (chunks == 1 ? 0 : chunks * size);
@@ -203,7 +207,7 @@ inline void filter_gradient(const Conv2dBackwardFilter& a, index_t rows, const D
 
 void conv2d_backward_filter(const Conv2dBackwardFilter& a) {
   if (is_depthwise(a.s)) return depthwise_backward_filter(a);
-  filter_gradient(a, block_rows(a.s, kFilterGradientFloats),
+  filter_gradient(a, block_rows(a.s, filter_block_floats(a.s)),
                   [&a](index_t n, index_t, index_t, int) { return a.dy + n * a.s.P * a.s.Q * a.s.K; });
 }
 
