@@ -16,10 +16,11 @@ namespace {
 
 // What a block of output rows reads: 96 kB, from the second-level cache. The sums, which may be as large, are read and written once
 // for every block, which takes longer than what the tiles read besides.
-// With many taps more: half of the sums of a panel, up to 384 kB.
-constexpr index_t kFilterGradientFloats = 24576;
+// With many taps, or rows of many channels, more, up to 384 kB: half of the sums of a panel, and kBlockPixels pixels.
+constexpr index_t kFilterGradientFloats = 24576, kBlockPixels = 96;
 inline index_t filter_block_floats(const Conv2dShape& s) {
-  return max_of(kFilterGradientFloats, min_of(4 * kFilterGradientFloats, taps(s) * kPanel / 2));
+  const index_t rows = ceil_div(kBlockPixels, max_of(1, s.Q)), read = span(rows, s.stride_h, s.R, s.dilation_h) * window_row(s);
+  return max_of(kFilterGradientFloats, min_of(4 * kFilterGradientFloats, max_of(read, taps(s) * kPanel / 2)));
 }
 
 // Each chunk's sums: the filter's gradient, and behind it the bias's.
