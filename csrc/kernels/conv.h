@@ -155,7 +155,7 @@ inline void convolve_block(const Convolution& a, const float* packed, index_t n,
   const Conv2dShape& s = a.s;
   const index_t tiles = s.groups * ceil_div(s.K / s.groups, kPanel) * ceil_div(s.Q, kMaxRows);  // of an output row
   const Window x = window(s, a.x, n, p0, p1, windows);
-  Ahead ahead = input_ahead(s, a.x, n, p0, p1, (p1 - p0) * tiles);
+  Ahead ahead = input_ahead(s, a.x, n, p0, p1, (p1 - p0) * tiles, fetches_ahead(s));
   for (index_t p = p0; p < p1; ++p, y += s.Q * s.K) {
     for (index_t group = 0; group < s.groups; ++group) convolve_row(a, x, filter_panels(packed, s, group), p, group, y, ahead);
   }

@@ -121,6 +121,14 @@ inline void add_filter_lines(const FilterPart& part, index_t r, int lines, index
   for (int l = 0; l < lines; ++l) add_filter_row(part, r + l, end, p1);
 }
 
+// As fetches_ahead, or with fewer products where the lines of a pixel are read in several passes, which the prefetchers do not
+// follow, and the third-level cache does not hold them.
+inline bool gradient_fetches(const Conv2dShape& s) {
+  constexpr index_t kProducts = 10, kWidePixel = 64, kValues = 1 << 22;
+  return fetches_ahead(s) || (max_of(s.C, s.K) > kWidePixel && taps(s) * s.K >= kProducts * (s.C + s.K) &&
+                              s.N * (s.H * s.W * s.C + s.P * s.Q * s.K) >= kValues);
+}
+
 // How many tiles go over an output row.
 inline index_t gradient_tiles(const Conv2dShape& s) {
   const index_t outputs = s.K / s.groups, channels = s.C / s.groups;
@@ -146,9 +154,10 @@ inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, cons
   const index_t outputs = s.K / s.groups;
   const index_t parts = max_of(1, (p1 - p0) * gradient_tiles(s) * (end - begin) / max_of(1, outputs)), row = s.Q * s.K;
   const index_t next = n * s.P + p1, stop = min_of(s.N * s.P, next + p1 - p0);
-  Ahead x_ahead = input_ahead(s, a.x, n, p0, p1, parts);
+  const bool fetches = gradient_fetches(s);
+  Ahead x_ahead = input_ahead(s, a.x, n, p0, p1, parts, fetches);
   Ahead dy_ahead;
-  if (a.dy && fetches_ahead(s)) dy_ahead = {a.dy, next * row, stop * row, ceil_div((stop - next) * row, parts)};
+  if (a.dy && fetches) dy_ahead = {a.dy, next * row, stop * row, ceil_div((stop - next) * row, parts)};
   for (index_t group = 0; group < s.groups; ++group) {
     for (index_t k = begin; k < end; k += kPanel) {
       const index_t first = group * outputs + k, columns = min_of(kPanel, end - k);

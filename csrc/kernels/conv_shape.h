@@ -109,8 +109,8 @@ inline bool fetches_ahead(const Conv2dShape& s) {
 }
 
 // What the next as many output rows read besides, in so many parts.
-inline Ahead input_ahead(const Conv2dShape& s, const float* x, index_t n, index_t p0, index_t p1, index_t parts) {
-  if (!fetches_ahead(s)) return {};
+inline Ahead input_ahead(const Conv2dShape& s, const float* x, index_t n, index_t p0, index_t p1, index_t parts, bool fetches) {
+  if (!fetches) return {};
   const index_t row = s.W * s.C, rows = (p1 - p0) * s.stride_h;
   const index_t h = n * s.H + min_of(s.H, max_of(0, (p1 - 1) * s.stride_h - s.pad_top + (s.R - 1) * s.dilation_h + 1));
   return {x, h * row, min_of(s.N * s.H, h + rows) * row, ceil_div(rows * row, parts)};

@@ -218,7 +218,7 @@ class WindowBlock {
     const index_t windows = (p1 - p0) * columns_, first = (n * (s.P / a_.rows) + p0) * columns_ * s.K;
     find_windows(a_, p1 - p0, start);
     take_gradients(g.gradient, first, windows * s.K, value);
-    Ahead ahead = input_ahead(s, g.x, n, p0 * a_.rows, p1 * a_.rows, ceil_div(s.K, 3));  // about as many tiles
+    Ahead ahead = input_ahead(s, g.x, n, p0 * a_.rows, p1 * a_.rows, ceil_div(s.K, 3), fetches_ahead(s));  // about as many tiles
     add_all_windows(s,
                     {scratch, s.dilation_h * width_, start, place_, g.gradient.index + first, value, windows, s.K, sum,
                      s.R * padded_run(s), padded_run(s)},
