@@ -121,12 +121,11 @@ inline void add_filter_lines(const FilterPart& part, index_t r, int lines, index
   for (int l = 0; l < lines; ++l) add_filter_row(part, r + l, end, p1);
 }
 
-// As fetches_ahead, or with fewer products where the lines of a pixel are read in several passes, which the prefetchers do not
-// follow, and the third-level cache does not hold them.
+// As fetches_ahead, or with fewer products where the lines of a pixel are read in several passes.
 inline bool gradient_fetches(const Conv2dShape& s) {
-  constexpr index_t kProducts = 10, kWidePixel = 64, kValues = 1 << 22;
-  return fetches_ahead(s) || (max_of(s.C, s.K) > kWidePixel && taps(s) * s.K >= kProducts * (s.C + s.K) &&
-                              s.N * (s.H * s.W * s.C + s.P * s.Q * s.K) >= kValues);
+  constexpr index_t kProducts = 10;
+  const bool wide = max_of(s.C, s.K) > kWidePixel && is_huge(s);
+  return fetches_ahead(s) || (wide && taps(s) * s.K >= kProducts * (s.C + s.K));
 }
 
 // How many tiles go over an output row.

@@ -102,6 +102,22 @@ def test_few_taps_beside_each_other(isa: str, rng: Generator, taps: int) -> None
             check_against_twin(rng, ((3, height, 9, 1), (rows, taps, 1, outputs), options))
 
 
+@pytest.mark.parametrize(("depth", "outputs"), [(72, 16), (16, 72)])
+def test_pointwise_convolution_larger_than_the_caches(isa: str, rng: Generator, depth: int, outputs: int) -> None:
+    # Pixels are fetched before they are multiplied: past the last one there are none.
+    x, kernel = normal(rng, 5, 99, 97, depth), normal(rng, 1, 1, depth, outputs)
+    y = ops.conv2d_forward(x, kernel)
+    dy, dkernel = normal(rng, *y.shape), np.zeros_like(kernel)
+    dx = ops.conv2d_backward_input(dy, kernel, x.shape)
+    for i in range(len(x)):
+        assert_bits(ops.conv2d_forward(x[i : i + 1], kernel)[0], y[i])
+        assert_bits(ops.conv2d_backward_input(dy[i : i + 1], kernel, (1, *x.shape[1:]))[0], dx[i])
+    ops.conv2d_backward_filter(x, dy, dkernel)
+    pixels, above = double(x).reshape(-1, depth), double(dy).reshape(-1, outputs)
+    limit = bound("product", abs(pixels).T @ abs(above), len(pixels))
+    assert_close(dkernel[0, 0], pixels.T @ above, limit, "backward_filter")
+
+
 @pytest.mark.parametrize("depth", [90, 200, 451])
 @pytest.mark.parametrize("groups", [1, 2])
 def test_large_filters(isa: str, rng: Generator, depth: int, groups: int) -> None:
