@@ -165,7 +165,7 @@ inline Work work_of(const BatchNormForward& a) { return work::arrays(a.rows * a.
 inline Work work_of(const BatchNormInference& a) { return work::arrays(a.rows * a.channels, 2 + work::has(a.residual)); }
 
 inline Work work_of(const BatchNormBackward& a) {
-  return work::arrays(a.rows * a.channels, 2 + work::has(a.relu_y) + work::has(a.dx) + work::has(a.dresidual));
+  return work::arrays(a.rows * a.channels, 2 + work::has(a.more) + work::has(a.relu_y) + work::has(a.dx) + work::has(a.dresidual));
 }
 
 inline Work work_of(const DropoutForward& a) { return work::arrays(a.n, 2); }  // the bits are a 64th of it: not counted

@@ -176,7 +176,7 @@ inline void convolve_by_rows(const Convolution& a, const float* packed, float* w
 // filter is small.
 inline bool fetches_pixels(const Conv2dShape& s) {
   constexpr index_t kSmallFilter = 8192;
-  return s.groups == 1 && s.C >= kWidePixel && s.C * s.K <= kSmallFilter && is_huge(s);
+  return is_pointwise(s) && s.groups == 1 && s.C >= kWidePixel && s.C * s.K <= kSmallFilter && is_huge(s);
 }
 
 // Pixels [first, first + count) times the filter, a tile's at a time, and those of the next one are fetched meanwhile.
@@ -205,7 +205,7 @@ inline void convolve_by_pixels(const Convolution& a, const float* packed, float*
         const Panels b = filter_panels(packed, s, group);
         const Epilogue epilogue = {a.bias ? a.bias + group * outputs : nullptr, a.activation, a.alpha, a.relu_output, a.y};
         float* out = a.y + first * s.K + group * outputs;
-        if (fetches && is_pointwise(s)) {
+        if (fetches) {
           multiply_and_fetch(a, b, first, count, out, epilogue);
         } else if (is_pointwise(s)) {
           multiply_rows(a.x + first * s.C + group * width, s.C, 1, b, out, s.K, count, false, epilogue);

@@ -26,18 +26,19 @@ inline index_t filter_block_floats(const Conv2dShape& s) {
 // Each chunk's sums: the filter's gradient, and behind it the bias's.
 inline index_t filter_sums(const Conv2dBackwardFilter& a) { return (taps(a.s) + (a.dbias ? 1 : 0)) * a.s.K; }
 
-// How the sum is cut: into runs of output rows, and each into parts of columns, whole panels of them.
+// How the sum is cut: into runs of output rows, by the shape alone, and each into parts of every group's columns, whole panels of
+// them. A filter of few columns keeps some runs, for the threads.
 struct FilterCut {
-  static constexpr index_t kSums = 1 << 20;
+  static constexpr index_t kSums = 1 << 20, kColumns = 32, kPieces = 8;
   index_t chunks, chunk_rows, parts, part_columns;
 
   explicit FilterCut(const Conv2dShape& s) {
-    const index_t most = min_of(kFilterChunks, max_of(1, kSums / max_of(1, taps(s) * s.K)));
+    const index_t outputs = s.K / s.groups, least = ceil_div(kPieces, max_of(1, ceil_div(outputs, kColumns)));
+    const index_t most = min_of(kFilterChunks, max_of(least, kSums / max_of(1, taps(s) * s.K)));
     chunks = filter_chunk_count(s, most), chunk_rows = filter_chunk_rows(s, most);
-    const index_t panels = s.groups == 1 ? max_of(1, ceil_div(s.K, kPanel)) : 1;
-    const index_t panels_per_part = ceil_div(panels, min_of(panels, ceil_div(kFilterChunks, most)));
-    parts = ceil_div(panels, panels_per_part);
-    part_columns = parts == 1 ? s.K / s.groups : panels_per_part * kPanel;
+    const index_t panels = max_of(1, ceil_div(outputs, kPanel));
+    part_columns = ceil_div(panels, min_of(panels, ceil_div(kFilterChunks, most))) * kPanel;
+    parts = max_of(1, ceil_div(outputs, part_columns));
   }
 };
 
@@ -189,7 +190,8 @@ inline void filter_gradient(const Conv2dBackwardFilter& a, index_t rows, const D
       if (cut.parts == 1) {
         copy_or_zero(sum, nullptr, filter);
       } else {
-        for (index_t tap = 0; tap < taps(s); ++tap) copy_or_zero(sum + tap * s.K + begin, nullptr, end - begin);
+        const index_t runs = taps(s) * s.groups;  // of a group's columns
+        for (index_t i = 0; i < runs; ++i) copy_or_zero(sum + i * outputs + begin, nullptr, end - begin);
       }
       if (bias) copy_or_zero(bias, nullptr, s.K);
       for (index_t row = chunk * cut.chunk_rows; row < stop;) {

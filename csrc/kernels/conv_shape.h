@@ -104,14 +104,15 @@ inline Window window(const Conv2dShape& s, const float* x, index_t n, index_t p0
 
 // Fetching ahead pays where much is computed with every value, and the arrays are larger than the second-level caches.
 constexpr index_t kProductsPerValue = 40, kManyValues = 1 << 19;
+inline index_t values(const Conv2dShape& s) { return s.N * (s.H * s.W * s.C + s.P * s.Q * s.K); }  // of x and y
 inline bool fetches_ahead(const Conv2dShape& s) {
-  return taps(s) * s.K >= kProductsPerValue * (s.C + s.K) && s.N * (s.H * s.W * s.C + s.P * s.Q * s.K) >= kManyValues;
+  return taps(s) * s.K >= kProductsPerValue * (s.C + s.K) && values(s) >= kManyValues;
 }
 
 // Values of x and y that no cache holds, and channels from which on a pixel's lines are read one by one: the prefetchers do not
 // follow.
 constexpr index_t kHugeValues = 1 << 22, kWidePixel = 64;
-inline bool is_huge(const Conv2dShape& s) { return s.N * (s.H * s.W * s.C + s.P * s.Q * s.K) >= kHugeValues; }
+inline bool is_huge(const Conv2dShape& s) { return values(s) >= kHugeValues; }
 
 // What the next as many output rows read besides, in so many parts.
 inline Ahead input_ahead(const Conv2dShape& s, const float* x, index_t n, index_t p0, index_t p1, index_t parts, bool fetches) {

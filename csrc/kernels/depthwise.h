@@ -184,7 +184,7 @@ inline void row_in_place(const Depthwise& a, index_t n, index_t p) {
   float* y = a.y + n * a.image + p * a.row;
   const ChannelTile row = row_tile(a, rows, a.x + (n * s.H + h) * x_row - s.pad_left * s.C, x_row, y);
   TileAhead ahead = {};
-  if (s.N * (s.H * x_row + s.P * s.Q * s.K) >= kManyValues) {
+  if (values(s) >= kManyValues) {
     ahead = {s.stride_h, (row.outer - 1) * row.x_outer + x_row, x_row, s.stride_w, s.C, a.row};
   }
   const InnerPixels inner(s);

@@ -227,7 +227,7 @@ inline void add_depthwise_row(const Conv2dShape& s, const Window& x, const float
 inline void add_rows_in_place(const Conv2dShape& s, const float* x, const float* dy, index_t n, index_t p0, index_t p1,
                               float* sum) {
   const RowsTiles tiles = rows_tiles(s);
-  const bool fetches = s.N * (s.H * s.W * s.C + s.P * s.Q * s.K) >= kManyValues;
+  const bool fetches = values(s) >= kManyValues;
   for (index_t p = p0; p < p1;) {
     const FilterRows rows(s, p);
     index_t end = p + 1;

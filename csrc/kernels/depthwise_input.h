@@ -30,8 +30,6 @@ struct JoinedTaps {
   }
 };
 
-inline bool part_in_place(const Depthwise& d) { return d.sums == 1 && in_place(d.s); }
-
 // The part of dx at rows h, h + stride_h, ... and columns w, w + stride_w, ..., without its arrays.
 inline Depthwise part_of(const Conv2dShape& s, const JoinedTaps& rows, const JoinedTaps& columns, index_t h, index_t w) {
   Depthwise d = {};
@@ -53,7 +51,7 @@ inline Depthwise part_of(const Conv2dShape& s, const JoinedTaps& rows, const Joi
          .groups = s.K};
   d.activation = Activation::linear, d.sums = s.K / s.C;
   d.image = s.H * s.W * s.C, d.row = s.stride_h * s.W * s.C, d.column = s.stride_w * s.C;
-  d.pack = (s.stride_w == 1 || d.sums > 1) && !part_in_place(d) ? pack_of(s.K) : 1;
+  d.pack = (s.stride_w == 1 || d.sums > 1) && !in_place(s) ? pack_of(s.K) : 1;
   return d;
 }
 
@@ -74,11 +72,7 @@ inline index_t depthwise_weights(const Conv2dShape& s) { return s.R * s.S * pack
 constexpr index_t kGradientParts = 16;
 
 // Are all parts computed together, row by row, so that a row of dy is read for all of them?
-inline bool parts_in_place(const Conv2dShape& s) {
-  index_t parts = 0, fitting = 0;
-  for_each_part(s, [&](const Depthwise& d, index_t, const auto&, const auto&) { ++parts, fitting += part_in_place(d); });
-  return fitting == parts && parts <= kGradientParts;
-}
+inline bool parts_in_place(const Conv2dShape& s) { return in_place(s) && s.stride_h * s.stride_w <= kGradientParts; }
 
 inline index_t depthwise_backward_input_scratch(const Conv2dBackwardInput& a) {
   index_t size = 0;

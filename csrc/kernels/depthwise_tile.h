@@ -94,25 +94,6 @@ struct ChannelTileTable {
 constexpr ChannelTileTable<true> kWholeChannels;
 constexpr ChannelTileTable<false> kSomeChannels;
 
-// A tile at pixel `pixel`, counted in packs, and channel j; `bias` and `t` are those of the row's beginning.
-inline void run_channel_tile(ChannelTile t, index_t pixel, int pixels, index_t j, index_t count) {
-  t.x += pixel * t.x_pixel + j, t.w += j, t.y += pixel * t.y_pixel + j;
-  if (t.bias) t.bias += j;
-  if (t.relu_output) t.relu_output += pixel * t.y_pixel + j;
-  t.count = static_cast<int>(min_of(kLanes, count));
-  (t.count == kLanes ? kWholeChannels.function[pixels] : kSomeChannels.function[pixels])(t);
-}
-
-// A row of `pixels` pixels.
-inline void run_channel_row(const ChannelTile& t, index_t pixels, index_t channels, index_t pack) {
-  const index_t width = pack * channels, left = pixels % pack * channels;
-  const RowTiles tiles(pixels / pack, kChannelPixels);
-  for (index_t j = 0; j < width; j += kLanes) {
-    for (index_t tile = 0; tile < tiles.count; ++tile) run_channel_tile(t, tiles.start(tile), tiles.height(tile), j, width - j);
-    if (j < left) run_channel_tile(t, tiles.m, 1, j, left - j);
-  }
-}
-
 // The tile `j` channels further.
 FASTNN_INLINE ChannelTile at_channel(ChannelTile t, index_t j) {
   t.x += j, t.w += j, t.y += j;
@@ -126,6 +107,23 @@ FASTNN_INLINE ChannelTile at_pixel(ChannelTile t, index_t q) {
   t.x += q * t.x_pixel, t.y += q * t.y_pixel;
   if (t.relu_output) t.relu_output += q * t.y_pixel;
   return t;
+}
+
+// A tile at pixel `pixel`, counted in packs, and channel j, of a row's beginning.
+inline void run_channel_tile(const ChannelTile& row, index_t pixel, int pixels, index_t j, index_t count) {
+  ChannelTile t = at_channel(at_pixel(row, pixel), j);
+  t.count = static_cast<int>(min_of(kLanes, count));
+  (t.count == kLanes ? kWholeChannels.function[pixels] : kSomeChannels.function[pixels])(t);
+}
+
+// A row of `pixels` pixels.
+inline void run_channel_row(const ChannelTile& t, index_t pixels, index_t channels, index_t pack) {
+  const index_t width = pack * channels, left = pixels % pack * channels;
+  const RowTiles tiles(pixels / pack, kChannelPixels);
+  for (index_t j = 0; j < width; j += kLanes) {
+    for (index_t tile = 0; tile < tiles.count; ++tile) run_channel_tile(t, tiles.start(tile), tiles.height(tile), j, width - j);
+    if (j < left) run_channel_tile(t, tiles.m, 1, j, left - j);
+  }
 }
 
 // Lines that tiles a little later read and write.
