@@ -6,13 +6,18 @@
 namespace {
 
 constexpr index_t kGradientFloats = 4096;  // of a block, about: 16 kB, to stay in the first-level cache
+constexpr index_t kHighRows = 4 * kMaxRows, kHighFloats = 16384;
 
-// Rows of the gradient in a block; a block begins on a cache line wherever the matrix does.
-inline index_t gradient_rows(const GradientSource& p) {
+// Rows of the gradient in a block; a block begins on a cache line wherever the matrix does. With many terms high tiles repay blocks
+// beyond the first-level cache, and every thread gets as many blocks.
+inline index_t gradient_rows(const GradientSource& p, index_t threads) {
   index_t line = kLineFloats;
   while (line > 1 && line / 2 * p.units % kLineFloats == 0) line /= 2;
-  const index_t least = p.rows < kMaxRows ? 1 : kLineFloats;  // few rows make low tiles, which only many products repay
-  return round_up(min_of(max_of(kGradientFloats / p.units, least), p.inputs), line);
+  const index_t cached = max_of(1, kGradientFloats / p.units);
+  if (p.rows < kMaxRows) return round_up(min_of(cached, p.inputs), line);
+  const index_t most = max_of(max_of(kMaxRows, cached), min_of(kHighRows, kHighFloats / p.units));
+  const index_t blocks = threads * ceil_div(p.inputs, threads * most);
+  return round_up(min_of(p.inputs, max_of(kMaxRows, ceil_div(p.inputs, blocks))), line);
 }
 
 inline bool packs_gradient(const GradientSource& p) { return p.rows >= kMaxRows && p.inputs > 8 * kMaxRows; }
@@ -21,14 +26,14 @@ inline bool packs_gradient(const GradientSource& p) { return p.rows >= kMaxRows 
 inline bool packs_inputs(const GradientSource& p) { return packs_gradient(p) && p.units > 4 * kPanel && collide(p.inputs); }
 
 // Scratch of a thread: rows of x, and a block.
-inline index_t packed_inputs_size(const GradientSource& s) { return packs_inputs(s) ? gradient_rows(s) * s.rows : 0; }
-inline index_t block_scratch(const GradientSource& s) { return packed_inputs_size(s) + gradient_rows(s) * s.units; }
+inline index_t packed_inputs_size(const GradientSource& s, index_t rows) { return packs_inputs(s) ? rows * s.rows : 0; }
+inline index_t block_scratch(const GradientSource& s, index_t rows) { return packed_inputs_size(s, rows) + rows * s.units; }
 
 template <class Step>
 index_t step_scratch(const Step& a) {
   const GradientSource& s = a.source;
   if (s.x && is_wide(s)) return packed_size(s.rows, s.units) + a.slots * wide_scratch(s);
-  if (s.x) return (packs_gradient(s) ? packed_size(s.rows, s.units) : 0) + a.slots * block_scratch(s);
+  if (s.x) return (packs_gradient(s) ? packed_size(s.rows, s.units) : 0) + a.slots * block_scratch(s, gradient_rows(s, a.slots));
   return prepares(s) ? a.slots * kGradientFloats : 0;
 }
 
@@ -46,7 +51,7 @@ template <class Step, class Range>
 void update_from_product(const Step& a, double cycles, const Range& range) {
   const GradientSource& s = a.source;
   if (is_wide(s)) return update_from_wide_product(a, cycles, range);
-  const index_t rows = gradient_rows(s);
+  const index_t rows = gradient_rows(s, a.slots);
   Panels dy = {s.dy, s.units, false, s.rows, s.units};
   float* blocks = a.scratch;
   if (packs_gradient(s)) {
@@ -54,8 +59,8 @@ void update_from_product(const Step& a, double cycles, const Range& range) {
     blocks += packed_size(s.rows, s.units);
   }
   parallel_for(ceil_div(s.inputs, rows), rows * gradient_row_cycles(s, cycles), a.slots, [&](index_t begin, index_t end, int slot) {
-    float* packed = blocks + slot * block_scratch(s);
-    float* g = packed + packed_inputs_size(s);
+    float* packed = blocks + slot * block_scratch(s, rows);
+    float* g = packed + packed_inputs_size(s, rows);
     for (index_t first = begin * rows; first < min_of(s.inputs, end * rows); first += rows) {
       const index_t count = min_of(rows, s.inputs - first);
       make_gradient(s, dy, first, count, packed, g);

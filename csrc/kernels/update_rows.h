@@ -23,7 +23,7 @@ inline void update_block(const GradientSource& s, index_t begin, index_t end, fl
 template <class Step, class Rule>
 void update_rows(const Step& a, double cycles, const Rule& rule) {
   const GradientSource& s = a.source;
-  const index_t rows = gradient_rows(s);
+  const index_t rows = gradient_rows(s, a.slots);
   parallel_for(ceil_div(s.inputs, rows), rows * gradient_row_cycles(s, cycles), [&](index_t first, index_t last) {
     const index_t begin = first * rows, end = min_of(s.inputs, last * rows);
     with_terms(s.rows, [&]<int Terms>() { update_block<Terms>(s, begin, end, a.w, rule); });
