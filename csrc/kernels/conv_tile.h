@@ -34,13 +34,6 @@ struct RunTile {
   }
 };
 
-// dx times the derivative of the relu that gave y, as apply_relu_slope.
-template <class Vector>
-inline Vector behind_relu(Vector dx, Vector y) {
-  const Vector zero = {};
-  return y > zero ? dx : zero;
-}
-
 using RunTileFunction = void (*)(const RunTile&);
 
 // The last vector of a panel, if it is not full: a whole one, or one half as wide where the instruction set has both, for that may

@@ -9,85 +9,23 @@
 
 #include "few_terms.h"
 #include "listed.h"
-#include "transposed.h"
+#include "turned.h"
 
 namespace {
 
 constexpr index_t kBlockK = 384;          // k of a block, at most: a packed panel of it is 48 kB with AVX-512
 constexpr index_t kBlockN = 16 * kPanel;  // columns of a block: packed, 768 kB, inside the second-level cache
-constexpr int kShortRows = kMaxRows > 8 ? kMaxRows / 2 : 4;
-constexpr index_t kLongK = 128;          // beyond, the loads of a tile count for more than its ends
-constexpr index_t kTransposedRows = 16;  // up to here a transposed b is not copied
+constexpr index_t kTransposedRows = 16;   // up to here a transposed b is not copied
 constexpr index_t kTransposedMore =
     kLanes > kSquare ? 2 * kMaxRows : kTransposedRows;  // or here, if whole vectors of columns can be used
 constexpr index_t kBlockFloats = 1 << 17;               // of a transposed b: half of the second-level cache
 constexpr index_t kInPlaceRows = kMaxRows > 8 ? 512 : 48, kInPlaceFloats = 3 << 18;  // three megabytes
-constexpr index_t kCachedFloats = 1 << 18;                                           // b is found in the second-level cache
 constexpr index_t kFarFloats = 1 << 21;     // b is larger than what the address translation buffers reach
 constexpr index_t kFarRows = 2 * kMaxRows;  // up to here low tiles take such a b as it lies
 constexpr index_t kManyRows = 1024;         // beyond, a block of b is used so often that it does not matter which thread copied it
 constexpr index_t kGroupPanels = 8;   // of columns that a thread computes alone, at least: rows of a are copied for each group
 constexpr index_t kCostlyCopy = 256;  // up to here fewer suffice, as copying b takes a good part of the time
 constexpr double kFlopsPerCycle = 2.0 * kLanes;
-
-// A matrix cut into tiles of nearly equal height, so that no tile is a thin remainder.
-struct RowTiles {
-  index_t m, count, low, higher;  // `higher` tiles of low + 1 rows, then tiles of low rows
-  explicit RowTiles(index_t rows, int height = kMaxRows)
-      : m(rows), count(ceil_div(rows, height)), low(rows / max_of(count, 1)), higher(rows - low * count) {}
-  index_t start(index_t tile) const { return tile * low + min_of(tile, higher); }
-  int height(index_t tile) const { return static_cast<int>(start(tile + 1) - start(tile)); }
-};
-
-// While a tile that ends writes its rows, the next one starts: with half of the registers each if neither takes long. The least k
-// and n take less time than calling a tile.
-inline int tile_height(index_t k, index_t n) { return k >= 4 && k <= kLongK && n > kLanes ? kShortRows : kMaxRows; }
-
-// One tile: c (height x columns at c) from rows of a and `panels` panels.
-inline void multiply_tile(const float* a, index_t a_row, index_t a_col, const Panels& b, index_t panel, int panels, float* c,
-                          index_t ldc, int height, bool load_c, const Epilogue& epilogue) {
-  const index_t first = panel * kPanel, columns = panels == 1 ? b.columns(panel) : panels * kPanel;
-  const Tile tile = {.a = a,
-                     .a_row = a_row,
-                     .a_col = a_col,
-                     .b = b.at(panel),
-                     .b_listed = b.listed,
-                     .b_row = b.row_stride(),
-                     .b_ahead = b.packed || b.k * b.ld <= kCachedFloats ? 0 : kFetchedAhead * b.ld,
-                     .c = c + first,
-                     .ldc = ldc,
-                     .k = b.k,
-                     .load_c = load_c,
-                     .bias = epilogue.bias ? epilogue.bias + first : nullptr,
-                     .relu = epilogue.activation == Activation::relu,
-                     .last = static_cast<int>((columns - 1) % kLanes + 1)};
-  (panels == 1 ? tile_function(height, columns, tile.last, b.packed) : kWideTiles.function[height])(tile);
-  if (epilogue.activation != Activation::linear && epilogue.activation != Activation::relu) {
-    for (int i = 0; i < height; ++i) activate_row(tile.c + i * ldc, columns, nullptr, epilogue.activation, epilogue.alpha);
-  }
-  if (epilogue.relu_output) {
-    for (int i = 0; i < height; ++i) {
-      float* row = tile.c + i * ldc;
-      apply_relu_slope(row, epilogue.relu_output + (row - epilogue.c), columns);
-    }
-  }
-}
-
-// c (m x b.n) = rows of a times all panels, by the calling thread.
-inline void multiply_rows(const float* a, index_t a_row, index_t a_col, const Panels& b, float* c, index_t ldc, index_t m,
-                          bool load_c, const Epilogue& epilogue) {
-  if (m == 0) return;
-  const RowTiles rows(m, tile_height(b.k, b.n));
-  for (index_t tile = 0; tile < rows.count; ++tile) {
-    const index_t start = rows.start(tile);
-    const int height = rows.height(tile), wide = b.packed ? 1 : wide_panels(height);
-    for (index_t panel = 0; panel < b.count();) {
-      const int panels = (panel + wide) * kPanel <= b.n ? wide : 1;
-      multiply_tile(a + start * a_row, a_row, a_col, b, panel, panels, c + start * ldc, ldc, height, load_c, epilogue);
-      panel += panels;
-    }
-  }
-}
 
 // Whether more rows than the tiles of few take b as it lies: a copy pays only if it is read often, sooner with low tiles, and later
 // if threads make it together and read it from each other's caches.
@@ -104,13 +42,14 @@ struct GemmPlan {
   index_t block_k, block_n, pack_rows;
   index_t groups;  // of columns, each copied and computed by one thread; or 1
   bool transposed, few_rows, streamed, pack_b, pack_a;
-  int height;  // of a tile, at most
+  int height;         // of a tile, at most
+  const Gemm* asked;  // for, if this is the product turned around, or null
 
-  explicit GemmPlan(const Gemm& g) {
+  explicit GemmPlan(const Gemm& g, const Gemm* turned_from = nullptr) : asked(turned_from) {
     const bool vectors = g.b_col % kEvictingStride != 0 && g.n >= 2 * kPanel && g.k >= 2 * kPanel;
-    transposed = g.b_row == 1 && g.b_col != 1 && g.m <= (vectors ? kTransposedMore : kTransposedRows) && g.n >= kSquare;
+    transposed = !asked && g.b_row == 1 && g.b_col != 1 && g.m <= (vectors ? kTransposedMore : kTransposedRows) && g.n >= kSquare;
     const bool far = g.k * g.b_row > kFarFloats;
-    few_rows = g.b_col == 1 && g.m <= kMaxRows;
+    few_rows = !asked && g.b_col == 1 && g.m <= kMaxRows;
     height = tile_height(g.k, g.n);
     streamed = few_rows && far && g.m < kFetchedRows;
     pack_a = transposed;
@@ -145,11 +84,13 @@ struct GemmPlan {
 };
 
 static_assert(kListedRows < kFetchedRows, "the list has the scratch memory for itself: neither a nor b is copied");
+inline index_t copies_scratch(const Gemm& g, const GemmPlan& plan) {
+  return (plan.groups > 1 ? g.slots : 1) * plan.packed_b() + g.slots * plan.packed_a();
+}
 index_t gemm_scratch(const Gemm& g) {
   if (g.k == 0) return 0;
-  if (may_list(g)) return list_size(g);
-  const GemmPlan plan(g);
-  return (plan.groups > 1 ? g.slots : 1) * plan.packed_b() + g.slots * plan.packed_a();
+  if (turns(g)) return turned_size(g) + copies_scratch(g, GemmPlan(turned(g), &g));
+  return may_list(g) ? list_size(g) : copies_scratch(g, GemmPlan(g));
 }
 
 // The epilogue of the columns from j0 on: at the end of the chains.
@@ -315,8 +256,8 @@ inline void prefetch_tile(const float* c, index_t ldc, int height) {
 // Of the columns [j0, j0 + b.n) and b.k terms of the sums: the tiles [begin, end), counted row by row.
 inline void multiply_block(const Gemm& g, const GemmPlan& plan, const Panels& b, index_t j0, index_t p0, index_t begin, index_t end,
                            float* packed) {
-  const Epilogue epilogue = epilogue_of(g, j0, p0 + b.k == g.k);
-  const bool load_c = p0 > 0 || g.accumulate;
+  const bool load_c = p0 > 0 || g.accumulate, last = p0 + b.k == g.k;
+  const Epilogue epilogue = epilogue_of(g, j0, last);
   const RowTiles rows(g.m, plan.height);
   const index_t panels = b.count();
   for (index_t item = begin; item < end;) {
@@ -328,6 +269,7 @@ inline void multiply_block(const Gemm& g, const GemmPlan& plan, const Panels& b,
       const index_t panel = item - tile * panels;
       if (b.k > kLongK) prefetch_tile(c + (panel + 1) * kPanel, g.ldc, height);
       multiply_tile(a.data, a.row, a.col, b, panel, 1, c, g.ldc, height, load_c, epilogue);
+      if (plan.asked && last) store_turned(*plan.asked, c + panel * kPanel, j0 + panel * kPanel, b.columns(panel), start, height);
     }
   }
 }
@@ -405,9 +347,17 @@ inline void gemm_empty(const Gemm& g) {
   }
 }
 
+inline void gemm_in_blocks(const Gemm& g, const GemmPlan& plan) {
+  plan.groups > 1 ? gemm_by_columns(g, plan) : gemm_shared(g, plan);
+}
+
 void gemm(const Gemm& g) {
   if (g.m == 0 || g.n == 0) return;
   if (g.k == 0) return gemm_empty(g);
+  if (turns(g)) {
+    const Gemm t = turned(g);
+    return gemm_in_blocks(t, GemmPlan(t, &g));
+  }
   if (has_few_terms(g)) return gemm_few_terms(g);
   const GemmPlan plan(g);
   if (plan.transposed) return gemm_transposed(g, plan);
@@ -415,8 +365,7 @@ void gemm(const Gemm& g) {
   if (const index_t stages = stage_count(g, plan); stages > 1) return gemm_staged(g, listed, stages);
   if (plan.streamed) return gemm_streamed(g, listed);
   if (plan.few_rows) return gemm_few_rows(g, plan, listed);
-  if (plan.groups > 1) return gemm_by_columns(g, plan);
-  gemm_shared(g, plan);
+  gemm_in_blocks(g, plan);
 }
 
 }  // namespace

@@ -35,7 +35,6 @@ FASTNN_INLINE const float* opaque(const float* pointer) {
 #if defined(__AVX__)
 constexpr int kSquare = 8;
 typedef float vsquare __attribute__((vector_size(32)));
-typedef float vsquare_unaligned __attribute__((vector_size(32), aligned(4), may_alias));
 
 // column[i][j] = at(j)[i] for i < 4. The rows j and j + 4 share a register from the start, so that the rest happens within its
 // halves.
@@ -75,56 +74,63 @@ FASTNN_INLINE void load_transposed(const float* x, index_t x_step, vfloat (&colu
   }
 }
 #endif
-
-inline void transpose_square(const float* x, index_t x_step, float* y, index_t y_step) {
-  FASTNN_UNROLL
-  for (int half = 0; half < kSquare; half += 4) {
-    vsquare column[4];
-    load_transposed(x + half, x_step, column);
-    FASTNN_UNROLL
-    for (int i = 0; i < 4; ++i) *reinterpret_cast<vsquare_unaligned*>(y + (half + i) * y_step) = column[i];
-  }
-}
 #else
 constexpr int kSquare = 4;
 typedef vquad vsquare;
-typedef vquad_unaligned vsquare_unaligned;
 
 template <class At>
 FASTNN_INLINE void load_transposed(const At& at, vsquare (&column)[4]) {
   FASTNN_UNROLL
   for (int i = 0; i < 4; ++i) column[i] = vsquare{at(0)[i], at(1)[i], at(2)[i], at(3)[i]};
 }
-
-FASTNN_INLINE void load_transposed(const float* x, index_t x_step, vsquare (&column)[4]) {
-  float copy[4 * kSquare];
-  transpose_quad(x, x_step, copy, kSquare);
-  FASTNN_UNROLL
-  for (int i = 0; i < 4; ++i) column[i] = *reinterpret_cast<const vsquare_unaligned*>(copy + i * kSquare);
-}
-
-inline void transpose_square(const float* x, index_t x_step, float* y, index_t y_step) { transpose_quad(x, x_step, y, y_step); }
 #endif
 
-// y[i y_step + j] = x[j x_step + i] for i < k, j < rows. A row count that is no multiple of the square is covered by squares that
-// overlap, if there is room for one.
-inline void transpose_rows(const float* x, index_t x_step, float* y, index_t y_step, index_t rows, index_t k) {
+// put(i, j, v) for i < k, j < rows: v is x[j x_step + i], or a vector of them from j on. A row count that is no multiple of the
+// square is covered by squares that overlap, if there is room for one.
+template <class Put>
+FASTNN_INLINE void transpose(const float* x, index_t x_step, index_t rows, index_t k, const Put& put) {
   const index_t whole = k / kSquare * kSquare;
   index_t done = 0;
   if (rows >= kSquare) {
     for (; done < rows; done += kSquare) {
       const index_t j = min_of(done, rows - kSquare);
-      for (index_t i = 0; i < whole; i += kSquare) transpose_square(x + j * x_step + i, x_step, y + i * y_step + j, y_step);
+      for (index_t i = 0; i < whole; i += kSquare) {
+        FASTNN_UNROLL
+        for (int half = 0; half < kSquare; half += 4) {
+          vsquare column[4];
+          load_transposed(x + j * x_step + i + half, x_step, column);
+          FASTNN_UNROLL
+          for (int q = 0; q < 4; ++q) put(i + half + q, j, column[q]);
+        }
+      }
     }
   } else if (rows >= 4) {
     for (; done < rows; done += 4) {
       const index_t j = min_of(done, rows - 4);
-      for (index_t i = 0; i < whole; i += 4) transpose_quad(x + j * x_step + i, x_step, y + i * y_step + j, y_step);
+      for (index_t i = 0; i < whole; i += 4) {
+        vquad column[4];
+        load_transposed(x + j * x_step + i, x_step, column);
+        FASTNN_UNROLL
+        for (int q = 0; q < 4; ++q) put(i + q, j, column[q]);
+      }
     }
   }
   for (index_t j = 0; j < rows; ++j) {
-    for (index_t i = j < done ? whole : 0; i < k; ++i) y[i * y_step + j] = x[j * x_step + i];
+    for (index_t i = j < done ? whole : 0; i < k; ++i) put(i, j, x[j * x_step + i]);
   }
+}
+
+// As stored anywhere.
+template <class Vector>
+struct Unaligned {
+  typedef Vector type __attribute__((aligned(4), may_alias));
+};
+
+// y[i y_step + j] = x[j x_step + i] for i < k, j < rows.
+inline void transpose_rows(const float* x, index_t x_step, float* y, index_t y_step, index_t rows, index_t k) {
+  transpose(x, x_step, rows, k, [=]<class Value>(index_t i, index_t j, Value v) {
+    *reinterpret_cast<typename Unaligned<Value>::type*>(y + i * y_step + j) = v;
+  });
 }
 
 // Copies k x columns of b into one panel, zeros behind the last column.
@@ -168,8 +174,8 @@ inline void pack_panels(float* to, const float* b, index_t b_row, index_t k, ind
 inline void pack_rows(float* to, const float* a, index_t a_row, index_t a_col, int height, index_t k) {
   if (a_row != 1) return transpose_rows(a, a_row, to, height, height, k);
   // Whole vectors: what is too much belongs to the next columns of a, and is overwritten by the next columns of the copy. The last
-  // columns have not enough behind them.
-  const index_t excess = round_up(height, kLanes) - height, whole = max_of(0, k - ceil_div(excess, a_col));
+  // columns have not enough behind them, in the copy, which may be narrower than a.
+  const index_t excess = round_up(height, kLanes) - height, whole = max_of(0, k - ceil_div(excess, height));
   for (index_t p = 0; p < whole; ++p) {
     for (int i = 0; i < height; i += kLanes) store(to + p * height + i, load(a + p * a_col + i));
   }

@@ -75,17 +75,25 @@ inline void store_partial(float* p, vfloat v, int count) {
 typedef float vquad __attribute__((vector_size(16)));
 typedef float vquad_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
 
-// y[i y_step + j] = x[j x_step + i] for 4 x 4 elements.
-inline void transpose_quad(const float* x, index_t x_step, float* y, index_t y_step) {
+// column[i][j] = x[j x_step + i] for 4 x 4 elements.
+inline void load_transposed(const float* x, index_t x_step, vquad (&column)[4]) {
   vquad row[4];
   FASTNN_UNROLL
   for (int j = 0; j < 4; ++j) row[j] = *reinterpret_cast<const vquad_unaligned*>(x + j * x_step);
   const vquad a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5), b = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
   const vquad c = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7), d = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
-  *reinterpret_cast<vquad_unaligned*>(y) = __builtin_shufflevector(a, b, 0, 1, 4, 5);
-  *reinterpret_cast<vquad_unaligned*>(y + y_step) = __builtin_shufflevector(a, b, 2, 3, 6, 7);
-  *reinterpret_cast<vquad_unaligned*>(y + 2 * y_step) = __builtin_shufflevector(c, d, 0, 1, 4, 5);
-  *reinterpret_cast<vquad_unaligned*>(y + 3 * y_step) = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+  column[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+  column[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+  column[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+  column[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+}
+
+// y[i y_step + j] = x[j x_step + i] for 4 x 4 elements.
+inline void transpose_quad(const float* x, index_t x_step, float* y, index_t y_step) {
+  vquad column[4];
+  load_transposed(x, x_step, column);
+  FASTNN_UNROLL
+  for (int i = 0; i < 4; ++i) *reinterpret_cast<vquad_unaligned*>(y + i * y_step) = column[i];
 }
 
 constexpr index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / b; }

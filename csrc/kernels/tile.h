@@ -19,6 +19,13 @@ using fastnn::Activation;
 
 constexpr index_t kPanel = kMaxVectors * kLanes;
 
+// dx times the derivative of the relu that gave y, as apply_relu_slope.
+template <class Vector>
+inline Vector behind_relu(Vector dx, Vector y) {
+  const Vector zero = {};
+  return y > zero ? dx : zero;
+}
+
 // What is done to a finished tile: bias and relu in registers, any other activation or a relu's derivative on the stored rows.
 struct Epilogue {
   const float* bias;  // or null

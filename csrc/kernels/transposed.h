@@ -26,11 +26,6 @@ FASTNN_INLINE void add_column(Vector (&acc)[Rows], const float* a, Vector column
   for (int i = 0; i < Rows; ++i) acc[i] = multiply_add(a[i], column, acc[i]);
 }
 
-template <class Vector>
-struct Unaligned {
-  typedef Vector type __attribute__((aligned(4), may_alias));
-};
-
 // Rows x (Count * the lanes of a vector), Step terms of each vector in turn.
 template <int Rows, int Count, class Vector, int Step>
 void compute_transposed(const TransposedTile& t) {
@@ -181,7 +176,7 @@ void compute_listed(const float* a, const float* const* column, index_t k, float
     }
   }
   FASTNN_UNROLL
-  for (int s = 0; s < Count; ++s) *reinterpret_cast<vsquare_unaligned*>(sum + s * kSquare) = acc[s][0];
+  for (int s = 0; s < Count; ++s) *reinterpret_cast<Unaligned<vsquare>::type*>(sum + s * kSquare) = acc[s][0];
 }
 
 // c (1 x n) = a b where wanted[j] > 0, 0 elsewhere; a is one row.

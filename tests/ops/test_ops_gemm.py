@@ -122,6 +122,8 @@ def test_few_rows_of_a_large_matrix(isa: str, rng: Generator, ta: bool, tb: bool
         (9, 33, 40),
         (64, 130, 70),
         (130, 300, 100),
+        (32, 301, 203),
+        (15, 517, 1024),
     ],
 )
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99, 1.0])
@@ -413,3 +415,17 @@ def test_read_only_results_are_refused() -> None:
     dkernel.flags.writeable = False
     with pytest.raises(ValueError, match="writeable"):
         ops.dense_backward(A, B, A @ B, dkernel)
+
+
+@pytest.mark.parametrize("m", [5, 7, 9, 15, 17, 23])
+def test_both_transposed_on_several_threads(isa: str, rng: Generator, m: int) -> None:
+    # Every thread copies rows of a, in tiles lower than a vector is wide, and must stay in its part of the scratch memory.
+    for n, k in ((500, 784), (1031, 207), (130, 2048)):
+        a, b = operands(rng, m, n, k, True, True)
+        config.set_num_threads(1)
+        expected = ops.gemm(a.T.copy(), b.T.copy())
+        for threads in (2, 3):
+            config.set_num_threads(threads)
+            for _ in range(20):
+                assert_bits(ops.gemm(a, b, transpose_a=True, transpose_b=True), expected)
+    config.set_num_threads(1)
