@@ -32,7 +32,7 @@ inline void multiply_tile(const float* a, index_t a_row, index_t a_col, const Pa
                      .b = b.at(panel),
                      .b_listed = b.listed,
                      .b_row = b.row_stride(),
-                     .b_ahead = b.packed || b.k * b.ld <= kCachedFloats ? 0 : kFetchedAhead * b.ld,
+                     .b_ahead = b.packed || b.k * b.ld <= kCachedFloats ? 0 : rows_ahead(b.ld) * b.ld,
                      .c = c + first,
                      .ldc = ldc,
                      .k = b.k,
