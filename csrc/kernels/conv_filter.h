@@ -7,6 +7,7 @@
 #pragma once
 
 #include "conv_grid.h"
+#include "conv_pixels_filter.h"
 #include "conv_shape.h"
 #include "conv_sliding.h"
 #include "depthwise_filter.h"
@@ -45,7 +46,7 @@ struct FilterCut {
 index_t conv2d_backward_filter_scratch(const Conv2dBackwardFilter& a) {
   if (is_depthwise(a.s)) return depthwise_backward_filter_scratch(a);
   const index_t chunks = FilterCut(a.s).chunks;
-  return (chunks == 1 ? 0 : chunks * filter_sums(a)) + a.slots * window_size(a.s, filter_block_floats(a.s));
+  return (chunks == 1 ? 0 : chunks * filter_sums(a)) + a.slots * (window_size(a.s, filter_block_floats(a.s)) + pixel_scratch(a.s));
 }
 
 // Whether a value meets all taps of a filter row in one tile.
@@ -75,17 +76,11 @@ struct FilterPart {
     t.a_ahead = &x_ahead, t.b_ahead = &dy_ahead;
     return t;
   }
-
-  // The output rows of [begin, end) from which filter row r meets the image.
-  void clip(index_t r, index_t& begin, index_t& end) const {
-    while (begin < end && begin * s.stride_h - s.pad_top + r * s.dilation_h < 0) ++begin;
-    while (begin < end && (end - 1) * s.stride_h - s.pad_top + r * s.dilation_h >= s.H) --end;
-  }
 };
 
 // What filter row r gets from the output rows [begin, end).
 inline void add_filter_row(const FilterPart& part, index_t r, index_t begin, index_t end) {
-  part.clip(r, begin, end);
+  clip_rows(part.s, r, begin, end);
   if (begin >= end) return;
   const Conv2dShape& s = part.s;
   const RunTile whole = part.tile(r, begin, end);
@@ -112,7 +107,7 @@ inline void add_filter_row(const FilterPart& part, index_t r, index_t begin, ind
 // The same for `lines` filter rows: together where all of them meet the image.
 inline void add_filter_lines(const FilterPart& part, index_t r, int lines, index_t p0, index_t p1) {
   index_t begin = p0, end = p1;
-  for (int l = 0; l < lines; ++l) part.clip(r + l, begin, end);
+  for (int l = 0; l < lines; ++l) clip_rows(part.s, r + l, begin, end);
   if (begin >= end) begin = end = p1;
   for (int l = 0; l < lines; ++l) add_filter_row(part, r + l, p0, begin);
   if (begin < end) {
@@ -180,6 +175,8 @@ inline void filter_gradient(const Conv2dBackwardFilter& a, index_t rows, const D
   const FilterCut cut(s);
   const index_t chunks = cut.chunks;
   float* windows = a.scratch + (chunks == 1 ? 0 : chunks * size);
+  float* pixel_sums = windows + a.slots * window_floats;
+  const bool by_pixels = gradient_by_pixels(s);
   const double cycles = cut.chunk_rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle / cut.parts;
   parallel_for(chunks * cut.parts, cycles, a.slots, [&](index_t first_item, index_t last_item, int slot) {
     for (index_t item = first_item; item < last_item; ++item) {
@@ -194,13 +191,17 @@ inline void filter_gradient(const Conv2dBackwardFilter& a, index_t rows, const D
         for (index_t i = 0; i < runs; ++i) copy_or_zero(sum + i * outputs + begin, nullptr, end - begin);
       }
       if (bias) copy_or_zero(bias, nullptr, s.K);
+      float* lanes = pixel_sums + slot * pixel_scratch(s);
+      if (by_pixels) copy_or_zero(lanes, nullptr, pixel_sums_size(s));
       for (index_t row = chunk * cut.chunk_rows; row < stop;) {
         const index_t n = row / s.P, p0 = row % s.P, p1 = min_of(min_of(s.P, p0 + rows), p0 + stop - row);
         const float* dy = dy_of(n, p0, p1, slot);
-        add_filter_rows(a, window(s, a.x, n, p0, p1, windows + slot * window_floats), dy, n, p0, p1, begin, end, sum);
+        const Window x = window(s, a.x, n, p0, p1, windows + slot * window_floats);
+        by_pixels ? add_pixel_rows(s, x, dy, p0, p1, lanes) : add_filter_rows(a, x, dy, n, p0, p1, begin, end, sum);
         if (bias) add_pixels(dy + p0 * s.Q * s.K, (p1 - p0) * s.Q, s.K, bias);
         row += p1 - p0;
       }
+      if (by_pixels) add_pixel_sums(s, lanes, sum);
     }
   });
   if (chunks == 1) return;

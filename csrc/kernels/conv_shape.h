@@ -122,6 +122,12 @@ inline Ahead input_ahead(const Conv2dShape& s, const float* x, index_t n, index_
   return {x, h * row, min_of(s.N * s.H, h + rows) * row, ceil_div(rows * row, parts)};
 }
 
+// The output rows of [begin, end) from which filter row r meets the image.
+inline void clip_rows(const Conv2dShape& s, index_t r, index_t& begin, index_t& end) {
+  while (begin < end && begin * s.stride_h - s.pad_top + r * s.dilation_h < 0) ++begin;
+  while (begin < end && (end - 1) * s.stride_h - s.pad_top + r * s.dilation_h >= s.H) --end;
+}
+
 // The filter rows [begin, end) that meet the image from output row p.
 struct FilterRows {
   index_t begin, end;

@@ -85,38 +85,30 @@ FASTNN_INLINE void load_transposed(const At& at, vsquare (&column)[4]) {
 }
 #endif
 
-// put(i, j, v) for i < k, j < rows: v is x[j x_step + i], or a vector of them from j on. A row count that is no multiple of the
-// square is covered by squares that overlap, if there is room for one.
+// put(i, j, v) for i < k, j < rows: v is x[j x_step + i], or a vector of them from j on. What is no multiple of a square, or of
+// four columns, is covered by squares that overlap, if there is room for one.
 template <class Put>
 FASTNN_INLINE void transpose(const float* x, index_t x_step, index_t rows, index_t k, const Put& put) {
-  const index_t whole = k / kSquare * kSquare;
+  const auto four_columns = [&]<class Square>(Square(&column)[4], index_t i, index_t j) {
+    load_transposed(x + j * x_step + i, x_step, column);
+    FASTNN_UNROLL
+    for (int q = 0; q < 4; ++q) put(i + q, j, column[q]);
+  };
+  const auto all_columns = [&]<class Square>(Square(&column)[4], index_t j) {
+    index_t i = 0;
+    for (; i + 8 <= k; i += 8) four_columns(column, i, j), four_columns(column, i + 4, j);
+    for (; i < k; i += 4) four_columns(column, min_of(i, k - 4), j);
+  };
   index_t done = 0;
-  if (rows >= kSquare) {
-    for (; done < rows; done += kSquare) {
-      const index_t j = min_of(done, rows - kSquare);
-      for (index_t i = 0; i < whole; i += kSquare) {
-        FASTNN_UNROLL
-        for (int half = 0; half < kSquare; half += 4) {
-          vsquare column[4];
-          load_transposed(x + j * x_step + i + half, x_step, column);
-          FASTNN_UNROLL
-          for (int q = 0; q < 4; ++q) put(i + half + q, j, column[q]);
-        }
-      }
-    }
-  } else if (rows >= 4) {
-    for (; done < rows; done += 4) {
-      const index_t j = min_of(done, rows - 4);
-      for (index_t i = 0; i < whole; i += 4) {
-        vquad column[4];
-        load_transposed(x + j * x_step + i, x_step, column);
-        FASTNN_UNROLL
-        for (int q = 0; q < 4; ++q) put(i + q, j, column[q]);
-      }
-    }
+  if (k >= 4 && rows >= kSquare) {
+    vsquare column[4];
+    for (; done < rows; done += kSquare) all_columns(column, min_of(done, rows - kSquare));
+  } else if (k >= 4 && rows >= 4) {
+    vquad column[4];
+    for (; done < rows; done += 4) all_columns(column, min_of(done, rows - 4));
   }
-  for (index_t j = 0; j < rows; ++j) {
-    for (index_t i = j < done ? whole : 0; i < k; ++i) put(i, j, x[j * x_step + i]);
+  for (index_t j = done; j < rows; ++j) {
+    for (index_t i = 0; i < k; ++i) put(i, j, x[j * x_step + i]);
   }
 }
 
