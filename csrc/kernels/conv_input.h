@@ -7,7 +7,7 @@
 // are too short for a tile, its rows are images.
 #pragma once
 
-#include "conv.h"
+#include "conv_phases.h"
 #include "depthwise_input.h"
 
 namespace {
@@ -18,9 +18,6 @@ constexpr index_t kShortGradientRow = 6;
 
 // Images whose gradients are computed together.
 inline index_t image_block(const Conv2dShape& s) { return s.Q >= kShortGradientRow ? 1 : max_of(1, min_of(s.N, kMaxRows)); }
-
-// What one pixel of dy adds to dx in one row and group.
-inline index_t spread(const Conv2dShape& s) { return s.S * (s.C / s.groups); }
 
 // w^T by group, panel of columns (s, c), filter row and output channel.
 inline index_t packed_rows_size(const Conv2dShape& s) { return s.R * packed_size(s.K / s.groups, spread(s)); }
@@ -36,37 +33,6 @@ inline void pack_rows_of_filter(float* to, const float* w, const Conv2dShape& s)
     }
   }
 }
-
-// The rows of dy that are joined to row h of dx: filter row first + j step with row p - j down, j < count.
-struct JoinedRows {
-  index_t first, step, p, down, count;
-
-  JoinedRows(const Conv2dShape& s, index_t h) : first(0), p(0), count(0) {
-    index_t common = s.dilation_h, rest = s.stride_h;  // greatest common divisor
-    while (rest > 0) {
-      const index_t next = common % rest;
-      common = rest, rest = next;
-    }
-    step = s.stride_h / common, down = s.dilation_h / common;
-    for (index_t r = 0; r < s.R; ++r) {
-      const index_t place = h + s.pad_top - r * s.dilation_h;
-      if (place < 0 || place % s.stride_h != 0 || place / s.stride_h >= s.P) continue;
-      if (count++ == 0) first = r, p = place / s.stride_h;
-    }
-  }
-};
-
-// The input gradient dx, and what is done to it: f(dx + bias), or a relu's slope.
-struct Spreading {
-  Conv2dShape s;
-  const float* dy;
-  const float* w;
-  const float* relu_output;  // laid out like dx, or null
-  const float* bias;         // C values, or null
-  Activation activation;
-  float alpha;
-  float* dx;
-};
 
 // values[(q image_block + n), :] = what pixel q of image n0 + n adds to row h, for one group.
 inline void spread_row(const Spreading& a, const float* packed, const JoinedRows& rows, index_t n0, index_t images, index_t group,
@@ -92,38 +58,6 @@ inline void spread_row(const Spreading& a, const float* packed, const JoinedRows
     }
   }
 }
-
-// Joins pixels w, w + stride_w, w + 2 stride_w, ... of dx to pixels of dy: the first of them with taps tap + k step, k < count, at
-// pixels q - k left of dy; q may lie outside of the row.
-struct JoinedPixels {
-  index_t tap, step, q, left, count;
-
-  JoinedPixels(const Conv2dShape& s, index_t w) : tap(0), q(0), count(0) {
-    index_t common = s.dilation_w, rest = s.stride_w;  // greatest common divisor
-    while (rest > 0) {
-      const index_t next = common % rest;
-      common = rest, rest = next;
-    }
-    step = s.stride_w / common, left = s.dilation_w / common;
-    while (tap < min_of(step, s.S) && (w + s.pad_left - tap * s.dilation_w) % s.stride_w != 0) ++tap;
-    if (tap == min_of(step, s.S)) return;
-    q = (w + s.pad_left - tap * s.dilation_w) / s.stride_w, count = ceil_div(s.S - tap, step);
-  }
-};
-
-// Pixels of zeros beside a row of values, so that every pixel of dx collects from as many pixels of dy.
-struct Margins {
-  index_t left, right;
-
-  explicit Margins(const Conv2dShape& s) : left(0), right(0) {
-    for (index_t start = 0; start < min_of(s.stride_w, s.W); ++start) {
-      const JoinedPixels joined(s, start);
-      if (joined.count == 0) continue;
-      left = max_of(left, (joined.count - 1) * joined.left - joined.q);
-      right = max_of(right, joined.q + (s.W - 1 - start) / s.stride_w - (s.Q - 1));
-    }
-  }
-};
 
 // Some pixels of dx, dx_pixel floats apart: each the sum of so many values, `next` apart, the first `distance` behind that of the
 // pixel before.
@@ -175,12 +109,6 @@ inline index_t spreading_scratch(const Conv2dShape& s, int slots) {
   return s.groups * packed_rows_size(s) + slots * values_size(s);
 }
 
-// Bias and activation of a row of dx.
-inline void activate_pixels(const Spreading& a, float* row) {
-  if (a.bias == nullptr && a.activation == Activation::linear) return;
-  for (index_t w = 0; w < a.s.W; ++w) activate_row(row + w * a.s.C, a.s.C, a.bias, a.activation, a.alpha);
-}
-
 inline void spread_and_collect(const Spreading& a, float* scratch, int slots) {
   const Conv2dShape& s = a.s;
   const index_t block = image_block(s), channels = s.C / s.groups, pixel = block * spread(s), size = values_size(s);
@@ -217,20 +145,6 @@ inline Conv2dShape turned_shape(const Conv2dShape& s) {
   return t;
 }
 
-inline void pack_turned_filter(float* to, const float* w, const Conv2dShape& s) {
-  const index_t outputs = s.K / s.groups, channels = s.C / s.groups;
-  for (index_t group = 0; group < s.groups; ++group) {
-    for (index_t j = 0; j < channels; j += kPanel) {
-      for (index_t tap = s.R * s.S - 1; tap >= 0; --tap, to += outputs * kPanel) {
-        pack_panel(to, w + (tap * channels + j) * s.K + group * outputs, 1, s.K, outputs, min_of(kPanel, channels - j));
-      }
-    }
-  }
-}
-
-// Twice the vectors that so many values fill on the widest instruction set: bits must not depend on the set.
-inline index_t half_vectors(index_t values) { return ceil_div(values, 8); }
-
 // Whether the turned convolution takes less time: it multiplies zeros beside the rows of dy, and its columns are but C; but there
 // is nothing to collect, which was measured to cost about 8 %.
 inline bool is_turned(const Conv2dShape& s) {
@@ -242,10 +156,12 @@ inline bool is_turned(const Conv2dShape& s) {
 }
 
 inline index_t input_gradient_scratch(const Conv2dShape& s, int slots) {
+  if (by_phases(s)) return phases_scratch(s, slots);
   return is_turned(s) ? convolution_scratch(turned_shape(s), slots) : spreading_scratch(s, slots);
 }
 
 inline void input_gradient(const Spreading& a, float* scratch, int slots) {
+  if (by_phases(a.s)) return convolve_phases(a, scratch, slots);
   if (!is_turned(a.s)) return spread_and_collect(a, scratch, slots);
   pack_turned_filter(scratch, a.w, a.s);
   convolve({turned_shape(a.s), a.dy, a.bias, a.activation, a.alpha, a.relu_output, a.dx}, scratch, slots);

@@ -150,6 +150,7 @@ CONVOLUTIONS: dict[str, Convolution] = {
     "groups": ((6, 15, 14, 12), (2, 3, 4, 18), geometry((1, 1), ((1, 0), (1, 2)), (1, 1), 3)),
     "depthwise": ((6, 37, 29, 19), (3, 3, 1, 19), geometry((1, 2), groups=19)),
     "large filter": ((3, 7, 6, 90), (3, 3, 90, 300), geometry(padding=((1, 1), (1, 1)))),
+    "strided, long rows": ((3, 20, 27, 18), (3, 4, 18, 21), geometry((2, 2), ((1, 1), (2, 1)))),
     "one channel, few filters": ((8, 28, 27, 1), (5, 5, 1, 6), geometry(padding=((1, 0), (1, 0)))),
     "larger filter": ((2, 5, 4, 320), (3, 3, 320, 370), geometry(padding=((1, 1), (1, 1)))),
 }

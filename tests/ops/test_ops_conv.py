@@ -146,6 +146,25 @@ def test_taps_that_share_a_value(isa: str, rng: Generator, taps: int) -> None:
             )
 
 
+@pytest.mark.parametrize("strides", [(2, 2), (1, 2), (2, 1), (3, 2), (2, 3)])
+@pytest.mark.parametrize(
+    ("channels", "outputs", "groups"), [(8, 5, 1), (16, 32, 1), (33, 7, 1), (34, 18, 2), (72, 64, 1)]
+)
+def test_strides(isa: str, rng: Generator, strides: tuple[int, int], channels: int, outputs: int, groups: int) -> None:
+    # Rows long enough for tiles: the input gradient goes phase by phase.
+    cases = (
+        ((2, 13, 19), (3, 3), ((1, 1), (1, 1)), (1, 1)),
+        ((1, 16, 24), (5, 4), ((3, 0), (0, 2)), (1, 1)),
+        ((3, 9, 22), (2, 6), ((0, 1), (4, 5)), (1, 1)),
+        ((1, 12, 33), (3, 3), ((2, 2), (2, 1)), (2, 3)),
+        ((1, 40, 26), (4, 3), ((0, 0), (0, 0)), (3, 2)),
+        ((1, 1, 41), (1, 5), ((0, 0), (2, 9)), (1, 1)),
+    )
+    for image, size, padding, dilation in cases:
+        options = geometry(strides, padding, dilation, groups)
+        check_against_twin(rng, ((*image, channels), (*size, channels // groups, outputs), options))
+
+
 @pytest.mark.parametrize("column", [0, 1, 4, 7, 8])
 def test_a_nan_reaches_the_taps_it_meets(isa: str, rng: Generator, column: int) -> None:
     x, kernel = normal(rng, 2, 6, 9, 4), normal(rng, 3, 5, 4, 12)
