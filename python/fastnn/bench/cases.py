@@ -47,6 +47,15 @@ class KernelCase:
     quick: bool = False
 
 
+def normal(dtype: Any, *shapes: tuple[int, ...]) -> list[Any]:
+    """Return arrays of normal numbers, the same for every dtype, that begin on cache lines as those of a recorded step do."""
+    rng = np.random.default_rng(0)
+    made = [ops.empty(shape, np.dtype(dtype)) for shape in shapes]
+    for array in made:
+        array[...] = rng.standard_normal(array.shape, np.float32)
+    return made
+
+
 def arrays(result: Any) -> list[NDArray[Any]]:
     """Return the arrays in what a program returned."""
     parts = result if isinstance(result, tuple) else (result,)

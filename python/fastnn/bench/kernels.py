@@ -9,15 +9,8 @@ import numpy as np
 
 from fastnn import reference
 from fastnn.bench import plain_numpy
-from fastnn.bench.cases import KernelCase, Made, Plain
+from fastnn.bench.cases import KernelCase, Made, Plain, normal
 from fastnn.bench.windows import windows
-
-
-def _normal(dtype: Any, *shapes: tuple[int, ...]) -> list[Any]:
-    """Return arrays of normal numbers, the same for every dtype."""
-    rng = np.random.default_rng(0)
-    return [rng.standard_normal(shape, np.float32).astype(dtype) for shape in shapes]
-
 
 # --- products ---
 
@@ -43,7 +36,7 @@ def _gemm(kind: str, m: int, n: int, k: int, quick: bool) -> KernelCase:
     ta, tb = kind[0] == "t", kind[1] == "t"
 
     def make(dtype: Any) -> Made:
-        a, b = _normal(dtype, (k, m) if ta else (m, k), (n, k) if tb else (k, n))
+        a, b = normal(dtype, (k, m) if ta else (m, k), (n, k) if tb else (k, n))
         out = np.empty((m, n), dtype)
         left, right = (a.T if ta else a), (b.T if tb else b)
         return (
@@ -84,7 +77,7 @@ def _convolution(n: int, h: int, c: int, k: int, r: int, pad: int, kind: str, qu
     geometry: dict[str, Any] = {"strides": (1, 1), "padding": padding, "dilation": (1, 1), "groups": 1}
 
     def make(dtype: Any) -> Made:
-        x, w, b, dy = _normal(dtype, *shapes.values())
+        x, w, b, dy = normal(dtype, *shapes.values())
         dw, db = np.empty_like(w), np.empty_like(b)
         plain = plain_numpy.Convolution(w, b, pad)
         if kind == "forward":
@@ -128,7 +121,7 @@ def _pooling(shape: tuple[int, ...], kind: str, quick: bool) -> Iterator[KernelC
     text = "x".join(map(str, shape))
 
     def forward(dtype: Any) -> Made:
-        (x,) = _normal(dtype, shape)
+        (x,) = normal(dtype, shape)
         plain = plain_numpy.MaxPooling(2)
         return (
             (lambda kernels: kernels.max_pool2d_forward(x, **POOL)[0], lambda: plain.forward(x))
@@ -137,7 +130,7 @@ def _pooling(shape: tuple[int, ...], kind: str, quick: bool) -> Iterator[KernelC
         )
 
     def backward(dtype: Any) -> Made:
-        x, dy = _normal(dtype, shape, (n, h // 2, w // 2, c))
+        x, dy = normal(dtype, shape, (n, h // 2, w // 2, c))
         if kind == "avg":
             return lambda kernels: kernels.avg_pool2d_backward(dy, shape, **POOL), None
         index = reference.max_pool2d_forward(x, **POOL)[1]
@@ -153,7 +146,7 @@ def _pooling(shape: tuple[int, ...], kind: str, quick: bool) -> Iterator[KernelC
 
 def _batch_norm(rows: int, channels: int, kind: str) -> KernelCase:
     def make(dtype: Any) -> Made:
-        x, dy, gamma, beta = _normal(dtype, (rows, channels), (rows, channels), (channels,), (channels,))
+        x, dy, gamma, beta = normal(dtype, (rows, channels), (rows, channels), (channels,), (channels,))
         mean, variance = np.zeros(channels, dtype), np.ones(channels, dtype)
         if kind == "forward":
             return lambda kernels: kernels.batch_norm_forward(
@@ -173,7 +166,7 @@ def _batch_norm(rows: int, channels: int, kind: str) -> KernelCase:
 
 def _dropout(rows: int, cols: int, kind: str) -> KernelCase:
     def make(dtype: Any) -> Made:
-        (x,) = _normal(dtype, (rows, cols))
+        (x,) = normal(dtype, (rows, cols))
         counter = np.zeros(1, np.uint64)
         if kind == "forward":
             return lambda kernels: kernels.dropout_forward(x, 0.5, 7, 0, counter)[0], None
@@ -188,7 +181,7 @@ def _pooling_behind_relu(shape: tuple[int, ...]) -> KernelCase:
     n, h, w, c = shape
 
     def make(dtype: Any) -> Made:
-        x, dy = _normal(dtype, shape, (n, h // 2, w // 2, c))
+        x, dy = normal(dtype, shape, (n, h // 2, w // 2, c))
         y, index = reference.max_pool2d_forward(np.maximum(x, 0), **POOL)
         return lambda kernels: kernels.max_pool2d_backward(dy, index, shape, y, **POOL), None
 
@@ -200,7 +193,7 @@ def _batch_norm_and_relu(rows: int, channels: int, kind: str) -> KernelCase:
     """Return batch normalization, a residual and a relu in one pass, or their gradients."""
 
     def make(dtype: Any) -> Made:
-        x, dy, y = _normal(dtype, (rows, channels), (rows, channels), (rows, channels))
+        x, dy, y = normal(dtype, (rows, channels), (rows, channels), (rows, channels))
         mean, variance = np.zeros(channels, dtype), np.ones(channels, dtype)
         if kind == "forward":
             options: dict[str, Any] = {"momentum": 0.99, "epsilon": 1e-3, "residual": dy, "relu": True}
@@ -219,7 +212,7 @@ def _relu_and_bias(rows: int, cols: int) -> KernelCase:
     """Return the gradients of a relu and of the bias before it, in one pass."""
 
     def make(dtype: Any) -> Made:
-        dy, y = _normal(dtype, (rows, cols), (rows, cols))
+        dy, y = normal(dtype, (rows, cols), (rows, cols))
         sums = np.empty(cols, dtype)
         return lambda kernels: (kernels.activation_backward(dy, None, y, "relu", 0.0, sums), sums), None
 
@@ -259,7 +252,7 @@ PLAIN_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 
 def _activation(activation: str, rows: int, cols: int, kind: str) -> KernelCase:
     def make(dtype: Any) -> Made:
-        x, dy = _normal(dtype, (rows, cols), (rows, cols))
+        x, dy = normal(dtype, (rows, cols), (rows, cols))
         plain = PLAIN_ACTIVATIONS.get(activation)
         if kind == "forward":
             return (
@@ -276,7 +269,7 @@ def _activation(activation: str, rows: int, cols: int, kind: str) -> KernelCase:
 
 def _softmax_cross_entropy(rows: int, cols: int) -> KernelCase:
     def make(dtype: Any) -> Made:
-        (logits,) = _normal(dtype, (rows, cols))
+        (logits,) = normal(dtype, (rows, cols))
         labels = (np.arange(rows) * 7 % cols).astype(np.int32)
         scale = 1.0 / rows
         return lambda kernels: kernels.softmax_cross_entropy(logits, labels, scale=scale), None
@@ -297,7 +290,7 @@ def _elementwise() -> Iterator[KernelCase]:
 
 def _add(shape: tuple[int, ...]) -> KernelCase:
     def make(dtype: Any) -> Made:
-        a, b = _normal(dtype, shape, shape)
+        a, b = normal(dtype, shape, shape)
         return lambda kernels: kernels.add(a, b), lambda: a + b
 
     return KernelCase(f"add {'x'.join(map(str, shape))}", 0, 12.0 * np.prod(shape), make, True)
@@ -305,7 +298,7 @@ def _add(shape: tuple[int, ...]) -> KernelCase:
 
 def _concatenate(rows: int, widths: tuple[int, ...]) -> KernelCase:
     def make(dtype: Any) -> Made:
-        parts = _normal(dtype, *((rows, width) for width in widths))
+        parts = normal(dtype, *((rows, width) for width in widths))
         return lambda kernels: kernels.concatenate(*parts), lambda: np.concatenate(parts, -1)
 
     return KernelCase(f"concatenate {rows}x{'+'.join(map(str, widths))}", 0, 8.0 * rows * sum(widths), make)
@@ -328,7 +321,7 @@ def _stepped(optimizer: plain_numpy.Sgd | plain_numpy.Adam, w: Any, g: Any) -> P
 
 def _sgd(n: int, quick: bool) -> KernelCase:
     def make(dtype: Any) -> Made:
-        w, g = _normal(dtype, (n,), (n,))
+        w, g = normal(dtype, (n,), (n,))
         lr = np.full(1, 0.01, dtype)
         plain = plain_numpy.Sgd(0.01)
         return lambda kernels: (kernels.sgd_step(w, g, lr), w), _stepped(plain, w, g)
@@ -338,7 +331,7 @@ def _sgd(n: int, quick: bool) -> KernelCase:
 
 def _adam(n: int, quick: bool) -> KernelCase:
     def make(dtype: Any) -> Made:
-        w, g = _normal(dtype, (n,), (n,))
+        w, g = normal(dtype, (n,), (n,))
         m, v = np.zeros_like(w), np.zeros_like(w)
         lr, iterations = np.full(1, 0.001, dtype), np.zeros(1, np.int64)
         constants = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.bench.cases import KernelCase, Made
+from fastnn.bench.cases import KernelCase, Made, normal
 
 KINDS = ("forward", "backward_input", "backward_filter")
 # x shape, taps, filters of a channel, stride
@@ -17,12 +17,6 @@ DEPTHWISE = (
     ((16, 14, 14, 256), 3, 2, 1),
     ((64, 28, 28, 6), 5, 1, 1),
 )
-
-
-def _arrays(dtype: Any, *shapes: tuple[int, ...]) -> list[Any]:
-    """Return arrays of normal numbers, the same for every dtype."""
-    rng = np.random.default_rng(0)
-    return [rng.standard_normal(shape, np.float32).astype(dtype) for shape in shapes]
 
 
 def _same(size: int, taps: int, stride: int) -> tuple[int, int]:
@@ -37,7 +31,7 @@ def _case(
     """Return the case of one of the three products of a convolution, from the shapes of x, w, b and dy."""
 
     def make(dtype: Any) -> Made:
-        x, w, b, dy = _arrays(dtype, *shapes)
+        x, w, b, dy = normal(dtype, *shapes)
         dw, db = np.empty_like(w), np.empty_like(b)
         calls: dict[str, Callable[[Any], Any]] = {
             "forward": lambda f: f(x, w, b, activation="relu", **options),
