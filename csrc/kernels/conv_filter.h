@@ -3,7 +3,7 @@
 // dw is the product (taps x pixels) (pixels x K). A tile keeps some taps of one filter row, or all taps of several, for all output
 // rows of a block; in NHWC those of a row lie side by side. The sum over output rows is cut into at most kFilterChunks runs, each
 // with its own sum, combined in order. Large filters have fewer runs, a single one from 4 MB on, as the sums would take longer to
-// write and add up than to compute; then threads share the columns.
+// write and add up than to compute; then threads share the columns. One channel and few filters: conv_pixels_filter.h.
 #pragma once
 
 #include "conv_grid.h"

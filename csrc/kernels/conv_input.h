@@ -1,10 +1,10 @@
 // conv_input.h - input gradient of a 2-D convolution, and the transposed convolution, which is the same.
 //
-// At stride 1 it is most often a convolution again, of dy with the filter turned around. Else row h of dx is made from the rows
-// of dy that some filter row r joins to it: the product of their pixels with w[r]^T, summed over r in a register tile, gives for
-// every pixel q of dy the S C values that it adds to dx around its own place; then every pixel of dx collects its own. So no tap
-// is multiplied in vain at a border, a stride needs nothing special, and there are S C columns to fill vectors with. Where rows
-// are too short for a tile, its rows are images.
+// At stride 1 it is most often a convolution again, of dy with the filter turned around, and with strides one for each phase
+// (conv_phases.h). Else, with few channels or short rows, row h of dx is made from the rows of dy that some filter row r joins to
+// it: the product of their pixels with w[r]^T, summed over r in a register tile, gives for every pixel q of dy the S C values that
+// it adds to dx around its own place; then every pixel of dx collects its own. So no tap is multiplied in vain at a border, and
+// there are S C columns to fill vectors with. Where rows are too short for a tile, its rows are images.
 #pragma once
 
 #include "conv_phases.h"

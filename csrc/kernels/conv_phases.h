@@ -13,8 +13,8 @@ namespace {
 // Pixels of a row's first phase.
 inline index_t phase_pixels(const Conv2dShape& s) { return ceil_div(s.W, s.stride_w); }
 
-// Whether tiles are high enough, all phases have taps, and the channels fill their vectors as the taps of a filter row together
-// would.
+// Whether tiles are high enough, there are no fewer taps than phases, and the channels fill their vectors as the taps of a filter
+// row together would.
 inline bool by_phases(const Conv2dShape& s) {
   if ((s.stride_h == 1 && s.stride_w == 1) || s.S < s.stride_w || min_of(s.Q, phase_pixels(s)) < kShortRow) return false;
   return 13 * phase_pixels(s) * s.S * half_vectors(s.C / s.groups) <= 14 * s.Q * half_vectors(spread(s));
@@ -33,7 +33,7 @@ inline index_t joined_rows(const Conv2dShape& s, index_t rows) { return (rows - 
 inline index_t phase_rows(const Conv2dShape& s) {
   constexpr index_t kLeast = 4;  // of dy, lest those that two blocks read are copied too often
   const index_t rows = kWindowFloats / max_of(1, phase_row_size(s)) - joined_rows(s, 1);
-  return min_of(s.H, max_of(kLeast, rows) * s.stride_h);
+  return max_of(1, min_of(s.H, max_of(kLeast, rows) * s.stride_h));
 }
 
 inline index_t phase_window_size(const Conv2dShape& s) { return joined_rows(s, phase_rows(s)) * phase_row_size(s); }

@@ -11,7 +11,7 @@ constexpr index_t kMostFilters = kRegisters > 16 ? 7 : 6;  // with eight the vec
 
 // Pixels are neighbors in x, too, and there is a vector of them.
 inline bool by_pixel_vectors(const Conv2dShape& s) {
-  return s.C == 1 && s.groups == 1 && s.K <= kMostFilters && s.stride_w == 1 && s.Q >= kLanes;
+  return s.C == 1 && s.groups == 1 && s.K > 0 && s.K <= kMostFilters && s.stride_w == 1 && s.Q >= kLanes;
 }
 
 // An output row: y (Q x filters) from `rows` rows of x, `x_row` apart, under as many rows of a packed filter.

@@ -18,7 +18,7 @@ constexpr int kMostPixelTaps = 5;
 
 // With fewer pixels adding up the lanes takes too long, with fewer products for each value copying dy.
 inline bool gradient_by_pixels(const Conv2dShape& s) {
-  if (s.C != 1 || !is_dense(s) || s.stride_w != 1 || s.Q < kPixelSums || out_pixels(s) < kLeastPixels) return false;
+  if (s.C != 1 || s.K == 0 || !is_dense(s) || s.stride_w != 1 || s.Q < kPixelSums || out_pixels(s) < kLeastPixels) return false;
   return s.K <= kQuickPlanes || (s.K <= kMostPlanes && s.R * s.S >= kManyTaps);
 }
 

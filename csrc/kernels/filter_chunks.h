@@ -21,6 +21,7 @@ inline index_t filter_chunk_count(const Conv2dShape& s, index_t most = kFilterCh
 // sum[k] += sum over pixels of dy[pixel, k]. Pixels of few channels are seen as longer ones, whose sums are added up in the end.
 inline void add_pixels(const float* dy, index_t pixels, index_t K, float* sum) {
   constexpr index_t kColumns = 64;
+  if (K == 0) return;
   if (K > kColumns) {
     index_t k = 0;
     for (; k + 4 * kLanes <= K; k += 4 * kLanes) add_vectors<4>(dy + k, pixels, K, sum + k);

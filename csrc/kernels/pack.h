@@ -31,7 +31,7 @@ FASTNN_INLINE const float* opaque(const float* pointer) {
   return pointer;
 }
 
-// A square of a transposed copy: as many rows and columns as the registers take at a time.
+// A square of a transposed copy: as many rows as the registers take at a time, four columns of them.
 #if defined(__AVX__)
 constexpr int kSquare = 8;
 typedef float vsquare __attribute__((vector_size(32)));

@@ -1,7 +1,7 @@
 // turned.h - products with a transposed b, turned around: c^T = b^T a^T.
 //
-// The rows of b as they lie are then what the rows of a are to a tile, and only a is copied into panels, which is smaller: b would
-// be transposed for as few rows of a. The lanes of a vector are rows of a. The chain of every element is the same.
+// The rows of b are then what the rows of a are to a tile, and a is copied into panels, which is smaller: b would be transposed for
+// as few rows of a. The lanes of a vector are rows of a. The chain of every element is the same.
 #pragma once
 
 #include "gemm_tiles.h"

@@ -146,6 +146,33 @@ def test_taps_that_share_a_value(isa: str, rng: Generator, taps: int) -> None:
             )
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        ((1, 0, 24, 8), (3, 3, 8, 5), geometry((2, 2), ((2, 2), (1, 1)))),
+        ((0, 9, 24, 8), (3, 3, 8, 5), geometry((2, 2))),
+        ((2, 9, 24, 8), (3, 3, 8, 0), geometry((2, 2))),
+        ((9, 28, 28, 1), (3, 3, 1, 0), geometry()),
+        ((0, 28, 28, 1), (3, 3, 1, 4), geometry()),
+        ((2, 9, 9, 20), (3, 3, 20, 0), geometry()),
+        ((2, 9, 24, 0), (3, 3, 0, 4), geometry((2, 2))),
+    ],
+)
+def test_nothing_to_convolve(isa: str, rng: Generator, case: Convolution) -> None:
+    x_shape, kernel_shape, options = case
+    x, kernel, bias = normal(rng, *x_shape), normal(rng, *kernel_shape), normal(rng, kernel_shape[3])
+    y = ops.conv2d_forward(x, kernel, bias, **options)
+    wide = reference.conv2d_forward(double(x), double(kernel), double(bias), **options)
+    assert y.shape == wide.shape
+    dx = ops.conv2d_backward_input(np.ones_like(y), kernel, x_shape, **options)
+    assert dx.shape == x_shape
+    if y.size == 0:
+        assert not dx.any()
+    dkernel, dbias = np.full_like(kernel, np.nan), np.full_like(bias, np.nan)
+    ops.conv2d_backward_filter(x, np.ones_like(y), dkernel, dbias, **options)
+    assert_bits(dbias, np.full_like(bias, y.size // max(1, kernel_shape[3])))
+
+
 @pytest.mark.parametrize("strides", [(2, 2), (1, 2), (2, 1), (3, 2), (2, 3)])
 @pytest.mark.parametrize(
     ("channels", "outputs", "groups"), [(8, 5, 1), (16, 32, 1), (33, 7, 1), (34, 18, 2), (72, 64, 1)]
