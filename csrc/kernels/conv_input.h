@@ -137,14 +137,6 @@ inline void spread_and_collect(const Spreading& a, float* scratch, int slots) {
   });
 }
 
-// At stride 1 dx is a convolution too, of dy with the filter turned around.
-inline Conv2dShape turned_shape(const Conv2dShape& s) {
-  Conv2dShape t = s;
-  t.H = s.P, t.W = s.Q, t.C = s.K, t.P = s.H, t.Q = s.W, t.K = s.C;
-  t.pad_top = (s.R - 1) * s.dilation_h - s.pad_top, t.pad_left = (s.S - 1) * s.dilation_w - s.pad_left;
-  return t;
-}
-
 // Whether the turned convolution takes less time: it multiplies zeros beside the rows of dy, and its columns are but C; but there
 // is nothing to collect, which was measured to cost about 8 %.
 inline bool is_turned(const Conv2dShape& s) {

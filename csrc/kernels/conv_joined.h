@@ -85,6 +85,14 @@ inline void activate_pixels(const Spreading& a, float* row) {
   for (index_t w = 0; w < a.s.W; ++w) activate_row(row + w * a.s.C, a.s.C, a.bias, a.activation, a.alpha);
 }
 
+// What dx is made by as a convolution of dy at stride 1, with the filter turned around.
+inline Conv2dShape turned_shape(const Conv2dShape& s) {
+  Conv2dShape t = s;
+  t.H = s.P, t.W = s.Q, t.C = s.K, t.P = s.H, t.Q = s.W, t.K = s.C;
+  t.pad_top = (s.R - 1) * s.dilation_h - s.pad_top, t.pad_left = (s.S - 1) * s.dilation_w - s.pad_left;
+  return t;
+}
+
 // w^T by group, panel of channels and tap, the last tap first.
 inline void pack_turned_filter(float* to, const float* w, const Conv2dShape& s) {
   const index_t outputs = s.K / s.groups, channels = s.C / s.groups;

@@ -38,10 +38,8 @@ inline index_t phase_rows(const Conv2dShape& s) {
 
 inline index_t phase_window_size(const Conv2dShape& s) { return joined_rows(s, phase_rows(s)) * phase_row_size(s); }
 
-inline index_t packed_turned_size(const Conv2dShape& s) {
-  return s.groups * s.R * s.S * packed_size(s.K / s.groups, s.C / s.groups);
-}
-inline index_t phases_scratch(const Conv2dShape& s, int slots) { return packed_turned_size(s) + slots * phase_window_size(s); }
+inline index_t turned_filter_size(const Conv2dShape& s) { return packed_filter_size(turned_shape(s)); }
+inline index_t phases_scratch(const Conv2dShape& s, int slots) { return turned_filter_size(s) + slots * phase_window_size(s); }
 
 // What the rows [h0, h1) of dx read: at(p) is row p of dy, beginning with its first pixel.
 inline Window gradient_window(const Conv2dShape& s, const float* dy, index_t h0, index_t h1, float* scratch) {
@@ -105,7 +103,7 @@ inline void convolve_phases_of(const Spreading& a, const float* packed, index_t 
         if (a.relu_output) fetch_pixels(a.relu_output + (dx + row - a.dx), 1, row, row);
       }
       for (index_t group = 0; group < s.groups; ++group) {
-        convolve_phase(a, packed + group * (packed_turned_size(s) / s.groups), dy, rows, joined, start, group, dx);
+        convolve_phase(a, packed + group * (turned_filter_size(s) / s.groups), dy, rows, joined, start, group, dx);
       }
     }
   }
@@ -115,7 +113,7 @@ inline void convolve_phases_of(const Spreading& a, const float* packed, index_t 
 inline void convolve_phases(const Spreading& a, float* scratch, int slots) {
   const Conv2dShape& s = a.s;
   const index_t rows = phase_rows(s), blocks = ceil_div(s.H, rows), size = phase_window_size(s);
-  float* windows = scratch + packed_turned_size(s);
+  float* windows = scratch + turned_filter_size(s);
   pack_turned_filter(scratch, a.w, s);
   const double cycles = s.P * s.Q * flops_per_pixel(s) / blocks / kFlopsPerCycle;
   parallel_for(s.N * blocks, cycles, slots, [&](index_t begin, index_t end, int slot) {

@@ -18,26 +18,33 @@ inline index_t filter_chunk_count(const Conv2dShape& s, index_t most = kFilterCh
   return max_of(1, ceil_div(s.N * s.P, filter_chunk_rows(s, most)));
 }
 
-// sum[k] += sum over pixels of dy[pixel, k]. Pixels of few channels are seen as longer ones, whose sums are added up in the end.
+// sum[k] += sum over pixels of dy[pixel, k]: some channels at a time, or pixels of few channels seen as longer ones.
 inline void add_pixels(const float* dy, index_t pixels, index_t K, float* sum) {
   constexpr index_t kColumns = 64;
   if (K == 0) return;
-  if (K > kColumns) {
-    index_t k = 0;
-    for (; k + 4 * kLanes <= K; k += 4 * kLanes) add_vectors<4>(dy + k, pixels, K, sum + k);
-    for (; k + kLanes <= K; k += kLanes) add_vectors<1>(dy + k, pixels, K, sum + k);
-    for (index_t i = 0; i < pixels; ++i) {
-      FASTNN_SIMD
-      for (index_t j = k; j < K; ++j) sum[j] += dy[i * K + j];
+  float sums[kColumns + kLanes] = {};
+  if (K <= kColumns) {
+    const index_t width = kColumns / K * K, rows = pixels * K / width;
+    add_rows(dy, rows, width, sums);
+    for (index_t j = 0; j < pixels * K - rows * width; ++j) sums[j] += dy[rows * width + j];
+    for (index_t first = 0; first < width; first += K) {
+      for (index_t k = 0; k < K; ++k) sum[k] += sums[first + k];
     }
     return;
   }
-  float sums[kColumns + kLanes] = {};
-  const index_t width = kColumns / K * K, rows = pixels * K / width;
-  add_rows(dy, rows, width, sums);
-  for (index_t j = 0; j < pixels * K - rows * width; ++j) sums[j] += dy[rows * width + j];
-  for (index_t first = 0; first < width; first += K) {
-    for (index_t k = 0; k < K; ++k) sum[k] += sums[first + k];
+  for (index_t k = 0, columns; k < K; k += columns) {
+    columns = K - k >= 4 * kLanes ? 4 * kLanes : min_of(kLanes, K - k);
+    copy_or_zero(sums, nullptr, columns);
+    if (columns == 4 * kLanes) {
+      add_vectors<4>(dy + k, pixels, K, sums);
+    } else if (columns == kLanes) {
+      add_vectors<1>(dy + k, pixels, K, sums);
+    } else {
+      for (index_t i = 0; i < pixels; ++i) {
+        for (index_t j = 0; j < columns; ++j) sums[j] += dy[i * K + k + j];
+      }
+    }
+    for (index_t j = 0; j < columns; ++j) sum[k + j] += sums[j];
   }
 }
 

@@ -114,6 +114,7 @@ struct Accumulators {
 // the second-level cache, as a few of them at the same offset of a page are all that the first one holds. With fewer rows of a
 // there is no time for it, and the prefetchers follow the wider rows of b.
 constexpr int kFetchedRows = 4;
+// With rows 16 kB apart more would evict each other from the second-level cache, too.
 inline index_t rows_ahead(index_t b_row) { return b_row % 4096 == 0 ? 32 : 64; }
 
 template <int Columns>

@@ -5,8 +5,8 @@
 
 namespace {
 
-constexpr index_t kGradientFloats = 4096;  // of a block, about: 16 kB, to stay in the first-level cache
-constexpr index_t kHighRows = 4 * kMaxRows, kHighFloats = 16384;
+constexpr index_t kGradientFloats = 4096;                         // of a block, about: 16 kB, to stay in the first-level cache
+constexpr index_t kHighRows = 4 * kMaxRows, kHighFloats = 16384;  // at most, for the second-level one
 
 // Rows of the gradient in a block; a block begins on a cache line wherever the matrix does. With many terms high tiles repay blocks
 // beyond the first-level cache, and every thread gets as many blocks.
