@@ -172,30 +172,10 @@ inline void convolve_by_rows(const Convolution& a, const float* packed, float* w
   });
 }
 
-// Whether the pixels of a pointwise convolution are fetched before they are multiplied: where they are wide, in no cache, and the
-// filter is small.
-inline bool fetches_pixels(const Conv2dShape& s) {
-  constexpr index_t kSmallFilter = 8192;
-  return is_pointwise(s) && s.groups == 1 && s.C >= kWidePixel && s.C * s.K <= kSmallFilter && is_huge(s);
-}
-
-// Pixels [first, first + count) times the filter, a tile's at a time, and those of the next one are fetched meanwhile.
-inline void multiply_and_fetch(const Convolution& a, const Panels& b, index_t first, index_t count, float* out,
-                               const Epilogue& epilogue) {
-  constexpr index_t kPixels = 28;
-  const Conv2dShape& s = a.s;
-  for (index_t i = 0; i < count; i += kPixels) {
-    const index_t pixels = min_of(kPixels, count - i), next = (first + i + pixels) * s.C;
-    const index_t stop = min_of(out_pixels(s) * s.C, next + pixels * s.C);
-    for (index_t j = next; j < stop; j += kLineFloats) __builtin_prefetch(a.x + j);
-    multiply_rows(a.x + (first + i) * s.C, s.C, 1, b, out + i * s.K, s.K, pixels, false, epilogue);
-  }
-}
-
 inline void convolve_by_pixels(const Convolution& a, const float* packed, float* gathered, int slots) {
   const Conv2dShape& s = a.s;
   const index_t width = taps(s), block = pixel_block(s), pixels = out_pixels(s), outputs = s.K / s.groups;
-  const bool fetches = fetches_pixels(s);
+  const bool followed = is_pointwise(s) && is_followed(s.C, 1, pixels, width);
   const double cycles = block * flops_per_pixel(s) / kFlopsPerCycle;
   parallel_for(ceil_div(pixels, block), cycles, slots, [&](index_t begin, index_t end, int slot) {
     float* left = gathered + slot * block * width;
@@ -205,13 +185,11 @@ inline void convolve_by_pixels(const Convolution& a, const float* packed, float*
         const Panels b = filter_panels(packed, s, group);
         const Epilogue epilogue = {a.bias ? a.bias + group * outputs : nullptr, a.activation, a.alpha, a.relu_output, a.y};
         float* out = a.y + first * s.K + group * outputs;
-        if (fetches) {
-          multiply_and_fetch(a, b, first, count, out, epilogue);
-        } else if (is_pointwise(s)) {
-          multiply_rows(a.x + first * s.C + group * width, s.C, 1, b, out, s.K, count, false, epilogue);
+        if (is_pointwise(s)) {
+          multiply_rows({a.x + first * s.C + group * width, s.C, 1, followed}, b, out, s.K, count, false, epilogue);
         } else {
           gather_pixels(left, a.x, s, first, count, group);
-          multiply_rows(left, width, 1, b, out, s.K, count, false, epilogue);
+          multiply_rows({left, width, 1}, b, out, s.K, count, false, epilogue);
         }
       }
     }

@@ -7,6 +7,7 @@
 // second-level cache serves all rows; the threads share its tiles out, or where b is wide, its columns.
 #pragma once
 
+#include "few_columns.h"
 #include "few_terms.h"
 #include "listed.h"
 #include "turned.h"
@@ -90,6 +91,8 @@ inline index_t copies_scratch(const Gemm& g, const GemmPlan& plan) {
 index_t gemm_scratch(const Gemm& g) {
   if (g.k == 0) return 0;
   if (turns(g)) return turned_size(g) + copies_scratch(g, GemmPlan(turned(g), &g));
+  if (has_few_columns(g)) return g.slots * few_columns_slot(g);
+  if (has_few_transposed_columns(g)) return turned_size(g) + gemm_scratch(turned(g));
   return may_list(g) ? list_size(g) : copies_scratch(g, GemmPlan(g));
 }
 
@@ -131,8 +134,7 @@ inline void gemm_staged(const Gemm& g, const Listed& listed, index_t stages) {
     const index_t j0 = part * panels / parts * kPanel, j1 = min_of(g.n, (part + 1) * panels / parts * kPanel);
     const index_t p0 = stage * g.k / stages, p1 = (stage + 1) * g.k / stages;
     const SomeTerms t = terms_of(g, listed, p0, p1, j0, j1);
-    multiply_rows(t.a + i0 * t.a_row, t.a_row, t.a_col, t.b, g.c + i0 * g.ldc + j0, g.ldc, i1 - i0, p0 > 0 || g.accumulate,
-                  epilogue_of(g, j0, p1 == g.k));
+    multiply_rows(t.a.from(i0), t.b, g.c + i0 * g.ldc + j0, g.ldc, i1 - i0, p0 > 0 || g.accumulate, epilogue_of(g, j0, p1 == g.k));
   });
 }
 
@@ -142,15 +144,10 @@ inline Panels block_of(const Gemm& g, const GemmPlan& plan, index_t j0, index_t 
 }
 
 // Rows of a, in place or copied.
-struct Rows {
-  const float* data;
-  index_t row, col;
-};
-
 inline Rows rows_of(const Gemm& g, const GemmPlan& plan, index_t start, int height, index_t p0, index_t k, float* packed) {
-  const Rows rows = {g.a + start * g.a_row + p0 * g.a_col, g.a_row, g.a_col};
-  if (!plan.pack_a) return rows;
-  pack_rows(packed, rows.data, rows.row, rows.col, height, k);
+  const float* a = g.a + start * g.a_row + p0 * g.a_col;
+  if (!plan.pack_a) return {a, g.a_row, g.a_col, is_followed(g.a_row, g.a_col, g.m, k)};
+  pack_rows(packed, a, g.a_row, g.a_col, height, k);
   return {packed, 1, height};
 }
 
@@ -165,7 +162,7 @@ inline void stream_rows(const SomeTerms& t, float* c, index_t ldc, bool accumula
     const float* b[Terms];
     for (int q = 0; q < Terms; ++q) {
       b[q] = t.b.data + (t.b.listed ? t.b.listed[p + q] : p + q) * t.b.ld;
-      for (int i = 0; i < Rows; ++i) a[i][q] = t.a[i * t.a_row + (p + q) * t.a_col];
+      for (int i = 0; i < Rows; ++i) a[i][q] = t.a.data[i * t.a.row + (p + q) * t.a.col];
     }
     add_few_terms<Rows, Terms>(a, b, t.b.n, c, ldc);
   };
@@ -204,10 +201,9 @@ inline void gemm_few_rows(const Gemm& g, const GemmPlan& plan, const Listed& lis
       const index_t p1 = min_of(g.k, p0 + plan.block_k);
       SomeTerms t = terms_of(g, listed, p0, p1, j0, j1);
       if (plan.pack_a) {
-        const Rows a = rows_of(g, plan, 0, static_cast<int>(g.m), p0, p1 - p0, g.scratch + slot * plan.packed_a());
-        t.a = a.data, t.a_row = a.row, t.a_col = a.col;
+        t.a = rows_of(g, plan, 0, static_cast<int>(g.m), p0, p1 - p0, g.scratch + slot * plan.packed_a());
       }
-      multiply_rows(t.a, t.a_row, t.a_col, t.b, g.c + j0, g.ldc, g.m, p0 > 0 || g.accumulate, epilogue_of(g, j0, p1 == g.k));
+      multiply_rows(t.a, t.b, g.c + j0, g.ldc, g.m, p0 > 0 || g.accumulate, epilogue_of(g, j0, p1 == g.k));
     }
   });
 }
@@ -258,8 +254,10 @@ inline void multiply_block(const Gemm& g, const GemmPlan& plan, const Panels& b,
                            float* packed) {
   const bool load_c = p0 > 0 || g.accumulate, last = p0 + b.k == g.k;
   const Epilogue epilogue = epilogue_of(g, j0, last);
+  TileProduct product(b, g.ldc, load_c, epilogue);
   const RowTiles rows(g.m, plan.height);
   const index_t panels = b.count();
+  const bool fetches_c = b.k > kLongK || (panels > 1 && g.m * g.ldc > kCachedFloats);
   for (index_t item = begin; item < end;) {
     const index_t tile = item / panels, start = rows.start(tile), stop = min_of(end, (tile + 1) * panels);
     const int height = rows.height(tile);
@@ -267,9 +265,11 @@ inline void multiply_block(const Gemm& g, const GemmPlan& plan, const Panels& b,
     float* c = g.c + start * g.ldc + j0;
     for (; item < stop; ++item) {
       const index_t panel = item - tile * panels;
-      if (b.k > kLongK) prefetch_tile(c + (panel + 1) * kPanel, g.ldc, height);
-      multiply_tile(a.data, a.row, a.col, b, panel, 1, c, g.ldc, height, load_c, epilogue);
-      if (plan.asked && last) store_turned(*plan.asked, c + panel * kPanel, j0 + panel * kPanel, b.columns(panel), start, height);
+      if (fetches_c) prefetch_tile(panel + 1 < panels ? c + (panel + 1) * kPanel : c + height * g.ldc, g.ldc, height);
+      product.multiply(a, height, panel, 1, c);
+      if (plan.asked && last) {
+        store_turned(*plan.asked, c + panel * kPanel, g.ldc, j0 + panel * kPanel, b.columns(panel), start, height);
+      }
     }
   }
 }
@@ -357,6 +357,12 @@ void gemm(const Gemm& g) {
   if (turns(g)) {
     const Gemm t = turned(g);
     return gemm_in_blocks(t, GemmPlan(t, &g));
+  }
+  if (has_few_columns(g)) return gemm_few_columns(g);
+  if (has_few_transposed_columns(g)) {
+    const Gemm t = turned(g);
+    gemm(t);
+    return turn_back(g, t.c);
   }
   if (has_few_terms(g)) return gemm_few_terms(g);
   const GemmPlan plan(g);

@@ -5,9 +5,12 @@
 
 namespace {
 
+using fastnn::Gemm;
+
 constexpr int kShortRows = kMaxRows > 8 ? kMaxRows / 2 : 4;
 constexpr index_t kLongK = 128;             // beyond, the loads of a tile count for more than its ends
 constexpr index_t kCachedFloats = 1 << 18;  // b is found in the second-level cache
+constexpr index_t kHugeFloats = 1 << 22;    // no cache holds them
 
 // A matrix cut into tiles of nearly equal height, so that no tile is a thin remainder.
 struct RowTiles {
@@ -22,47 +25,69 @@ struct RowTiles {
 // and n take less time than calling a tile.
 inline int tile_height(index_t k, index_t n) { return k >= 4 && k <= kLongK && n > kLanes ? kShortRows : kMaxRows; }
 
-// One tile: c (height x columns at c) from rows of a and `panels` panels.
-inline void multiply_tile(const float* a, index_t a_row, index_t a_col, const Panels& b, index_t panel, int panels, float* c,
-                          index_t ldc, int height, bool load_c, const Epilogue& epilogue) {
-  const index_t first = panel * kPanel, columns = panels == 1 ? b.columns(panel) : panels * kPanel;
-  const Tile tile = {.a = a,
-                     .a_row = a_row,
-                     .a_col = a_col,
-                     .b = b.at(panel),
-                     .b_listed = b.listed,
-                     .b_row = b.row_stride(),
-                     .b_ahead = b.packed || b.k * b.ld <= kCachedFloats ? 0 : rows_ahead(b.ld) * b.ld,
-                     .c = c + first,
-                     .ldc = ldc,
-                     .k = b.k,
-                     .load_c = load_c,
-                     .bias = epilogue.bias ? epilogue.bias + first : nullptr,
-                     .relu = epilogue.activation == Activation::relu,
-                     .last = static_cast<int>((columns - 1) % kLanes + 1)};
-  (panels == 1 ? tile_function(height, columns, tile.last, b.packed) : kWideTiles.function[height])(tile);
-  if (epilogue.activation != Activation::linear && epilogue.activation != Activation::relu) {
-    for (int i = 0; i < height; ++i) activate_row(tile.c + i * ldc, columns, nullptr, epilogue.activation, epilogue.alpha);
-  }
-  if (epilogue.relu_output) {
-    for (int i = 0; i < height; ++i) {
-      float* row = tile.c + i * ldc;
-      apply_relu_slope(row, epilogue.relu_output + (row - epilogue.c), columns);
-    }
-  }
+// Rows of a: the value (i, p) is data[i * row + p * col], one of the distances is 1.
+struct Rows {
+  const float* data;
+  index_t row, col;
+  bool followed = false;  // by others in memory, without a gap, that no cache has: they are fetched meanwhile
+
+  Rows from(index_t i) const { return {data + i * row, row, col, followed}; }
+};
+
+// Sums so short leave no time to fetch rows for the next ones, and prefetchers follow.
+constexpr index_t kShortSums = 32;
+inline bool is_followed(index_t a_row, index_t a_col, index_t m, index_t k) {
+  return a_col == 1 && a_row == k && k >= kShortSums && m * k > kCachedFloats;
 }
 
+// What the tiles of a product with some panels of b have in common.
+struct TileProduct {
+  const Panels& b;
+  const Epilogue& epilogue;
+  const bool far = !b.packed && b.k * b.ld > kCachedFloats;
+  Tile tile = {};
+
+  TileProduct(const Panels& panels, index_t ldc, bool load_c, const Epilogue& last) : b(panels), epilogue(last) {
+    tile.b_listed = b.listed, tile.b_row = b.row_stride(), tile.ldc = ldc, tile.k = b.k, tile.load_c = load_c;
+    tile.relu = epilogue.activation == Activation::relu;
+  }
+
+  // One tile: c (height x columns at c) from rows of a and `panels` panels.
+  FASTNN_INLINE void multiply(const Rows& a, int height, index_t panel, int panels, float* c) {
+    const index_t first = panel * kPanel, columns = panels == 1 ? b.columns(panel) : panels * kPanel;
+    tile.a = a.data, tile.a_row = a.row, tile.a_col = a.col;
+    tile.b = b.at(panel), tile.c = c + first;
+    tile.bias = epilogue.bias ? epilogue.bias + first : nullptr;
+    tile.last = static_cast<int>((columns - 1) % kLanes + 1);
+    if (far) {
+      tile.ahead = tile.b + rows_ahead(b.ld) * b.ld, tile.ahead_row = b.ld;
+    } else if (a.followed) {
+      tile.ahead = panel == 0 ? a.data + height * a.row : nullptr, tile.ahead_row = height;
+    }
+    (panels == 1 ? tile_function(height, columns, tile.last, b.packed) : kWideTiles.function[height])(tile);
+    if (epilogue.activation != Activation::linear && epilogue.activation != Activation::relu) {
+      for (int i = 0; i < height; ++i) activate_row(tile.c + i * tile.ldc, columns, nullptr, epilogue.activation, epilogue.alpha);
+    }
+    if (epilogue.relu_output) {
+      for (int i = 0; i < height; ++i) {
+        float* row = tile.c + i * tile.ldc;
+        apply_relu_slope(row, epilogue.relu_output + (row - epilogue.c), columns);
+      }
+    }
+  }
+};
+
 // c (m x b.n) = rows of a times all panels, by the calling thread.
-inline void multiply_rows(const float* a, index_t a_row, index_t a_col, const Panels& b, float* c, index_t ldc, index_t m,
-                          bool load_c, const Epilogue& epilogue) {
+inline void multiply_rows(const Rows& a, const Panels& b, float* c, index_t ldc, index_t m, bool load_c, const Epilogue& epilogue) {
   if (m == 0) return;
   const RowTiles rows(m, tile_height(b.k, b.n));
+  TileProduct product(b, ldc, load_c, epilogue);
   for (index_t tile = 0; tile < rows.count; ++tile) {
     const index_t start = rows.start(tile);
     const int height = rows.height(tile), wide = b.packed ? 1 : wide_panels(height);
     for (index_t panel = 0; panel < b.count();) {
       const int panels = (panel + wide) * kPanel <= b.n ? wide : 1;
-      multiply_tile(a + start * a_row, a_row, a_col, b, panel, panels, c + start * ldc, ldc, height, load_c, epilogue);
+      product.multiply(a.from(start), height, panel, panels, c + start * ldc);
       panel += panels;
     }
   }

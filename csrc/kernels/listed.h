@@ -2,16 +2,13 @@
 // relu lets through, has many; each is a row of the weights, and with a batch of one reading the weights is what a product costs.
 #pragma once
 
-#include "pack.h"
+#include "gemm_tiles.h"
 
 namespace {
 
-using fastnn::Gemm;
-
 // Some terms of a product.
 struct SomeTerms {
-  const float* a;
-  index_t a_row, a_col;
+  Rows a;
   Panels b;
 };
 
@@ -69,9 +66,9 @@ inline Listed list_terms(const Gemm& g) {
 
 // The terms [p0, p1) of the columns [j0, j1).
 inline SomeTerms terms_of(const Gemm& g, const Listed& listed, index_t p0, index_t p1, index_t j0, index_t j1) {
-  if (!listed.rows) return {g.a + p0 * g.a_col, g.a_row, g.a_col, {g.b + p0 * g.b_row + j0, g.b_row, false, p1 - p0, j1 - j0}};
+  if (!listed.rows) return {{g.a + p0 * g.a_col, g.a_row, g.a_col}, {g.b + p0 * g.b_row + j0, g.b_row, false, p1 - p0, j1 - j0}};
   const index_t first = listed.position(p0), count = listed.position(p1) - first;
-  return {listed.a + first * g.m, 1, g.m, {g.b + j0, g.b_row, false, count, j1 - j0, listed.rows + first}};
+  return {{listed.a + first * g.m, 1, g.m}, {g.b + j0, g.b_row, false, count, j1 - j0, listed.rows + first}};
 }
 
 }  // namespace

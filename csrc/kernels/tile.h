@@ -43,7 +43,8 @@ struct Tile {
   const float* b;
   const std::int32_t* b_listed;  // the rows of the panel that are used, or null
   index_t b_row;                 // distance between rows of the panel
-  index_t b_ahead;               // how far ahead of its use b is fetched, or 0
+  const float* ahead;            // what is fetched meanwhile, as much at every step as a row of b has here, or null
+  index_t ahead_row;             // distance between the parts
   float* c;
   index_t ldc;
   index_t k;
@@ -118,10 +119,10 @@ constexpr int kFetchedRows = 4;
 inline index_t rows_ahead(index_t b_row) { return b_row % 4096 == 0 ? 32 : 64; }
 
 template <int Columns>
-FASTNN_INLINE void fetch_row(const float* b) {
+FASTNN_INLINE void fetch_row(const float* row) {
   FASTNN_UNROLL
-  for (int j = 0; j < Columns; j += kLineFloats) __builtin_prefetch(b + j, 0, 2);
-  __builtin_prefetch(b + Columns - 1, 0, 2);  // a line more if b does not begin with one
+  for (int j = 0; j < Columns; j += kLineFloats) __builtin_prefetch(row + j, 0, 2);
+  __builtin_prefetch(row + Columns - 1, 0, 2);  // a line more if it does not begin with one
 }
 
 // One step of the chains. Rows of a go in groups of three: one moving pointer serves three rows at the offsets 0, s, 2 s, which the
@@ -156,10 +157,15 @@ FASTNN_INLINE void add_products(Accumulators<Rows, Before, Last>& acc, const Til
   FASTNN_UNROLL
   for (int g = 0; g < kPointers<Rows>; ++g) a[g] = t.a + 3 * g * a_row;
   const float* b = t.b;
-  const index_t b_ahead = t.b_ahead;
+  const float* ahead = t.ahead;
+  const index_t ahead_row = t.ahead_row;
+  const bool fetches = Rows >= kFetchedRows && ahead;
   const int count = t.last;
   for (index_t p = t.k; p > 0; --p) {
-    if (Rows >= kFetchedRows && b_ahead > 0) fetch_row<(Before + 1) * kLanes>(b + b_ahead);
+    if (fetches) {
+      fetch_row<(Before + 1) * kLanes>(ahead);
+      ahead += ahead_row;
+    }
     add_step(acc, a, a_row, b, count);
     FASTNN_UNROLL
     for (int g = 0; g < kPointers<Rows>; ++g) a[g] += a_col;

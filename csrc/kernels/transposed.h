@@ -16,6 +16,7 @@ struct TransposedTile {
   index_t ldc;
   index_t k;
   bool load_c;
+  index_t ahead = 0;  // how far ahead rows of b are fetched, or 0
 };
 
 using TransposedFunction = void (*)(const TransposedTile&);
@@ -58,9 +59,19 @@ void compute_transposed(const TransposedTile& t) {
     a += terms * Rows;
     b += terms;
   };
-  for (index_t p = 0; p < stepped; p += Step) add_terms(Step);
-  for (index_t p = stepped; p < whole; p += 4) add_terms(4);
-  for (index_t p = whole; p < t.k; ++p, a += Rows, ++b) {
+  index_t p = 0;
+  if (t.ahead) {
+    for (const float* ahead = b + t.ahead; p + kLineFloats <= t.k; p += kLineFloats, ahead += kLineFloats) {
+      const float* next = ahead;
+      FASTNN_UNROLL
+      for (int j = 0; j < Count * kWidth; ++j, next = opaque(next + b_col)) __builtin_prefetch(next, 0, 2);
+      FASTNN_UNROLL
+      for (int q = 0; q < kLineFloats; q += Step) add_terms(Step);
+    }
+  }
+  for (; p < stepped; p += Step) add_terms(Step);
+  for (; p < whole; p += 4) add_terms(4);
+  for (; p < t.k; ++p, a += Rows, ++b) {
     FASTNN_UNROLL
     for (int s = 0; s < Count; ++s) {
       Vector column;

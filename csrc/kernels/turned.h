@@ -35,12 +35,13 @@ inline Gemm turned(const Gemm& g) {
 }
 
 // Of c the rows from `row` on, and `height` columns from `column` on, from a tile of c^T.
-inline void store_turned(const Gemm& g, const float* tile, index_t row, index_t rows, index_t column, int height) {
+inline void store_turned(const Gemm& g, const float* tile, index_t tile_row, index_t row, index_t rows, index_t column,
+                         int height) {
   const index_t ldc = g.ldc;
   float* const c = g.c + row * ldc + column;
-  if (!g.relu_output) return transpose_rows(tile, turned_row(g), c, ldc, height, rows);
+  if (!g.relu_output) return transpose_rows(tile, tile_row, c, ldc, height, rows);
   const float* const y = g.relu_output + row * ldc + column;
-  transpose(tile, turned_row(g), height, rows, [=]<class Value>(index_t i, index_t j, Value v) {
+  transpose(tile, tile_row, height, rows, [=]<class Value>(index_t i, index_t j, Value v) {
     typedef typename Unaligned<Value>::type Stored;
     *reinterpret_cast<Stored*>(c + i * ldc + j) = behind_relu(v, *reinterpret_cast<const Stored*>(y + i * ldc + j));
   });

@@ -29,9 +29,24 @@ inline bool packs_inputs(const GradientSource& p) { return packs_gradient(p) && 
 inline index_t packed_inputs_size(const GradientSource& s, index_t rows) { return packs_inputs(s) ? rows * s.rows : 0; }
 inline index_t block_scratch(const GradientSource& s, index_t rows) { return packed_inputs_size(s, rows) + rows * s.units; }
 
+// Of few units the whole gradient is made first: as a product it is better turned around.
+inline Gemm gradient_product(const GradientSource& s, float* g, int slots) {
+  Gemm p = {};
+  p.a = s.x, p.a_row = 1, p.a_col = s.inputs;
+  p.b = s.dy, p.b_row = s.units, p.b_col = 1;
+  p.c = g, p.ldc = s.units;
+  p.m = s.inputs, p.n = s.units, p.k = s.rows;
+  p.scratch = g ? g + round_up(s.inputs * s.units, kLineFloats) : nullptr, p.slots = slots;
+  return p;
+}
+inline bool is_made_first(const GradientSource& s) { return has_few_transposed_columns(gradient_product(s, nullptr, 1)); }
+
 template <class Step>
 index_t step_scratch(const Step& a) {
   const GradientSource& s = a.source;
+  if (s.x && is_made_first(s)) {
+    return round_up(s.inputs * s.units, kLineFloats) + gemm_scratch(gradient_product(s, nullptr, a.slots));
+  }
   if (s.x && is_wide(s)) return packed_size(s.rows, s.units) + a.slots * wide_scratch(s);
   if (s.x) return (packs_gradient(s) ? packed_size(s.rows, s.units) : 0) + a.slots * block_scratch(s, gradient_rows(s, a.slots));
   return prepares(s) ? a.slots * kGradientFloats : 0;
@@ -41,15 +56,28 @@ index_t step_scratch(const Step& a) {
 inline void make_gradient(const GradientSource& s, const Panels& dy, index_t first, index_t count, float* packed, float* g) {
   const float* x = s.x + first;
   if (s.rows <= kFewTerms) return multiply_few_terms(x, 1, s.inputs, s.dy, s.units, g, s.units, count, s.units, s.rows);
-  if (!packs_inputs(s)) return multiply_rows(x, 1, s.inputs, dy, g, s.units, count, false, kNoEpilogue);
+  if (!packs_inputs(s)) return multiply_rows({x, 1, s.inputs}, dy, g, s.units, count, false, kNoEpilogue);
   pack_rows(packed, x, 1, s.inputs, static_cast<int>(count), s.rows);
-  multiply_rows(packed, 1, count, dy, g, s.units, count, false, kNoEpilogue);
+  multiply_rows({packed, 1, count}, dy, g, s.units, count, false, kNoEpilogue);
+}
+
+// The steps of `update` for a gradient at g.
+template <class Range>
+void update_from_array(const GradientSource& s, float* g, index_t n, double cycles, const Range& range) {
+  parallel_elements(n, cycles, [&](index_t begin, index_t end) {
+    if (prepares(s)) prepare(s, g + begin, g + begin, end - begin);
+    range(g + begin, begin, end);
+  });
 }
 
 // The steps of `update` for a gradient that is a product.
 template <class Step, class Range>
 void update_from_product(const Step& a, double cycles, const Range& range) {
   const GradientSource& s = a.source;
+  if (is_made_first(s)) {
+    gemm(gradient_product(s, a.scratch, a.slots));
+    return update_from_array(s, a.scratch, s.inputs * s.units, cycles, range);
+  }
   if (is_wide(s)) return update_from_wide_product(a, cycles, range);
   const index_t rows = gradient_rows(s, a.slots);
   Panels dy = {s.dy, s.units, false, s.rows, s.units};

@@ -93,6 +93,7 @@ constexpr FetchingTiles kFetchingTiles;
 
 // A block of the gradient, g (tiles.m x dy.n), from packed rows of x.
 inline void make_wide_block(const Panels& dy, const float* x, const RowTiles& tiles, float* g, const StepArrays& arrays) {
+  TileProduct product(dy, dy.n, false, kNoEpilogue);
   for (index_t panel = 0; panel < dy.count(); ++panel) {
     const bool whole = dy.columns(panel) == kPanel;
     for (index_t tile = 0; tile < tiles.count; ++tile) {
@@ -107,7 +108,7 @@ inline void make_wide_block(const Panels& dy, const float* x, const RowTiles& ti
         t.a = a, t.b = dy.at(panel), t.b_row = kPanel, t.c = c + panel * kPanel, t.ldc = dy.n, t.k = dy.k;
         kFetchingTiles.function[height](t, here);
       } else {
-        multiply_tile(a, 1, height, dy, panel, 1, c, dy.n, height, false, kNoEpilogue);
+        product.multiply({a, 1, height}, height, panel, 1, c);
       }
     }
   }
