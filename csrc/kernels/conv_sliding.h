@@ -121,8 +121,9 @@ void compute_sliding_gradient(const RunTile& t) {
   SlidingSums<Channels, Column, Taps> sums = {};
   FASTNN_UNROLL
   for (int s = 0; s < Taps; ++s) {
+    const float* c = opaque(t.c + s * c_run);
     FASTNN_UNROLL
-    for (int i = 0; i < Channels; ++i) sums.acc[s][i] = Column::get(t.c + s * c_run + i * ldc, last);
+    for (int i = 0; i < Channels; ++i, c = opaque(c + ldc)) sums.acc[s][i] = Column::get(c, last);
   }
   const float *a_outer = t.a, *b_outer = t.b;
   for (index_t o = t.outer; o > 0; --o, a_outer += t.a_outer, b_outer += t.b_outer) {
@@ -147,8 +148,9 @@ void compute_sliding_gradient(const RunTile& t) {
   }
   FASTNN_UNROLL
   for (int s = 0; s < Taps; ++s) {
+    float* c = opaque(t.c + s * c_run);
     FASTNN_UNROLL
-    for (int i = 0; i < Channels; ++i) Column::put(t.c + s * c_run + i * ldc, sums.acc[s][i], last);
+    for (int i = 0; i < Channels; ++i, c = opaque(c + ldc)) Column::put(c, sums.acc[s][i], last);
   }
 }
 

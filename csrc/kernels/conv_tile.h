@@ -83,18 +83,18 @@ struct RunSums {
 
   FASTNN_INLINE void load_from(const float* c, index_t ldc, int last) {
     FASTNN_UNROLL
-    for (int i = 0; i < Rows; ++i) {
+    for (int i = 0; i < Rows; ++i, c = opaque(c + ldc)) {
       FASTNN_UNROLL
-      for (int j = 0; j < Vectors; ++j) acc[i][j] = load(c + i * ldc + j * kLanes);
-      if constexpr (Tail::kUsed) tail[i] = Tail::get(c + i * ldc + kWhole, last);
+      for (int j = 0; j < Vectors; ++j) acc[i][j] = load(c + j * kLanes);
+      if constexpr (Tail::kUsed) tail[i] = Tail::get(c + kWhole, last);
     }
   }
   FASTNN_INLINE void store_to(float* c, index_t ldc, int last) const {
     FASTNN_UNROLL
-    for (int i = 0; i < Rows; ++i) {
+    for (int i = 0; i < Rows; ++i, c = opaque(c + ldc)) {
       FASTNN_UNROLL
-      for (int j = 0; j < Vectors; ++j) store(c + i * ldc + j * kLanes, acc[i][j]);
-      if constexpr (Tail::kUsed) Tail::put(c + i * ldc + kWhole, tail[i], last);
+      for (int j = 0; j < Vectors; ++j) store(c + j * kLanes, acc[i][j]);
+      if constexpr (Tail::kUsed) Tail::put(c + kWhole, tail[i], last);
     }
   }
   // Adds the bias, applies the relu or takes its derivative, and stores.
@@ -117,10 +117,9 @@ struct RunSums {
         if constexpr (Tail::kUsed) tail[i] = tail[i] < zero_tail ? zero_tail : tail[i];
       }
     }
-    if (t.relu_output) {
+    if (const float* y = t.relu_output) {
       FASTNN_UNROLL
-      for (int i = 0; i < Rows; ++i) {
-        const float* y = t.relu_output + i * t.ldc;
+      for (int i = 0; i < Rows; ++i, y = opaque(y + t.ldc)) {
         FASTNN_UNROLL
         for (int j = 0; j < Vectors; ++j) acc[i][j] = behind_relu(acc[i][j], load(y + j * kLanes));
         if constexpr (Tail::kUsed) tail[i] = behind_relu(tail[i], Tail::get(y + kWhole, t.last));

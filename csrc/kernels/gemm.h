@@ -261,12 +261,12 @@ inline void multiply_block(const Gemm& g, const GemmPlan& plan, const Panels& b,
   for (index_t item = begin; item < end;) {
     const index_t tile = item / panels, start = rows.start(tile), stop = min_of(end, (tile + 1) * panels);
     const int height = rows.height(tile);
-    const Rows a = rows_of(g, plan, start, height, p0, b.k, packed);
+    product.take(rows_of(g, plan, start, height, p0, b.k, packed), height);
     float* c = g.c + start * g.ldc + j0;
     for (; item < stop; ++item) {
       const index_t panel = item - tile * panels;
       if (fetches_c) prefetch_tile(panel + 1 < panels ? c + (panel + 1) * kPanel : c + height * g.ldc, g.ldc, height);
-      product.multiply(a, height, panel, 1, c);
+      product.multiply(panel, 1, c);
       if (plan.asked && last) {
         store_turned(*plan.asked, c + panel * kPanel, g.ldc, j0 + panel * kPanel, b.columns(panel), start, height);
       }

@@ -40,11 +40,14 @@ inline bool is_followed(index_t a_row, index_t a_col, index_t m, index_t k) {
   return a_col == 1 && a_row == k && k >= kShortSums && m * k > kCachedFloats;
 }
 
-// What the tiles of a product with some panels of b have in common.
+// The tiles of a product with some panels of b. What they have in common is kept: short sums take little more time than calls.
 struct TileProduct {
-  const Panels& b;
-  const Epilogue& epilogue;
+  const Panels b;
+  const Epilogue epilogue;
   const bool far = !b.packed && b.k * b.ld > kCachedFloats;
+  const index_t panel_step = b.packed ? kPanel * b.k : kPanel;
+  int height = 0;
+  bool followed = false;
   Tile tile = {};
 
   TileProduct(const Panels& panels, index_t ldc, bool load_c, const Epilogue& last) : b(panels), epilogue(last) {
@@ -52,18 +55,23 @@ struct TileProduct {
     tile.relu = epilogue.activation == Activation::relu;
   }
 
-  // One tile: c (height x columns at c) from rows of a and `panels` panels.
-  FASTNN_INLINE void multiply(const Rows& a, int height, index_t panel, int panels, float* c) {
-    const index_t first = panel * kPanel, columns = panels == 1 ? b.columns(panel) : panels * kPanel;
+  // The rows of a tile, which many follow.
+  void take(const Rows& a, int rows) {
     tile.a = a.data, tile.a_row = a.row, tile.a_col = a.col;
-    tile.b = b.at(panel), tile.c = c + first;
-    tile.bias = epilogue.bias ? epilogue.bias + first : nullptr;
-    tile.last = static_cast<int>((columns - 1) % kLanes + 1);
+    height = rows, followed = a.followed;
+  }
+
+  // One tile: c (height x columns at c) from the rows and `panels` panels.
+  FASTNN_INLINE void multiply(index_t panel, int panels, float* c) {
+    const index_t first = panel * kPanel, columns = panels == 1 ? b.columns(panel) : panels * kPanel;
+    tile.b = b.data + panel * panel_step, tile.c = c + first;
+    if (epilogue.bias) tile.bias = epilogue.bias + first;
     if (far) {
       tile.ahead = tile.b + rows_ahead(b.ld) * b.ld, tile.ahead_row = b.ld;
-    } else if (a.followed) {
-      tile.ahead = panel == 0 ? a.data + height * a.row : nullptr, tile.ahead_row = height;
+    } else if (followed) {
+      tile.ahead = panel == 0 ? tile.a + height * tile.a_row : nullptr, tile.ahead_row = height;
     }
+    tile.last = static_cast<int>((columns - 1) % kLanes + 1);
     (panels == 1 ? tile_function(height, columns, tile.last, b.packed) : kWideTiles.function[height])(tile);
     if (epilogue.activation != Activation::linear && epilogue.activation != Activation::relu) {
       for (int i = 0; i < height; ++i) activate_row(tile.c + i * tile.ldc, columns, nullptr, epilogue.activation, epilogue.alpha);
@@ -85,9 +93,10 @@ inline void multiply_rows(const Rows& a, const Panels& b, float* c, index_t ldc,
   for (index_t tile = 0; tile < rows.count; ++tile) {
     const index_t start = rows.start(tile);
     const int height = rows.height(tile), wide = b.packed ? 1 : wide_panels(height);
+    product.take(a.from(start), height);
     for (index_t panel = 0; panel < b.count();) {
       const int panels = (panel + wide) * kPanel <= b.n ? wide : 1;
-      product.multiply(a.from(start), height, panel, panels, c + start * ldc);
+      product.multiply(panel, panels, c + start * ldc);
       panel += panels;
     }
   }

@@ -24,13 +24,6 @@ struct Panels {
 
 constexpr index_t packed_size(index_t k, index_t n) { return k * round_up(n, kPanel); }
 
-// The same pointer, of which the compiler knows nothing: it would keep one for every row of a matrix, more than there are
-// registers.
-FASTNN_INLINE const float* opaque(const float* pointer) {
-  asm("" : "+r"(pointer));
-  return pointer;
-}
-
 // A square of a transposed copy: as many rows as the registers take at a time, four columns of them.
 #if defined(__AVX__)
 constexpr int kSquare = 8;

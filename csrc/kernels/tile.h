@@ -94,6 +94,14 @@ constexpr int kHalfLanes = 0;
 using HalfVector = PartialVector;
 #endif
 
+// The same pointer, of which the compiler knows nothing: it would keep one for every row of a matrix, more than there are
+// registers.
+template <class T>
+FASTNN_INLINE T* opaque(T* pointer) {
+  asm("" : "+r"(pointer));
+  return pointer;
+}
+
 // Keeps a value that is used often from being loaded again for every use.
 template <class Vector>
 FASTNN_INLINE void keep_in_register(Vector& v) {
@@ -217,26 +225,27 @@ FASTNN_INLINE void apply_relu(Accumulators<Rows, Before, Last>& acc) {
 template <int Rows, int Before, class Last>
 void compute_tile(const Tile& t) {
   Accumulators<Rows, Before, Last> acc = {};
-  float* const c = t.c;
-  const index_t ldc = t.ldc;
   const int count = t.last;
   const bool relu = t.relu;
   if (t.load_c) {
+    const float* row = t.c;
     FASTNN_UNROLL
-    for (int i = 0; i < Rows; ++i) {
+    for (int i = 0; i < Rows; ++i, row = opaque(row + t.ldc)) {
       FASTNN_UNROLL
-      for (int j = 0; j < Before; ++j) acc.sum[i][j] = load(c + i * ldc + j * kLanes);
-      acc.last[i] = Last::get(c + i * ldc + Before * kLanes, count);
+      for (int j = 0; j < Before; ++j) acc.sum[i][j] = load(row + j * kLanes);
+      acc.last[i] = Last::get(row + Before * kLanes, count);
     }
   }
   add_all_products(acc, t);
   if (t.bias) add_bias(acc, t.bias, count);
   if (relu) apply_relu(acc);
+  float* row = t.c;
+  const index_t ldc = t.ldc;
   FASTNN_UNROLL
-  for (int i = 0; i < Rows; ++i) {
+  for (int i = 0; i < Rows; ++i, row = opaque(row + ldc)) {
     FASTNN_UNROLL
-    for (int j = 0; j < Before; ++j) store(c + i * ldc + j * kLanes, acc.sum[i][j]);
-    Last::put(c + i * ldc + Before * kLanes, acc.last[i], count);
+    for (int j = 0; j < Before; ++j) store(row + j * kLanes, acc.sum[i][j]);
+    Last::put(row + Before * kLanes, acc.last[i], count);
   }
 }
 

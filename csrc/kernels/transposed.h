@@ -34,12 +34,12 @@ void compute_transposed(const TransposedTile& t) {
   constexpr int kWidth = sizeof(Vector) / sizeof(float);
   Vector acc[Count][Rows] = {};
   const index_t b_col = t.b_col, ldc = t.ldc;
-  float* const c = t.c;
   if (t.load_c) {
     FASTNN_UNROLL
     for (int s = 0; s < Count; ++s) {
+      const float* c = opaque(t.c + s * kWidth);
       FASTNN_UNROLL
-      for (int i = 0; i < Rows; ++i) acc[s][i] = *reinterpret_cast<const Stored*>(c + i * ldc + s * kWidth);
+      for (int i = 0; i < Rows; ++i, c = opaque(c + ldc)) acc[s][i] = *reinterpret_cast<const Stored*>(c);
     }
   }
   const index_t whole = t.k / 4 * 4, stepped = t.k / Step * Step;
@@ -82,8 +82,9 @@ void compute_transposed(const TransposedTile& t) {
   }
   FASTNN_UNROLL
   for (int s = 0; s < Count; ++s) {
+    float* c = opaque(t.c + s * kWidth);
     FASTNN_UNROLL
-    for (int i = 0; i < Rows; ++i) *reinterpret_cast<Stored*>(c + i * ldc + s * kWidth) = acc[s][i];
+    for (int i = 0; i < Rows; ++i, c = opaque(c + ldc)) *reinterpret_cast<Stored*>(c) = acc[s][i];
   }
 }
 

@@ -70,9 +70,9 @@ void compute_fetching_tile(const Tile& t, const StepArrays& arrays) {
     part.k = end - begin, part.a = t.a + begin * Rows, part.b = t.b + begin * kPanel;
     add_products(acc, part, 1, Rows);
   }
+  float* c = t.c;
   FASTNN_UNROLL
-  for (int i = 0; i < Rows; ++i) {
-    float* const c = t.c + i * t.ldc;
+  for (int i = 0; i < Rows; ++i, c = opaque(c + t.ldc)) {
     FASTNN_UNROLL
     for (int j = 0; j < kMaxVectors - 1; ++j) store(c + j * kLanes, acc.sum[i][j]);
     store(c + (kMaxVectors - 1) * kLanes, acc.last[i]);
@@ -108,7 +108,8 @@ inline void make_wide_block(const Panels& dy, const float* x, const RowTiles& ti
         t.a = a, t.b = dy.at(panel), t.b_row = kPanel, t.c = c + panel * kPanel, t.ldc = dy.n, t.k = dy.k;
         kFetchingTiles.function[height](t, here);
       } else {
-        product.multiply({a, 1, height}, height, panel, 1, c);
+        product.take({a, 1, height}, height);
+        product.multiply(panel, 1, c);
       }
     }
   }
