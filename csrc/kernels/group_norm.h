@@ -2,7 +2,7 @@
 #pragma once
 
 #include "math.h"
-#include "norm.h"
+#include "norm_backward.h"
 #include "simd.h"
 
 namespace {
@@ -10,38 +10,49 @@ namespace {
 using fastnn::GroupNormBackward;
 using fastnn::GroupNormForward;
 
-constexpr index_t kGroupColumns = 64;  // channels that a sum works on at a time
-constexpr index_t kGroupRows = 128;    // positions added up in float; these sums are added up in double
+// A sample as rows of about that width, not so few that setting up their columns takes longer than using them.
+inline FoldedRows folded_sample(index_t positions, index_t channels, index_t width) {
+  return {positions, channels, min_of(width, max_of(kLineFloats, positions * channels / 8))};
+}
 
-// sums[c] = the sum over the positions of one sample, for every channel c; of(index, c, sum) returns the sum with one term more.
-template <class Of>
-void channel_sums(index_t positions, index_t channels, double* sums, const Of& of) {
-  for (index_t first = 0; first < channels; first += kGroupColumns) {
-    const index_t count = min_of(kGroupColumns, channels - first);
-    for (index_t j = 0; j < count; ++j) sums[first + j] = 0.0;
-    for (index_t begin = 0; begin < positions; begin += kGroupRows) {
-      float part[kGroupColumns] = {};
-      for (index_t p = begin; p < min_of(positions, begin + kGroupRows); ++p) {
-        FASTNN_SIMD
-        for (index_t j = 0; j < count; ++j) part[j] = of(p * channels + first + j, first + j, part[j]);
+// sums[s][c] = the sum of term s over the positions of one sample, for every channel c: in float over some rows of them, then in
+// double. make(table) sets what the term reads per column: table[k][i] for column i; of(c) says that of channel c.
+template <int Count, class Of, class Make, int Sums>
+void channel_sums(index_t positions, index_t channels, const Of& of, const Make& make, double* const (&sums)[Sums]) {
+  const FoldedRows view = folded_sample(positions, channels, kNormColumns);
+  for (double* all : sums) {
+    for (index_t c = 0; c < channels; ++c) all[c] = 0.0;
+  }
+  for (index_t column = 0; column < view.width; column += kNormColumns) {
+    const index_t count = min_of(kNormColumns, view.width - column);
+    alignas(64) float table[Count][kNormColumns] = {}, totals[Sums][kNormColumns];
+    for (int k = 0; k < Count; ++k) {
+      spread_channels(column, count, channels, table[k], [&of, k](index_t c) { return of(c).value[k]; });
+    }
+    for (index_t row = 0; row < view.rows; row += kNormRows) {
+      sum_block(NormBlock{view, row, min_of(row + kNormRows, view.rows), column, count}, make(table), totals);
+      for (int s = 0; s < Sums; ++s) {
+        for (index_t first = 0; first < count; first += channels) {
+          const index_t some = min_of(channels, count - first);
+          for (index_t i = 0; i < some; ++i) sums[s][column + i] += static_cast<double>(totals[s][first + i]);
+        }
       }
-      for (index_t j = 0; j < count; ++j) sums[first + j] += static_cast<double>(part[j]);
     }
   }
 }
 
 // Per thread: sums in double and coefficients of every channel.
-inline index_t group_slot(index_t channels) { return 6 * round_up(channels, kLineFloats); }
+inline index_t group_slot(index_t channels) { return 8 * round_up(channels, kLineFloats); }
 
 struct GroupSlot {
-  double* sums;
+  double *sums, *more;
   float *center, *factor, *first, *second;
 
   GroupSlot(float* scratch, int slot, index_t channels) {
     const index_t stride = round_up(channels, kLineFloats);
     float* at = scratch + slot * group_slot(channels);
-    sums = reinterpret_cast<double*>(at);
-    center = at + 2 * stride, factor = center + stride, first = factor + stride, second = first + stride;
+    sums = reinterpret_cast<double*>(at), more = sums + stride;
+    center = at + 4 * stride, factor = center + stride, first = factor + stride, second = first + stride;
   }
 };
 
@@ -58,18 +69,18 @@ inline void group_norm_sample(const GroupNormForward& a, index_t n, const GroupS
   float* y = a.y + n * a.positions * channels;
   const double count = static_cast<double>(a.positions * a.width);
   // From the first position on, so that a large mean costs no digits.
-  channel_sums(a.positions, channels, s.sums, [x](index_t at, index_t c, float sum) { return sum + (x[at] - x[c]); });
+  channel_sums<1>(
+      a.positions, channels, [x](index_t c) { return Coefficients<1>{x[c]}; },
+      [x](const float(*table)[kNormColumns]) { return ShiftedTerm{x, table[0]}; }, {s.sums});
   for (index_t c = 0; c < channels; ++c) s.sums[c] += static_cast<double>(a.positions) * static_cast<double>(x[c]);
   for (index_t g = 0; g < a.groups; ++g) {
     const float mean = static_cast<float>(group_sum(s.sums, g, a.width) / count);
     a.mean[n * a.groups + g] = mean;
     for (index_t c = g * a.width; c < (g + 1) * a.width; ++c) s.center[c] = mean;
   }
-  const float* center = s.center;
-  channel_sums(a.positions, channels, s.sums, [x, center](index_t at, index_t c, float sum) {
-    const float d = x[at] - center[c];
-    return mul_add(d, d, sum);
-  });
+  channel_sums<1>(
+      a.positions, channels, [&s](index_t c) { return Coefficients<1>{s.center[c]}; },
+      [x](const float(*table)[kNormColumns]) { return SquareTerm{x, table[0]}; }, {s.sums});
   for (index_t g = 0; g < a.groups; ++g) {
     const float rstd = reciprocal_deviation(static_cast<float>(group_sum(s.sums, g, a.width) / count), a.epsilon);
     a.rstd[n * a.groups + g] = rstd;
@@ -78,12 +89,15 @@ inline void group_norm_sample(const GroupNormForward& a, index_t n, const GroupS
       s.first[c] = a.beta ? a.beta[c] : 0.0f;
     }
   }
-  for (index_t p = 0; p < a.positions; ++p) {
-    const float* __restrict row = x + p * channels;
-    float* __restrict out = y + p * channels;
+  const FoldedRows view = folded_sample(a.positions, channels, kApplyFold);
+  const auto of = [&s](index_t c) { return Coefficients<3>{s.center[c], s.factor[c], s.first[c]}; };
+  apply_to_rows<3>(view, channels, 0, view.rows, of, [=](index_t at, index_t n, const float(*table)[kApplyColumns]) {
+    const float* __restrict from = x + at;
+    float* __restrict to = y + at;
+    const float* __restrict center = table[0], * __restrict factor = table[1], * __restrict shift = table[2];
     FASTNN_SIMD
-    for (index_t c = 0; c < channels; ++c) out[c] = mul_add(row[c] - s.center[c], s.factor[c], s.first[c]);
-  }
+    for (index_t i = 0; i < n; ++i) to[i] = mul_add(from[i] - center[i], factor[i], shift[i]);
+  });
 }
 
 index_t group_norm_forward_scratch(const GroupNormForward& a) { return a.slots * group_slot(a.groups * a.width); }
@@ -102,11 +116,10 @@ inline void group_norm_sample_backward(const GroupNormBackward& a, index_t n, co
   const float *x = a.x + offset, *dy = a.dy + offset;
   const double share = 1.0 / static_cast<double>(a.positions * a.width);
   for (index_t c = 0; c < channels; ++c) s.center[c] = a.mean[n * a.groups + c / a.width];
-  channel_sums(a.positions, channels, s.sums, [dy](index_t at, index_t, float sum) { return sum + dy[at]; });
-  for (index_t c = 0; c < channels; ++c) dbeta[c] = static_cast<float>(s.sums[c]);
-  const float* center = s.center;
-  channel_sums(a.positions, channels, s.sums,
-               [=](index_t at, index_t c, float sum) { return mul_add(dy[at], x[at] - center[c], sum); });
+  channel_sums<1>(
+      a.positions, channels, [&s](index_t c) { return Coefficients<1>{s.center[c]}; },
+      [=](const float(*table)[kNormColumns]) { return GradientTerm<NoRelu, false>{{}, x, dy, table, nullptr}; }, {s.more, s.sums});
+  for (index_t c = 0; c < channels; ++c) dbeta[c] = static_cast<float>(s.more[c]);
   for (index_t g = 0; g < a.groups; ++g) {
     const float rstd = a.rstd[n * a.groups + g];
     double along = 0.0, slope = 0.0;
@@ -122,14 +135,18 @@ inline void group_norm_sample_backward(const GroupNormBackward& a, index_t n, co
       dgamma[c] = static_cast<float>(s.sums[c] * static_cast<double>(rstd));
     }
   }
-  for (index_t p = 0; p < a.positions; ++p) {
-    const float* __restrict row = x + p * channels, * __restrict above = dy + p * channels;
-    float* __restrict out = a.dx + offset + p * channels;
+  const FoldedRows view = folded_sample(a.positions, channels, kApplyFold);
+  const auto of = [&s](index_t c) { return Coefficients<4>{s.center[c], s.factor[c], s.first[c], s.second[c]}; };
+  apply_to_rows<4>(view, channels, 0, view.rows, of, [=, &a](index_t at, index_t size, const float(*table)[kApplyColumns]) {
+    const float* __restrict from = x + at, * __restrict above = dy + at;
+    float* __restrict out = a.dx + offset + at;
+    const float* __restrict center = table[0], * __restrict factor = table[1];
+    const float* __restrict first = table[2], * __restrict second = table[3];
     FASTNN_SIMD
-    for (index_t c = 0; c < channels; ++c) {
-      out[c] = mul_add(-(row[c] - s.center[c]), s.second[c], mul_add(s.factor[c], above[c], -s.first[c]));
+    for (index_t i = 0; i < size; ++i) {
+      out[i] = mul_add(-(from[i] - center[i]), second[i], mul_add(factor[i], above[i], -first[i]));
     }
-  }
+  });
 }
 
 index_t group_norm_backward_scratch(const GroupNormBackward& a) {

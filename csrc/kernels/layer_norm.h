@@ -11,17 +11,73 @@ namespace {
 using fastnn::LayerNormBackward;
 using fastnn::LayerNormForward;
 
-// The sum of of(x[j], y[j]) over a row, or of of(x[j], 0) without y; of(0, 0) is what columns that do not exist give, and is 0.
-template <class Of>
-FASTNN_INLINE float row_sum(const float* x, const float* y, index_t cols, float fill, const Of& of) {
-  Chunk sum = {};
-  for (index_t j = 0; j < cols; j += kChunk) {
-    const Chunk p = load_chunk(x + j, cols - j, fill);
-    const Chunk q = y ? load_chunk(y + j, cols - j, 0.0f) : Chunk{};
-    FASTNN_SIMD
-    for (int i = 0; i < kChunk; ++i) sum.v[i] = of(p.v[i], q.v[i], sum.v[i]);
+// A sum over a row is so many partial sums, of columns that far apart, which are combined in one order, whatever the width of a
+// vector: with one for each lane alone an addition would wait for the one before.
+template <int Columns>
+struct RowSum {
+  static_assert(Columns % kChunk == 0 && kChunk % kLanes == 0);
+  static constexpr int kVectors = Columns / kLanes;
+  vfloat part[kVectors] = {};
+
+  FASTNN_INLINE float total() const {
+    Chunk sum;
+    FASTNN_UNROLL
+    for (int i = 0; i < kChunk / kLanes; ++i) store(sum.v + i * kLanes, joined<kVectors>(i));
+    return ::total(sum);
   }
-  return total(sum);
+
+ private:
+  // The sum of the parts i, i + kChunk / kLanes, ..., pairwise.
+  template <int Vectors>
+  FASTNN_INLINE vfloat joined(int i) const {
+    if constexpr (Vectors * kLanes == kChunk) {
+      return part[i];
+    } else {
+      return joined<Vectors / 2>(i) + joined<Vectors / 2>(i + Vectors / 2);
+    }
+  }
+};
+
+// add(get, j, v) for the vectors of a row, j the first column and v the number of the partial sum; get(p, j) reads at p + j. What
+// it adds in columns that do not exist is taken back.
+template <int Columns, int Sums, class Add>
+FASTNN_INLINE void sum_row(RowSum<Columns> (&sums)[Sums], index_t cols, const Add& add) {
+  constexpr int kVectors = RowSum<Columns>::kVectors;
+  const auto whole = [](const float* p, index_t j) { return load(p + j); };
+  index_t j = 0;
+  for (; j + Columns <= cols; j += Columns) {
+    FASTNN_UNROLL
+    for (int v = 0; v < kVectors; ++v) add(whole, j + v * kLanes, v);
+  }
+  FASTNN_UNROLL
+  for (int v = 0; v < kVectors; ++v, j += kLanes) {
+    if (j + kLanes <= cols) {
+      add(whole, j, v);
+    } else if (j < cols) {
+      const int count = static_cast<int>(cols - j);
+      vfloat before[Sums];
+      for (int s = 0; s < Sums; ++s) before[s] = sums[s].part[v];
+      add([count](const float* p, index_t at) { return load_partial(p + at, count); }, j, v);
+      for (int s = 0; s < Sums; ++s) sums[s].part[v] = first_lanes(sums[s].part[v], before[s], count);
+    }
+  }
+}
+
+// The mean is counted from the first element on, so that a large one costs no digits.
+FASTNN_INLINE float row_mean(const float* x, index_t cols, float share) {
+  RowSum<64> sum[1];
+  const float first = x[0];
+  sum_row(sum, cols, [&](auto get, index_t j, int v) { sum[0].part[v] += get(x, j) - first; });
+  return first + share * sum[0].total();
+}
+
+FASTNN_INLINE float row_squares(const float* x, index_t cols, float mean) {
+  RowSum<64> sum[1];
+  sum_row(sum, cols, [&](auto get, index_t j, int v) {
+    const vfloat d = get(x, j) - mean;
+    sum[0].part[v] = multiply_add(d, d, sum[0].part[v]);
+  });
+  return sum[0].total();
 }
 
 // y = (x - mean) rstd gamma + beta.
@@ -39,49 +95,74 @@ void layer_norm_forward(const LayerNormForward& a) {
   auto scale = a.beta ? scale_row<false, true> : scale_row<false, false>;
   if (a.gamma) scale = a.beta ? scale_row<true, true> : scale_row<true, false>;
   const float share = 1.0f / static_cast<float>(a.cols);
-  parallel_for(a.rows, row_cycles(a.cols, 2.0), [&a, scale, share](index_t begin, index_t end) {
-    for (index_t row = begin; row < end; ++row) {
-      const float* x = a.x + row * a.cols;
-      float mean = 0.0f;
-      if (a.centered) {  // from the first element on, so that a large mean costs no digits
-        const float first = x[0];
-        const auto rest = [first](float p, float, float sum) { return sum + (p - first); };
-        mean = first + share * row_sum(x, nullptr, a.cols, first, rest);
+  parallel_for(a.rows, row_cycles(a.cols, 1.0), [&a, scale, share](index_t begin, index_t end) {
+    // Some rows take turns: what one waits for is time for the next.
+    for_rows_together(begin, end, a.cols, [&a, scale, share](index_t first, index_t count) {
+      const float* const x = a.x + first * a.cols;
+      float *const mean = a.mean + first, *const rstd = a.rstd + first;
+      for (index_t i = 0; i < count; ++i) mean[i] = a.centered ? row_mean(x + i * a.cols, a.cols, share) : 0.0f;
+      for (index_t i = 0; i < count; ++i) {
+        rstd[i] = reciprocal_deviation(share * row_squares(x + i * a.cols, a.cols, mean[i]), a.epsilon);
       }
-      const auto square = [mean](float p, float, float sum) { return mul_add(p - mean, p - mean, sum); };
-      const float rstd = reciprocal_deviation(share * row_sum(x, nullptr, a.cols, mean, square), a.epsilon);
-      a.mean[row] = mean;
-      a.rstd[row] = rstd;
-      scale(x, a.y + row * a.cols, a.cols, mean, rstd, a.gamma, a.beta);
-    }
+      for (index_t i = 0; i < count; ++i) {
+        scale(x + i * a.cols, a.y + (first + i) * a.cols, a.cols, mean[i], rstd[i], a.gamma, a.beta);
+      }
+    });
   });
 }
 
-// A row of dx, and what it adds to the sums of its chunk.
+// What a row of dx takes off g = gamma dy: along, and slope times (x - mean).
+struct RowSlope {
+  float along, slope;
+};
+
 template <bool Scale>
-FASTNN_INLINE void layer_norm_row(const LayerNormBackward& a, index_t row, float share, float* dgamma, float* dbeta) {
+FASTNN_INLINE RowSlope row_slope(const LayerNormBackward& a, index_t row, float share) {
   const float *x = a.x + row * a.cols, *dy = a.dy + row * a.cols, *gamma = a.gamma;
-  float* dx = a.dx + row * a.cols;
   const float mean = a.mean[row], rstd = a.rstd[row];
-  Chunk first = {}, second = {};  // the sums of g = gamma dy, and of g (x - mean)
-  for (index_t j = 0; j < a.cols; j += kChunk) {
-    const Chunk p = load_chunk(x + j, a.cols - j, 0.0f), q = load_chunk(dy + j, a.cols - j, 0.0f);
-    const Chunk factor = Scale ? load_chunk(gamma + j, a.cols - j, 0.0f) : Chunk{};
-    FASTNN_SIMD
-    for (int i = 0; i < kChunk; ++i) {
-      const float g = Scale ? factor.v[i] * q.v[i] : q.v[i];
-      first.v[i] += g;
-      second.v[i] = mul_add(g, p.v[i] - mean, second.v[i]);
-    }
+  RowSum<32> sums[2];  // of g, and of g (x - mean)
+  sum_row(sums, a.cols, [&](auto get, index_t j, int v) {
+    vfloat g = get(dy, j);
+    if constexpr (Scale) g *= get(gamma, j);
+    sums[0].part[v] += g;
+    sums[1].part[v] = multiply_add(g, get(x, j) - mean, sums[1].part[v]);
+  });
+  return {a.centered ? share * sums[0].total() : 0.0f, share * sums[1].total() * (rstd * rstd)};
+}
+
+// Rows of dx, and what they add to the sums of their chunk.
+template <bool Scale, int Rows>
+FASTNN_INLINE void layer_norm_rows(const LayerNormBackward& a, index_t first, float share, float* dgamma, float* dbeta) {
+  RowSlope s[Rows];
+  const float *x[Rows], *dy[Rows], *gamma = a.gamma;
+  float *dx[Rows], mean[Rows], rstd[Rows];
+  for (int i = 0; i < Rows; ++i) {
+    const index_t row = first + i;
+    s[i] = row_slope<Scale>(a, row, share);
+    x[i] = a.x + row * a.cols, dy[i] = a.dy + row * a.cols, dx[i] = a.dx + row * a.cols;
+    mean[i] = a.mean[row], rstd[i] = a.rstd[row];
   }
-  const float along = a.centered ? share * total(first) : 0.0f, slope = share * total(second) * (rstd * rstd);
   FASTNN_SIMD
   for (index_t j = 0; j < a.cols; ++j) {
-    const float centered = x[j] - mean, g = Scale ? gamma[j] * dy[j] : dy[j];
-    dgamma[j] = mul_add(dy[j], centered * rstd, dgamma[j]);
-    dbeta[j] += dy[j];
-    dx[j] = rstd * mul_add(-centered, slope, g - along);
+    float scale_sum = dgamma[j], shift_sum = dbeta[j];
+    FASTNN_UNROLL
+    for (int i = 0; i < Rows; ++i) {
+      const float above = dy[i][j], centered = x[i][j] - mean[i], g = Scale ? gamma[j] * above : above;
+      scale_sum = mul_add(above, centered * rstd[i], scale_sum);
+      shift_sum += above;
+      dx[i][j] = rstd[i] * mul_add(-centered, s[i].slope, g - s[i].along);
+    }
+    dgamma[j] = scale_sum;
+    dbeta[j] = shift_sum;
   }
+}
+
+// Rows [row, stop), a few of them at a time.
+template <bool Scale>
+inline void layer_norm_chunk(const LayerNormBackward& a, index_t row, index_t stop, float share, float* dgamma, float* dbeta) {
+  constexpr int kRows = 4;
+  for (; row + kRows <= stop; row += kRows) layer_norm_rows<Scale, kRows>(a, row, share, dgamma, dbeta);
+  for (; row < stop; ++row) layer_norm_rows<Scale, 1>(a, row, share, dgamma, dbeta);
 }
 
 // Rows are cut into at most 32 chunks, by their number alone, each with its own sums for dgamma and dbeta.
@@ -104,9 +185,8 @@ void layer_norm_backward(const LayerNormBackward& a) {
     for (index_t chunk = begin; chunk < end; ++chunk) {
       float *dgamma = a.scratch + 2 * chunk * plan.stride, *dbeta = dgamma + plan.stride;
       for (index_t j = 0; j < 2 * plan.stride; ++j) dgamma[j] = 0.0f;
-      for (index_t row = chunk * plan.step; row < min_of(a.rows, (chunk + 1) * plan.step); ++row) {
-        a.gamma ? layer_norm_row<true>(a, row, share, dgamma, dbeta) : layer_norm_row<false>(a, row, share, dgamma, dbeta);
-      }
+      const index_t first = chunk * plan.step, stop = min_of(a.rows, first + plan.step);
+      (a.gamma ? layer_norm_chunk<true> : layer_norm_chunk<false>)(a, first, stop, share, dgamma, dbeta);
     }
   });
   const auto join = [&](float* out, index_t offset) {

@@ -232,20 +232,25 @@ inline void fill_table(index_t column, index_t count, index_t channels, const Of
   }
 }
 
-// body(at, n, table) for runs of n elements that start at offset `at`; table[k][i] is coefficient k for element i.
+// body(at, n, table) for runs of n elements that start at offset `at`; table[k][i] is coefficient k for element i. The rows
+// [begin, end), by the calling thread.
+template <int Count, class Of, class Body>
+inline void apply_to_rows(const FoldedRows& view, index_t channels, index_t begin, index_t end, const Of& of, const Body& body) {
+  alignas(64) float table[Count][kApplyColumns];
+  for (index_t column = 0; column < view.width; column += kApplyColumns) {
+    const index_t count = min_of(kApplyColumns, view.width - column);
+    fill_table<Count>(column, count, channels, of, table);
+    for (index_t row = begin; row < end; ++row) {
+      body(row * view.width + column, min_of(count, view.width_of(row) - column), table);
+    }
+  }
+}
+
 template <int Count, class Of, class Body>
 void apply_by_channel(index_t rows, index_t channels, double cycles, const Of& of, const Body& body) {
   const FoldedRows view(rows, channels, kApplyFold);
-  parallel_for(view.rows, cycles * static_cast<double>(view.width), [&](index_t begin, index_t end) {
-    alignas(64) float table[Count][kApplyColumns];
-    for (index_t column = 0; column < view.width; column += kApplyColumns) {
-      const index_t count = min_of(kApplyColumns, view.width - column);
-      fill_table<Count>(column, count, channels, of, table);
-      for (index_t row = begin; row < end; ++row) {
-        body(row * view.width + column, min_of(count, view.width_of(row) - column), table);
-      }
-    }
-  });
+  parallel_for(view.rows, cycles * static_cast<double>(view.width),
+               [&](index_t begin, index_t end) { apply_to_rows<Count>(view, channels, begin, end, of, body); });
 }
 
 // What follows the normalization.

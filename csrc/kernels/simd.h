@@ -39,12 +39,13 @@ inline void store(float* p, vfloat v) { *reinterpret_cast<vfloat_unaligned*>(p) 
 // a b + c for every lane, rounded once where the instruction set can: written out, because compilers may split a contracted a * b +
 // c again where they expect that to be faster.
 #if defined(__AVX512F__)
-inline vfloat multiply_add(float a, vfloat b, vfloat c) { return (vfloat)_mm512_fmadd_ps(_mm512_set1_ps(a), (__m512)b, (__m512)c); }
+inline vfloat multiply_add(vfloat a, vfloat b, vfloat c) { return (vfloat)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 #elif defined(__FMA__)
-inline vfloat multiply_add(float a, vfloat b, vfloat c) { return (vfloat)_mm256_fmadd_ps(_mm256_set1_ps(a), (__m256)b, (__m256)c); }
+inline vfloat multiply_add(vfloat a, vfloat b, vfloat c) { return (vfloat)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 #else
-inline vfloat multiply_add(float a, vfloat b, vfloat c) { return a * b + c; }
+inline vfloat multiply_add(vfloat a, vfloat b, vfloat c) { return a * b + c; }
 #endif
+inline vfloat multiply_add(float a, vfloat b, vfloat c) { return multiply_add(vfloat{} + a, b, c); }
 
 // The first `count` lanes (0 <= count <= kLanes); the others read as 0 and are not written. Never touches memory beyond them.
 #if defined(__AVX512F__)
@@ -71,6 +72,15 @@ inline void store_partial(float* p, vfloat v, int count) {
   for (int i = 0; i < count; ++i) p[i] = v[i];
 }
 #endif
+
+// The first `count` lanes of v, the others of `rest`.
+inline vfloat first_lanes(vfloat v, vfloat rest, int count) {
+  typedef std::int32_t vint __attribute__((vector_size(kLanes * 4)));
+  vint lane = {};
+  FASTNN_UNROLL
+  for (int i = 0; i < kLanes; ++i) lane[i] = i;
+  return lane < count ? v : rest;
+}
 
 typedef float vquad __attribute__((vector_size(16)));
 typedef float vquad_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
