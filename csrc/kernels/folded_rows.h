@@ -19,4 +19,9 @@ struct FoldedRows {
   index_t width_of(index_t row) const { return row + 1 < rows ? width : last_width; }
 };
 
+// A few rows are folded to no more than that: setting up columns takes longer than using them once.
+inline FoldedRows folded_sample(index_t x_rows, index_t channels, index_t max_width) {
+  return {x_rows, channels, min_of(max_width, max_of(kLineFloats, x_rows * channels / 8))};
+}
+
 }  // namespace

@@ -10,11 +10,6 @@ namespace {
 using fastnn::GroupNormBackward;
 using fastnn::GroupNormForward;
 
-// A sample as rows of about that width, not so few that setting up their columns takes longer than using them.
-inline FoldedRows folded_sample(index_t positions, index_t channels, index_t width) {
-  return {positions, channels, min_of(width, max_of(kLineFloats, positions * channels / 8))};
-}
-
 // sums[s][c] = the sum of term s over the positions of one sample, for every channel c: in float over some rows of them, then in
 // double. make(table) sets what the term reads per column: table[k][i] for column i; of(c) says that of channel c.
 template <int Count, class Of, class Make, int Sums>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "math.h"
+#include "norm.h"
 #include "random.h"
 #include "simd.h"
 
@@ -30,22 +31,41 @@ void random_keep(const RandomKeep& a) {
 
 // y = scale x + shift where kept, fill elsewhere, over n elements with a decision each, or one for all of them.
 template <bool Shared>
-FASTNN_INLINE void keep_row(const ApplyKeep& a, const float* keep, const float* x, float* y, index_t n) {
+FASTNN_INLINE void keep_row(const ApplyKeep& a, const float* __restrict keep, const float* __restrict x, float* __restrict y,
+                            index_t n) {
   const float scale = a.scale, shift = a.shift, fill = a.fill;
   FASTNN_SIMD
   for (index_t j = 0; j < n; ++j) y[j] = select(keep[Shared ? 0 : j] != 0.0f, mul_add(x[j], scale, shift), fill);
 }
 
-void apply_keep(const ApplyKeep& a) {
-  const bool shared = a.inner == 1;  // then a decision is about `repeat` neighbors
-  const index_t rows = shared ? a.outer : a.outer * a.repeat, cols = shared ? a.repeat : a.inner;
-  parallel_for(rows, 10.0 + static_cast<double>(cols), [=, &a](index_t begin, index_t end) {
-    for (index_t i = begin; i < end; ++i) {
-      const float* x = a.x + i * cols;
-      float* y = a.y + i * cols;
-      shared ? keep_row<true>(a, a.keep + i, x, y, cols) : keep_row<false>(a, a.keep + i / a.repeat * cols, x, y, cols);
+// A decision is about `repeat` neighbors.
+inline void apply_to_runs(const ApplyKeep& a) {
+  parallel_for(a.outer, 10.0 + static_cast<double>(a.repeat), [&a](index_t begin, index_t end) {
+    for (index_t i = begin; i < end; ++i) keep_row<true>(a, a.keep + i, a.x + i * a.repeat, a.y + i * a.repeat, a.repeat);
+  });
+}
+
+// Decisions about `inner` columns of `repeat` rows.
+inline void apply_to_columns(const ApplyKeep& a) {
+  const FoldedRows view = folded_sample(a.repeat, a.inner, kApplyFold);
+  parallel_for(a.outer * view.rows, 10.0 + static_cast<double>(view.width), [&a, &view](index_t begin, index_t end) {
+    for (index_t i = begin; i < end;) {
+      const index_t outer = i / view.rows, first = i % view.rows, stop = min_of(view.rows, first + end - i);
+      const float *keep = a.keep + outer * a.inner, *x = a.x + outer * a.repeat * a.inner;
+      float* y = a.y + outer * a.repeat * a.inner;
+      apply_to_rows<1>(
+          view, a.inner, first, stop, [keep](index_t c) { return Coefficients<1>{keep[c]}; },
+          [&a, x, y](index_t at, index_t n, const float(*table)[kApplyColumns]) {
+            keep_row<false>(a, table[0], x + at, y + at, n);
+          });
+      i += stop - first;
     }
   });
+}
+
+void apply_keep(const ApplyKeep& a) {
+  if (a.outer == 0 || a.repeat == 0 || a.inner == 0) return;
+  a.inner == 1 ? apply_to_runs(a) : apply_to_columns(a);
 }
 
 // The number that a standard normal variable exceeds with probability p = (bits + 1/2) 2^-32, 31 bits: rational approximations near

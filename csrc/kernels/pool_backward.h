@@ -273,8 +273,40 @@ void pool_backward(const Pool2dShape& shape, const Op& operation, float* dx) {
   });
 }
 
+// Large windows that have no pixel in common: zeros, and what goes to one pixel of each.
+constexpr index_t kScatteredPixels = 16;
+inline bool is_scattered(const Pool2dShape& s) {
+  const bool apart = (s.P == 1 || s.stride_h >= s.R) && (s.Q == 1 || s.stride_w >= s.S);
+  return apart && s.R * s.S >= kScatteredPixels && s.pad_top == 0 && s.pad_left == 0;
+}
+
+template <class Index>
+void scatter_max(const MaxPool2dBackward& a, const Index* index) {
+  const Pool2dShape& s = a.s;
+  const index_t image = s.H * s.W * s.C, windows = s.P * s.Q * s.C;
+  parallel_for(s.N, 0.2 * static_cast<double>(image) + 4.0 * static_cast<double>(windows), [=, &a, &s](index_t begin, index_t end) {
+    for (index_t n = begin; n < end; ++n) {
+      float* dx = a.dx + n * image;
+      __builtin_memset(dx, 0, static_cast<std::size_t>(image) * sizeof(float));
+      index_t at = n * windows;
+      for (index_t p = 0; p < s.P; ++p) {
+        for (index_t q = 0; q < s.Q; ++q) {
+          float* corner = dx + (p * s.stride_h * s.W + q * s.stride_w) * s.C;
+          for (index_t c = 0; c < s.C; ++c, ++at) {
+            const index_t place = index[at], h = place / s.S, w = place - h * s.S;
+            if (place < 0 || p * s.stride_h + h >= s.H || q * s.stride_w + w >= s.W || h >= s.R) continue;  // no place in a window
+            const bool open = !a.relu_y || a.relu_y[at] > 0.0f;
+            corner[(h * s.W + w) * s.C + c] = open ? 0.0f + a.dy[at] : 0.0f;
+          }
+        }
+      }
+    }
+  });
+}
+
 template <class Index>
 void max_pool_backward_of(const MaxPool2dBackward& a, const Index* index) {
+  if (is_scattered(a.s)) return scatter_max(a, index);
   a.relu_y ? pool_backward(a.s, MaxGradient<Index, true>{a.dy, index, a.relu_y}, a.dx)
            : pool_backward(a.s, MaxGradient<Index, false>{a.dy, index, nullptr}, a.dx);
 }

@@ -28,6 +28,10 @@ CASES: dict[str, Pooling] = {
     "gaps and rest": ((1, 12, 9, 9), pool((2, 2), (5, 3), ((1, 0), (0, 1)))),
     "whole image": ((2, 3, 4, 33), pool((3, 4), (1, 1))),
     "window beyond the image": ((2, 1, 2, 3), pool((3, 4), (1, 2), ((1, 1), (2, 1)))),
+    "large windows": ((3, 9, 13, 20), pool((4, 5), (4, 5))),
+    "large windows, gaps and rest": ((2, 13, 9, 3), pool((4, 4), (5, 4))),
+    "large windows beyond the image": ((2, 10, 11, 5), pool((4, 4), (4, 4), ((0, 2), (0, 1)))),
+    "a whole image of more than 256 pixels": ((2, 18, 17, 6), pool((18, 17), (1, 1))),
     "1 x 1": ((2, 4, 3, 6), pool((1, 1), (1, 1))),
     "1 x 1 strided": ((2, 5, 4, 6), pool((1, 1), (2, 3))),
     "256 pixels": ((1, 17, 20, 3), pool((16, 16), (1, 3))),
@@ -178,6 +182,26 @@ def test_an_image_does_not_see_the_others(isa: str, rng: Generator, label: str) 
         assert_bits(ops.avg_pool2d_backward(dy[one], (1, h, w, c), **options), dmean[one])
     assert np.isfinite(mean[[0, 1, 3, 4, 5]]).all()
     assert np.isfinite(dmean[[0, 1, 2, 3, 5]]).all()
+
+
+@pytest.mark.parametrize("size", [(2, 2), (4, 5), (17, 19)])
+def test_an_index_outside_of_its_window_gets_nothing(isa: str, rng: Generator, size: Pair) -> None:
+    options = pool(size, size, ((0, 1), (0, 1)))
+    shape = (2, 2 * size[0] - 1, 2 * size[1] - 1, 7)
+    x = normal(rng, *shape)
+    y, index = ops.max_pool2d_forward(x, **options)
+    dy = normal(rng, *y.shape)
+    want = ops.max_pool2d_backward(dy, index, shape, **options)
+    strange = index.copy()
+    strange[0, 0, 0, 3] = np.iinfo(index.dtype).max
+    strange[1, 1, 1, 6] = size[0] * size[1] - 1  # a pixel beyond the image
+    strange[0, 1, 0, 0] = np.iinfo(index.dtype).min if index.dtype == np.int32 else 255
+    dy_there = dy.copy()
+    for place in ((0, 0, 0, 3), (1, 1, 1, 6), (0, 1, 0, 0)):
+        dy_there[place] = 0
+    got = ops.max_pool2d_backward(dy, strange, shape, **options)
+    np.testing.assert_array_equal(got, ops.max_pool2d_backward(dy_there, index, shape, **options))
+    assert (got != want).any()
 
 
 @pytest.mark.parametrize("pixels", [(1, 1), (1, 7), (9, 7), (13, 5), (40, 53)])
