@@ -54,13 +54,10 @@ FASTNN_INLINE ExpParts exp_parts(float x, float bias) {
   const float zero = kRound + bias;
   const std::int32_t shifted = smaller(signed_bits(zero + 128.0f), signed_bits(mul_add(x, kLog2e, zero)));
   const float n = float_of(static_cast<std::uint32_t>(shifted)) - zero;
-  const float r = mul_add(n, -kLn2Low, mul_add(n, -kLn2High, x));
-  float p = 0x1.6bebf4p-10f;
-  p = mul_add(p, r, 0x1.1227bp-7f);
-  p = mul_add(p, r, 0x1.555674p-5f);
-  p = mul_add(p, r, 0x1.5554bp-3f);
-  p = mul_add(p, r, 0x1.fffffep-2f);
-  return {static_cast<std::uint32_t>(shifted), mul_add(r * r, p, r)};
+  const float r = mul_add(n, -kLn2Low, mul_add(n, -kLn2High, x)), r2 = r * r;
+  const float low = mul_add(0x1.5554bp-3f, r, 0x1.fffffep-2f), high = mul_add(0x1.1227bp-7f, r, 0x1.555674p-5f);
+  const float p = mul_add(mul_add(0x1.6bebf4p-10f, r2, high), r2, low);
+  return {static_cast<std::uint32_t>(shifted), mul_add(r2, p, r)};
 }
 
 // Worst error 1.1 ulp. 2^n is applied in two halves, because n goes from -150 to 128.
@@ -85,17 +82,18 @@ FASTNN_INLINE float expm1_f(float x) {
   return select(x < -20.0f, -1.0f, y);
 }
 
+// c0 + c1 x + ... + c7 x^7 as pairs, pairs of pairs and so on: term after term each would wait for the one before.
+FASTNN_INLINE float polynomial(float x, float x2, float c0, float c1, float c2, float c3, float c4, float c5, float c6, float c7) {
+  const float low = mul_add(mul_add(c3, x, c2), x2, mul_add(c1, x, c0));
+  const float high = mul_add(mul_add(c7, x, c6), x2, mul_add(c5, x, c4));
+  return mul_add(high, x2 * x2, low);
+}
+
 // log(2^exponent (1 + f)) for sqrt(1/2) <= 1 + f <= sqrt(2).
 FASTNN_INLINE float log_of_parts(float exponent, float f) {
-  float p = -0x1.38b59ep-4f;
-  p = mul_add(p, f, 0x1.055b82p-3f);
-  p = mul_add(p, f, -0x1.0d8548p-3f);
-  p = mul_add(p, f, 0x1.22da1ap-3f);
-  p = mul_add(p, f, -0x1.547244p-3f);
-  p = mul_add(p, f, 0x1.99a008p-3f);
-  p = mul_add(p, f, -0x1.000226p-2f);
-  p = mul_add(p, f, 0x1.555554p-2f);
   const float square = f * f;
+  const float p = polynomial(f, square, 0x1.555554p-2f, -0x1.000226p-2f, 0x1.99a008p-3f, -0x1.547244p-3f, 0x1.22da1ap-3f,
+                             -0x1.0d8548p-3f, 0x1.055b82p-3f, -0x1.38b59ep-4f);
   const float low = mul_add(exponent, kLn2Low, mul_add(square, -0.5f, square * f * p));
   return mul_add(exponent, kLn2High, f + low);
 }
@@ -146,15 +144,10 @@ FASTNN_INLINE float tanh_f(float x) {
 // Worst error 2.2 ulp. erf(a) = 1 - exp(-z), z = a + a p(a), with the polynomial p fitted on [0, 4].
 FASTNN_INLINE float erf_f(float x) {
   const float a = __builtin_fabsf(x);
-  float p = -0x1.3696dep-17f;
-  p = mul_add(p, a, 0x1.ed6c84p-14f);
-  p = mul_add(p, a, -0x1.4bc9fcp-11f);
-  p = mul_add(p, a, 0x1.b5005ap-10f);
-  p = mul_add(p, a, -0x1.506012p-13f);
-  p = mul_add(p, a, -0x1.39cdc6p-6f);
-  p = mul_add(p, a, 0x1.a4fa5ep-4f);
-  p = mul_add(p, a, 0x1.45f2fap-1f);
-  p = mul_add(p, a, 0x1.06eba8p-3f);
+  const float square = a * a;
+  const float rest = polynomial(a, square, 0x1.45f2fap-1f, 0x1.a4fa5ep-4f, -0x1.39cdc6p-6f, -0x1.506012p-13f, 0x1.b5005ap-10f,
+                                -0x1.4bc9fcp-11f, 0x1.ed6c84p-14f, -0x1.3696dep-17f);
+  const float p = mul_add(rest, a, 0x1.06eba8p-3f);
   const float y = -expm1_bounded(-mul_add(a, p, a));
   return __builtin_copysignf(select(a > 4.0f, 1.0f, y), x);
 }

@@ -12,7 +12,7 @@ from gradcheck import STEP
 from ops_calls import Array, Generator, double, lanes, normal, uniform
 from tolerances import assert_bits, assert_close, assert_gradient, bound
 
-from fastnn import ops, reference
+from fastnn import config, ops, reference
 from fastnn.reference.noise import normals
 
 EPSILON = 0.0078125  # a float32 number, so that kernel and twin have the same
@@ -199,6 +199,18 @@ def test_random_keep_is_dropout(isa: str) -> None:
         y, _ = ops.dropout_forward(np.ones(n, np.float32), 0.375, 9, 4, other)
         np.testing.assert_array_equal(keep, y != 0)
         assert one == other
+
+
+@pytest.mark.parametrize("shape", [(3, 700, 6), (2, 41, 100), (1, 5000, 3), (4, 3, 1300)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_kept_columns_of_many_rows(isa: str, rng: Generator, shape: tuple[int, ...], threads: int) -> None:
+    config.set_num_threads(threads)
+    x = normal(rng, *shape)
+    for keep_shape in ((shape[0], 1, shape[2]), (1, 1, shape[2]), (shape[0], shape[1], 1)):
+        keep = (uniform(rng, 0, 1, *keep_shape) > 0.5).astype(np.float32)
+        np.testing.assert_array_equal(
+            ops.apply_keep(x, keep, 2.0, 0.0, -1.0), np.where(keep > 0, 2 * x, np.float32(-1))
+        )
 
 
 @pytest.mark.parametrize("keep_shape", [(3, 4, 5), (3, 1, 5), (1, 4, 5), (3, 4, 1), (3, 1, 1), (1, 4, 1), (1, 1, 1)])

@@ -26,6 +26,8 @@ SKINNY = (  # (m, n, k): layers of the networks that are trained in the benchmar
     (128, 100, 784),
     (128, 300, 256),
     (128, 10, 100),
+    (2000, 10, 784),
+    (20000, 1, 784),
     (256, 2048, 2048),
     (86528, 32, 9),
     (15488, 64, 288),
@@ -164,6 +166,57 @@ def _batch_norm(rows: int, channels: int, kind: str) -> KernelCase:
     return KernelCase(f"batch_norm_{kind} {rows}x{channels}", 0, 4.0 * touched * rows * channels, make, True)
 
 
+def _layer_norm(rows: int, cols: int, kind: str) -> KernelCase:
+    def make(dtype: Any) -> Made:
+        x, dy, gamma, beta = normal(dtype, (rows, cols), (rows, cols), (cols,), (cols,))
+        if kind == "forward":
+            return lambda kernels: kernels.layer_norm_forward(x, gamma, beta, epsilon=1e-3), None
+        mean, rstd = x.mean(1), 1 / x.std(1)
+        dgamma, dbeta = np.empty_like(gamma), np.empty_like(beta)
+        return lambda kernels: (
+            kernels.layer_norm_backward(x, dy, gamma, mean, rstd, dgamma, dbeta),
+            dgamma,
+            dbeta,
+        ), None
+
+    return KernelCase(f"layer_norm_{kind} {rows}x{cols}", 0, 4.0 * (2 if kind == "forward" else 3) * rows * cols, make)
+
+
+def _group_norm(shape: tuple[int, ...], groups: int, kind: str) -> KernelCase:
+    def make(dtype: Any) -> Made:
+        x, dy, gamma, beta = normal(dtype, shape, shape, shape[-1:], shape[-1:])
+        if kind == "forward":
+            return lambda kernels: kernels.group_norm_forward(x, gamma, beta, groups, epsilon=1e-3), None
+        _, mean, rstd = reference.group_norm_forward(x, None, None, groups, epsilon=1e-3)
+        dgamma, dbeta = np.empty_like(gamma), np.empty_like(beta)
+        return lambda kernels: (
+            kernels.group_norm_backward(x, dy, gamma, mean, rstd, dgamma, dbeta),
+            dgamma,
+            dbeta,
+        ), None
+
+    text, touched = "x".join(map(str, shape)), 2 if kind == "forward" else 3
+    return KernelCase(f"group_norm_{kind} {text} by {groups}", 0, 4.0 * touched * float(np.prod(shape)), make)
+
+
+def _global_pooling(shape: tuple[int, ...]) -> Iterator[KernelCase]:
+    n, h, w, c = shape
+    text, nbytes = "x".join(map(str, shape)), 4.0 * float(np.prod(shape))
+    whole: dict[str, Any] = {"pool_size": (h, w), "strides": (1, 1)}
+
+    def maximum(dtype: Any) -> Made:
+        x, dy = normal(dtype, shape, (n, 1, 1, c))
+        index = reference.max_pool2d_forward(x, **whole)[1]
+        return lambda kernels: kernels.max_pool2d_backward(dy, index, shape, **whole), None
+
+    def mean(dtype: Any) -> Made:
+        (x,) = normal(dtype, shape)
+        return lambda kernels: kernels.global_average_pool2d_forward(x), None
+
+    yield KernelCase(f"global_max_pool2d_backward {text}", 0, nbytes, maximum)
+    yield KernelCase(f"global_average_pool2d_forward {text}", 0, nbytes, mean)
+
+
 def _dropout(rows: int, cols: int, kind: str) -> KernelCase:
     def make(dtype: Any) -> Made:
         (x,) = normal(dtype, (rows, cols))
@@ -232,7 +285,10 @@ def _regularization() -> Iterator[KernelCase]:
     yield from _pooling(POOLED[1], "avg", quick=False)
     for kind in ("forward", "backward"):
         yield _batch_norm(128 * 13 * 13, 64, kind)
+        yield _layer_norm(1024, 512, kind)
+        yield _group_norm((32, 28, 28, 32), 8, kind)
         yield _dropout(256, 2048, kind)
+    yield from _global_pooling((32, 28, 28, 32))
 
 
 # --- activations, losses ---
