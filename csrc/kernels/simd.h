@@ -38,14 +38,17 @@ inline void store(float* p, vfloat v) { *reinterpret_cast<vfloat_unaligned*>(p) 
 
 // a b + c for every lane, rounded once where the instruction set can: written out, because compilers may split a contracted a * b +
 // c again where they expect that to be faster.
+// A scalar is not made a vector by adding it to zeros, which would be one addition more, for the sake of -0.
 #if defined(__AVX512F__)
 inline vfloat multiply_add(vfloat a, vfloat b, vfloat c) { return (vfloat)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+inline vfloat multiply_add(float a, vfloat b, vfloat c) { return multiply_add((vfloat)_mm512_set1_ps(a), b, c); }
 #elif defined(__FMA__)
 inline vfloat multiply_add(vfloat a, vfloat b, vfloat c) { return (vfloat)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+inline vfloat multiply_add(float a, vfloat b, vfloat c) { return multiply_add((vfloat)_mm256_set1_ps(a), b, c); }
 #else
 inline vfloat multiply_add(vfloat a, vfloat b, vfloat c) { return a * b + c; }
+inline vfloat multiply_add(float a, vfloat b, vfloat c) { return a * b + c; }
 #endif
-inline vfloat multiply_add(float a, vfloat b, vfloat c) { return multiply_add(vfloat{} + a, b, c); }
 
 // The first `count` lanes (0 <= count <= kLanes); the others read as 0 and are not written. Never touches memory beyond them.
 #if defined(__AVX512F__)
