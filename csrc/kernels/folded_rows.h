@@ -19,9 +19,10 @@ struct FoldedRows {
   index_t width_of(index_t row) const { return row + 1 < rows ? width : last_width; }
 };
 
-// A few rows are folded to no more than that: setting up columns takes longer than using them once.
+// A few rows are folded to fewer columns: setting them up takes longer than using them once. Lines of them, so that fewer columns
+// stick out of the last one than there are channels (norm.h, sum_block).
 inline FoldedRows folded_sample(index_t x_rows, index_t channels, index_t max_width) {
-  return {x_rows, channels, min_of(max_width, max_of(kLineFloats, x_rows * channels / 8))};
+  return {x_rows, channels, min_of(max_width, max_of(kLineFloats, round_up(x_rows * channels / 8, kLineFloats)))};
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ def row_norm_calls(rng: Generator, rows: int, cols: int) -> dict[str, Call]:
     sums = np.zeros(cols, np.float32), np.zeros(cols, np.float32)
     groups = next(g for g in (3, 2, 1) if cols % g == 0)
     image, above = (normal(rng, rows, 3, cols) for _ in (0, 1))
+    tall, tall_above = (normal(rng, 2, 37, cols) for _ in (0, 1))
     means, rstds, epsilon = normal(rng, rows, groups), uniform(rng, 0.5, 2.0, rows, groups), {"epsilon": 0.125}
     return {
         "layer_norm_forward": Call("layer_norm_forward", (x, gamma, beta), epsilon),
@@ -40,6 +41,10 @@ def row_norm_calls(rng: Generator, rows: int, cols: int) -> dict[str, Call]:
         ),
         "group_norm_forward": Call("group_norm_forward", (image, gamma, beta, groups), epsilon),
         "group_norm_backward": Call("group_norm_backward", (image, above, gamma, means, rstds, *sums), written=(5, 6)),
+        "group_norm_forward of many positions": Call("group_norm_forward", (tall, None, beta, groups), epsilon),
+        "group_norm_backward of many positions": Call(
+            "group_norm_backward", (tall, tall_above, None, normal(rng, 2, groups), uniform(rng, 0.5, 2.0, 2, groups))
+        ),
     }
 
 
