@@ -18,7 +18,8 @@ constexpr index_t kColumnRun = 4 * kSquare;
 // Rows that do not fill a vector cost as much as those that do.
 inline bool has_few_columns(const Gemm& g) {
   const bool full = g.m % kLanes == 0 || (g.m >= kLanes && g.m >= kSquare * g.n);
-  return g.n <= kFewColumns && full && g.a_col == 1 && g.a_row != 1 && !g.accumulate;
+  const bool cached = g.n * g.k <= kCachedFloats / 2;  // all of b is read for each few rows of a
+  return g.n <= kFewColumns && full && cached && g.a_col == 1 && g.a_row != 1 && !g.accumulate;
 }
 inline index_t few_columns_slot(const Gemm& g) { return round_up(g.n * g.k, kLineFloats) + g.n * kColumnBlock; }
 

@@ -344,6 +344,7 @@ inline void gemm_empty(const Gemm& g) {
     float* row = g.c + i * g.ldc;
     for (index_t j = 0; j < g.n; ++j) row[j] = 0.0f;
     activate_row(row, g.n, g.bias, g.activation, g.alpha);
+    if (g.relu_output) apply_relu_slope(row, g.relu_output + (row - g.c), g.n);
   }
 }
 

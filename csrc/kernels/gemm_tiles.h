@@ -9,7 +9,7 @@ using fastnn::Gemm;
 
 constexpr int kShortRows = kMaxRows > 8 ? kMaxRows / 2 : 4;
 constexpr index_t kLongK = 128;             // beyond, the loads of a tile count for more than its ends
-constexpr index_t kCachedFloats = 1 << 18;  // b is found in the second-level cache
+constexpr index_t kCachedFloats = 1 << 18;  // the second-level cache has no room for more
 constexpr index_t kHugeFloats = 1 << 22;    // no cache holds them
 
 // A matrix cut into tiles of nearly equal height, so that no tile is a thin remainder.
@@ -29,7 +29,7 @@ inline int tile_height(index_t k, index_t n) { return k >= 4 && k <= kLongK && n
 struct Rows {
   const float* data;
   index_t row, col;
-  bool followed = false;  // by others in memory, without a gap, that no cache has: they are fetched meanwhile
+  bool followed = false;  // by others without a gap, too many for the second-level cache: they are fetched meanwhile
 
   Rows from(index_t i) const { return {data + i * row, row, col, followed}; }
 };
@@ -55,9 +55,9 @@ struct TileProduct {
     tile.relu = epilogue.activation == Activation::relu;
   }
 
-  // The rows of a tile, which many follow.
+  // The rows of the tiles to come.
   void take(const Rows& a, int rows) {
-    tile.a = a.data, tile.a_row = a.row, tile.a_col = a.col;
+    tile.a = a.data, tile.a_row = a.row, tile.a_col = a.col, tile.ahead = nullptr;
     height = rows, followed = a.followed;
   }
 

@@ -65,6 +65,11 @@ inline void apply_to_columns(const ApplyKeep& a) {
 
 void apply_keep(const ApplyKeep& a) {
   if (a.outer == 0 || a.repeat == 0 || a.inner == 0) return;
+  if (a.repeat == 1) {
+    return parallel_elements(a.outer * a.inner, 1.0, [&a](index_t begin, index_t end) {
+      keep_row<false>(a, a.keep + begin, a.x + begin, a.y + begin, end - begin);
+    });
+  }
   a.inner == 1 ? apply_to_runs(a) : apply_to_columns(a);
 }
 

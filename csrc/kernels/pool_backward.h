@@ -283,21 +283,22 @@ inline bool is_scattered(const Pool2dShape& s) {
 template <class Index>
 void scatter_max(const MaxPool2dBackward& a, const Index* index) {
   const Pool2dShape& s = a.s;
-  const index_t image = s.H * s.W * s.C, windows = s.P * s.Q * s.C;
-  parallel_for(s.N, 0.2 * static_cast<double>(image) + 4.0 * static_cast<double>(windows), [=, &a, &s](index_t begin, index_t end) {
-    for (index_t n = begin; n < end; ++n) {
-      float* dx = a.dx + n * image;
-      __builtin_memset(dx, 0, static_cast<std::size_t>(image) * sizeof(float));
-      index_t at = n * windows;
-      for (index_t p = 0; p < s.P; ++p) {
-        for (index_t q = 0; q < s.Q; ++q) {
-          float* corner = dx + (p * s.stride_h * s.W + q * s.stride_w) * s.C;
-          for (index_t c = 0; c < s.C; ++c, ++at) {
-            const index_t place = index[at], h = place / s.S, w = place - h * s.S;
-            if (place < 0 || p * s.stride_h + h >= s.H || q * s.stride_w + w >= s.W || h >= s.R) continue;  // no place in a window
-            const bool open = !a.relu_y || a.relu_y[at] > 0.0f;
-            corner[(h * s.W + w) * s.C + c] = open ? 0.0f + a.dy[at] : 0.0f;
-          }
+  const index_t bands = max_of(1, s.P), row_size = s.W * s.C;  // a band has the pixels of a row of windows and what is below them
+  const double cycles = (0.2 * static_cast<double>(s.H * row_size) + 4.0 * static_cast<double>(s.P * s.Q * s.C)) / bands;
+  parallel_for(s.N * bands, cycles, [=, &a, &s](index_t begin, index_t end) {
+    for (index_t item = begin; item < end; ++item) {
+      const index_t n = item / bands, p = item % bands, top = p * s.stride_h, below = p + 1 < bands ? top + s.stride_h : s.H;
+      float* dx = a.dx + (n * s.H + top) * row_size;
+      __builtin_memset(dx, 0, static_cast<std::size_t>((below - top) * row_size) * sizeof(float));
+      if (s.P == 0) continue;
+      index_t at = item * s.Q * s.C;
+      for (index_t q = 0; q < s.Q; ++q) {
+        float* corner = dx + q * s.stride_w * s.C;
+        for (index_t c = 0; c < s.C; ++c, ++at) {
+          const index_t place = index[at], h = place / s.S, w = place - h * s.S;
+          if (place < 0 || h >= s.R || top + h >= s.H || q * s.stride_w + w >= s.W) continue;  // no place in the window
+          const bool open = !a.relu_y || a.relu_y[at] > 0.0f;
+          corner[(h * s.W + w) * s.C + c] = open ? 0.0f + a.dy[at] : 0.0f;
         }
       }
     }

@@ -38,7 +38,7 @@ inline void store(float* p, vfloat v) { *reinterpret_cast<vfloat_unaligned*>(p) 
 
 // a b + c for every lane, rounded once where the instruction set can: written out, because compilers may split a contracted a * b +
 // c again where they expect that to be faster.
-// A scalar is not made a vector by adding it to zeros, which would be one addition more, for the sake of -0.
+// A scalar is broadcast by name: vfloat{} + a would be an addition, as 0 + -0 is not -0.
 #if defined(__AVX512F__)
 inline vfloat multiply_add(vfloat a, vfloat b, vfloat c) { return (vfloat)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 inline vfloat multiply_add(float a, vfloat b, vfloat c) { return multiply_add((vfloat)_mm512_set1_ps(a), b, c); }

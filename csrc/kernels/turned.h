@@ -34,7 +34,7 @@ inline Gemm turned(const Gemm& g) {
   return t;
 }
 
-// Of c the rows from `row` on, and `height` columns from `column` on, from a tile of c^T.
+// Of c the rows from `row` on, and `height` columns from `column` on, from a tile of c^T whose rows are tile_row apart.
 inline void store_turned(const Gemm& g, const float* tile, index_t tile_row, index_t row, index_t rows, index_t column,
                          int height) {
   const index_t ldc = g.ldc;
