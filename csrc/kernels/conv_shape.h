@@ -109,10 +109,9 @@ inline bool fetches_ahead(const Conv2dShape& s) {
   return taps(s) * s.K >= kProductsPerValue * (s.C + s.K) && values(s) >= kManyValues;
 }
 
-// Values of x and y that no cache holds, and channels from which on a pixel's lines are read one by one: the prefetchers do not
-// follow.
-constexpr index_t kHugeValues = 1 << 22, kWidePixel = 64;
-inline bool is_huge(const Conv2dShape& s) { return values(s) >= kHugeValues; }
+// Channels from which on a pixel's lines are read one by one: the prefetchers do not follow.
+constexpr index_t kWidePixel = 64;
+inline bool is_huge(const Conv2dShape& s) { return values(s) >= kHugeFloats; }
 
 // What the next as many output rows read besides, in so many parts.
 inline Ahead input_ahead(const Conv2dShape& s, const float* x, index_t n, index_t p0, index_t p1, index_t parts, bool fetches) {

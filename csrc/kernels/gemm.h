@@ -144,7 +144,7 @@ inline Panels block_of(const Gemm& g, const GemmPlan& plan, index_t j0, index_t 
 }
 
 // Rows of a, in place or copied.
-inline Rows rows_of(const Gemm& g, const GemmPlan& plan, index_t start, int height, index_t p0, index_t k, float* packed) {
+inline LeftRows rows_of(const Gemm& g, const GemmPlan& plan, index_t start, int height, index_t p0, index_t k, float* packed) {
   const float* a = g.a + start * g.a_row + p0 * g.a_col;
   if (!plan.pack_a) return {a, g.a_row, g.a_col, is_followed(g.a_row, g.a_col, g.m, k)};
   pack_rows(packed, a, g.a_row, g.a_col, height, k);

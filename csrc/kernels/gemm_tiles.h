@@ -8,9 +8,7 @@ namespace {
 using fastnn::Gemm;
 
 constexpr int kShortRows = kMaxRows > 8 ? kMaxRows / 2 : 4;
-constexpr index_t kLongK = 128;             // beyond, the loads of a tile count for more than its ends
-constexpr index_t kCachedFloats = 1 << 18;  // the second-level cache has no room for more
-constexpr index_t kHugeFloats = 1 << 22;    // no cache holds them
+constexpr index_t kLongK = 128;  // beyond, the loads of a tile count for more than its ends
 
 // A matrix cut into tiles of nearly equal height, so that no tile is a thin remainder.
 struct RowTiles {
@@ -26,12 +24,12 @@ struct RowTiles {
 inline int tile_height(index_t k, index_t n) { return k >= 4 && k <= kLongK && n > kLanes ? kShortRows : kMaxRows; }
 
 // Rows of a: the value (i, p) is data[i * row + p * col], one of the distances is 1.
-struct Rows {
+struct LeftRows {
   const float* data;
   index_t row, col;
   bool followed = false;  // by others without a gap, too many for the second-level cache: they are fetched meanwhile
 
-  Rows from(index_t i) const { return {data + i * row, row, col, followed}; }
+  LeftRows from(index_t i) const { return {data + i * row, row, col, followed}; }
 };
 
 // Sums so short leave no time to fetch rows for the next ones, and prefetchers follow.
@@ -45,7 +43,6 @@ struct TileProduct {
   const Panels b;
   const Epilogue epilogue;
   const bool far = !b.packed && b.k * b.ld > kCachedFloats;
-  const index_t panel_step = b.packed ? kPanel * b.k : kPanel;
   int height = 0;
   bool followed = false;
   Tile tile = {};
@@ -56,7 +53,7 @@ struct TileProduct {
   }
 
   // The rows of the tiles to come.
-  void take(const Rows& a, int rows) {
+  void take(const LeftRows& a, int rows) {
     tile.a = a.data, tile.a_row = a.row, tile.a_col = a.col, tile.ahead = nullptr;
     height = rows, followed = a.followed;
   }
@@ -64,7 +61,7 @@ struct TileProduct {
   // One tile: c (height x columns at c) from the rows and `panels` panels.
   FASTNN_INLINE void multiply(index_t panel, int panels, float* c) {
     const index_t first = panel * kPanel, columns = panels == 1 ? b.columns(panel) : panels * kPanel;
-    tile.b = b.data + panel * panel_step, tile.c = c + first;
+    tile.b = b.at(panel), tile.c = c + first;
     if (epilogue.bias) tile.bias = epilogue.bias + first;
     if (far) {
       tile.ahead = tile.b + rows_ahead(b.ld) * b.ld, tile.ahead_row = b.ld;
@@ -86,7 +83,8 @@ struct TileProduct {
 };
 
 // c (m x b.n) = rows of a times all panels, by the calling thread.
-inline void multiply_rows(const Rows& a, const Panels& b, float* c, index_t ldc, index_t m, bool load_c, const Epilogue& epilogue) {
+inline void multiply_rows(const LeftRows& a, const Panels& b, float* c, index_t ldc, index_t m, bool load_c,
+                          const Epilogue& epilogue) {
   if (m == 0) return;
   const RowTiles rows(m, tile_height(b.k, b.n));
   TileProduct product(b, ldc, load_c, epilogue);

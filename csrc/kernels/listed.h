@@ -8,7 +8,7 @@ namespace {
 
 // Some terms of a product.
 struct SomeTerms {
-  Rows a;
+  LeftRows a;
   Panels b;
 };
 

@@ -114,6 +114,9 @@ constexpr index_t round_up(index_t a, index_t b) { return ceil_div(a, b) * b; }
 constexpr index_t min_of(index_t a, index_t b) { return a < b ? a : b; }
 constexpr index_t max_of(index_t a, index_t b) { return a > b ? a : b; }
 
+constexpr index_t kCachedFloats = 1 << 18;  // the second-level cache has no room for more
+constexpr index_t kHugeFloats = 1 << 22;    // no cache holds them
+
 constexpr int kAnySlots = 1 << 20;
 
 // body(begin, end, slot) over [0, n); see parallel_ranges.
