@@ -61,22 +61,17 @@ inline void make_gradient(const GradientSource& s, const Panels& dy, index_t fir
   multiply_rows({packed, 1, count}, dy, g, s.units, count, false, kNoEpilogue);
 }
 
-// The steps of `update` for a gradient at g.
-template <class Range>
-void update_from_array(const GradientSource& s, float* g, index_t n, double cycles, const Range& range) {
-  parallel_elements(n, cycles, [&](index_t begin, index_t end) {
-    if (prepares(s)) prepare(s, g + begin, g + begin, end - begin);
-    range(g + begin, begin, end);
-  });
-}
-
 // The steps of `update` for a gradient that is a product.
 template <class Step, class Range>
 void update_from_product(const Step& a, double cycles, const Range& range) {
   const GradientSource& s = a.source;
   if (is_made_first(s)) {
-    gemm(gradient_product(s, a.scratch, a.slots));
-    return update_from_array(s, a.scratch, s.inputs * s.units, cycles, range);
+    float* g = a.scratch;
+    gemm(gradient_product(s, g, a.slots));
+    return parallel_elements(s.inputs * s.units, cycles, [&](index_t begin, index_t end) {
+      if (prepares(s)) prepare(s, g + begin, g + begin, end - begin);
+      range(g + begin, begin, end);
+    });
   }
   if (is_wide(s)) return update_from_wide_product(a, cycles, range);
   const index_t rows = gradient_rows(s, a.slots);
