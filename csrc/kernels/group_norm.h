@@ -11,8 +11,8 @@ using fastnn::GroupNormBackward;
 using fastnn::GroupNormForward;
 
 // sums[s][c] = the sum of term s over the positions of one sample, for every channel c: in float over some rows of them, then in
-// double. make(table) sets what the term reads per column: table[k][i] for column i; of(c) says that of channel c.
-template <int Count, class Of, class Make, int Sums>
+// double. make(table) is the term, which reads table[0][i] for column i: what of(c) says of its channel.
+template <class Of, class Make, int Sums>
 void channel_sums(index_t positions, index_t channels, const Of& of, const Make& make, double* const (&sums)[Sums]) {
   const FoldedRows view = folded_sample(positions, channels, kNormColumns);
   for (double* all : sums) {
@@ -20,10 +20,8 @@ void channel_sums(index_t positions, index_t channels, const Of& of, const Make&
   }
   for (index_t column = 0; column < view.width; column += kNormColumns) {
     const index_t count = min_of(kNormColumns, view.width - column);
-    alignas(64) float table[Count][kNormColumns] = {}, totals[Sums][kNormColumns];
-    for (int k = 0; k < Count; ++k) {
-      spread_channels(column, count, channels, table[k], [&of, k](index_t c) { return of(c).value[k]; });
-    }
+    alignas(64) float table[1][kNormColumns] = {}, totals[Sums][kNormColumns];
+    spread_channels(column, count, channels, table[0], of);
     for (index_t row = 0; row < view.rows; row += kNormRows) {
       sum_block(NormBlock{view, row, min_of(row + kNormRows, view.rows), column, count}, make(table), totals);
       for (int s = 0; s < Sums; ++s) {
@@ -64,8 +62,8 @@ inline void group_norm_sample(const GroupNormForward& a, index_t n, const GroupS
   float* y = a.y + n * a.positions * channels;
   const double count = static_cast<double>(a.positions * a.width);
   // From the first position on, so that a large mean costs no digits.
-  channel_sums<1>(
-      a.positions, channels, [x](index_t c) { return Coefficients<1>{x[c]}; },
+  channel_sums(
+      a.positions, channels, [x](index_t c) { return x[c]; },
       [x](const float(*table)[kNormColumns]) { return ShiftedTerm{x, table[0]}; }, {s.sums});
   for (index_t c = 0; c < channels; ++c) s.sums[c] += static_cast<double>(a.positions) * static_cast<double>(x[c]);
   for (index_t g = 0; g < a.groups; ++g) {
@@ -73,8 +71,8 @@ inline void group_norm_sample(const GroupNormForward& a, index_t n, const GroupS
     a.mean[n * a.groups + g] = mean;
     for (index_t c = g * a.width; c < (g + 1) * a.width; ++c) s.center[c] = mean;
   }
-  channel_sums<1>(
-      a.positions, channels, [&s](index_t c) { return Coefficients<1>{s.center[c]}; },
+  channel_sums(
+      a.positions, channels, [&s](index_t c) { return s.center[c]; },
       [x](const float(*table)[kNormColumns]) { return SquareTerm{x, table[0]}; }, {s.sums});
   for (index_t g = 0; g < a.groups; ++g) {
     const float rstd = reciprocal_deviation(static_cast<float>(group_sum(s.sums, g, a.width) / count), a.epsilon);
@@ -111,8 +109,8 @@ inline void group_norm_sample_backward(const GroupNormBackward& a, index_t n, co
   const float *x = a.x + offset, *dy = a.dy + offset;
   const double share = 1.0 / static_cast<double>(a.positions * a.width);
   for (index_t c = 0; c < channels; ++c) s.center[c] = a.mean[n * a.groups + c / a.width];
-  channel_sums<1>(
-      a.positions, channels, [&s](index_t c) { return Coefficients<1>{s.center[c]}; },
+  channel_sums(
+      a.positions, channels, [&s](index_t c) { return s.center[c]; },
       [=](const float(*table)[kNormColumns]) { return GradientTerm<NoRelu, false>{{}, x, dy, table, nullptr}; }, {s.more, s.sums});
   for (index_t c = 0; c < channels; ++c) dbeta[c] = static_cast<float>(s.more[c]);
   for (index_t g = 0; g < a.groups; ++g) {

@@ -1,8 +1,8 @@
 // noise.h - random noise of layers besides plain dropout: decisions that several elements share, normal numbers.
 #pragma once
 
+#include "folded_rows.h"
 #include "math.h"
-#include "norm.h"
 #include "random.h"
 #include "simd.h"
 

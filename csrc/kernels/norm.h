@@ -10,19 +10,8 @@ namespace {
 using fastnn::BatchNormForward;
 using fastnn::BatchNormInference;
 
-constexpr index_t kNormRows = 128;       // rows of a chunk: short float sums, later combined in double
-constexpr index_t kNormColumns = 64;     // columns that a sum works on at a time; a multiple of kLanes
-constexpr index_t kApplyFold = 512;      // columns that rows are folded to when coefficients are applied
-constexpr index_t kApplyColumns = 1024;  // columns whose coefficients are on the stack at a time
-
-// out[i] = of(channel of column first + i), i < count. Folded columns start at channel 0 and repeat.
-template <class Of>
-inline void spread_channels(index_t first, index_t count, index_t channels, float* __restrict out, const Of& of) {
-  const index_t distinct = min_of(count, channels);
-  FASTNN_SIMD
-  for (index_t i = 0; i < distinct; ++i) out[i] = of(first + i);
-  for (index_t i = distinct; i < count; ++i) out[i] = out[i - channels];
-}
+constexpr index_t kNormRows = 128;    // rows of a chunk: short float sums, later combined in double
+constexpr index_t kNormColumns = 64;  // columns that a sum works on at a time; a multiple of kLanes
 
 // The terms of the sums, for F = vfloat or float. add(offset in the arrays, column in the block, one total per sum).
 template <class F>
@@ -211,41 +200,7 @@ FASTNN_INLINE F normalized(F centered, F scale, F offset) {
 
 inline float reciprocal_deviation(float variance, float epsilon) { return 1.0f / __builtin_sqrtf(variance + epsilon); }
 
-// What is applied to the elements of one channel.
-template <int Count>
-struct Coefficients {
-  float value[Count];
-};
-
-// table[k][i] = coefficient k of the channel of column + i, i < count; of(c) gives those of channel c.
-template <int Count, class Of>
-inline void fill_table(index_t column, index_t count, index_t channels, const Of& of, float (*__restrict table)[kApplyColumns]) {
-  const index_t distinct = min_of(count, channels);
-  FASTNN_SIMD
-  for (index_t i = 0; i < distinct; ++i) {
-    const Coefficients<Count> of_channel = of(column + i);
-    FASTNN_UNROLL
-    for (int k = 0; k < Count; ++k) table[k][i] = of_channel.value[k];
-  }
-  for (int k = 0; k < Count; ++k) {
-    for (index_t i = distinct; i < count; ++i) table[k][i] = table[k][i - channels];
-  }
-}
-
-// body(at, n, table) for runs of n elements that start at offset `at`; table[k][i] is coefficient k for element i. The rows
-// [begin, end), by the calling thread.
-template <int Count, class Of, class Body>
-inline void apply_to_rows(const FoldedRows& view, index_t channels, index_t begin, index_t end, const Of& of, const Body& body) {
-  alignas(64) float table[Count][kApplyColumns];
-  for (index_t column = 0; column < view.width; column += kApplyColumns) {
-    const index_t count = min_of(kApplyColumns, view.width - column);
-    fill_table<Count>(column, count, channels, of, table);
-    for (index_t row = begin; row < end; ++row) {
-      body(row * view.width + column, min_of(count, view.width_of(row) - column), table);
-    }
-  }
-}
-
+// The same for all rows.
 template <int Count, class Of, class Body>
 void apply_by_channel(index_t rows, index_t channels, double cycles, const Of& of, const Body& body) {
   const FoldedRows view(rows, channels, kApplyFold);
