@@ -166,37 +166,23 @@ def _batch_norm(rows: int, channels: int, kind: str) -> KernelCase:
     return KernelCase(f"batch_norm_{kind} {rows}x{channels}", 0, 4.0 * touched * rows * channels, make, True)
 
 
-def _layer_norm(rows: int, cols: int, kind: str) -> KernelCase:
-    def make(dtype: Any) -> Made:
-        x, dy, gamma, beta = normal(dtype, (rows, cols), (rows, cols), (cols,), (cols,))
-        if kind == "forward":
-            return lambda kernels: kernels.layer_norm_forward(x, gamma, beta, epsilon=1e-3), None
-        mean, rstd = x.mean(1), 1 / x.std(1)
-        dgamma, dbeta = np.empty_like(gamma), np.empty_like(beta)
-        return lambda kernels: (
-            kernels.layer_norm_backward(x, dy, gamma, mean, rstd, dgamma, dbeta),
-            dgamma,
-            dbeta,
-        ), None
+def _normalization(name: str, shape: tuple[int, ...], kind: str, *groups: int) -> KernelCase:
+    """Return the case of a normalization of rows, or of groups of channels of each sample."""
 
-    return KernelCase(f"layer_norm_{kind} {rows}x{cols}", 0, 4.0 * (2 if kind == "forward" else 3) * rows * cols, make)
-
-
-def _group_norm(shape: tuple[int, ...], groups: int, kind: str) -> KernelCase:
     def make(dtype: Any) -> Made:
         x, dy, gamma, beta = normal(dtype, shape, shape, shape[-1:], shape[-1:])
         if kind == "forward":
-            return lambda kernels: kernels.group_norm_forward(x, gamma, beta, groups, epsilon=1e-3), None
-        _, mean, rstd = reference.group_norm_forward(x, None, None, groups, epsilon=1e-3)
+            return lambda kernels: getattr(kernels, f"{name}_forward")(x, gamma, beta, *groups, epsilon=1e-3), None
+        _, mean, rstd = getattr(reference, f"{name}_forward")(x, None, None, *groups, epsilon=1e-3)
         dgamma, dbeta = np.empty_like(gamma), np.empty_like(beta)
         return lambda kernels: (
-            kernels.group_norm_backward(x, dy, gamma, mean, rstd, dgamma, dbeta),
+            getattr(kernels, f"{name}_backward")(x, dy, gamma, mean, rstd, dgamma, dbeta),
             dgamma,
             dbeta,
         ), None
 
-    text, touched = "x".join(map(str, shape)), 2 if kind == "forward" else 3
-    return KernelCase(f"group_norm_{kind} {text} by {groups}", 0, 4.0 * touched * float(np.prod(shape)), make)
+    text = "x".join(map(str, shape)) + "".join(f" by {count}" for count in groups)
+    return KernelCase(f"{name}_{kind} {text}", 0, 4.0 * (2 if kind == "forward" else 3) * float(np.prod(shape)), make)
 
 
 def _global_pooling(shape: tuple[int, ...]) -> Iterator[KernelCase]:
@@ -285,8 +271,8 @@ def _regularization() -> Iterator[KernelCase]:
     yield from _pooling(POOLED[1], "avg", quick=False)
     for kind in ("forward", "backward"):
         yield _batch_norm(128 * 13 * 13, 64, kind)
-        yield _layer_norm(1024, 512, kind)
-        yield _group_norm((32, 28, 28, 32), 8, kind)
+        yield _normalization("layer_norm", (1024, 512), kind)
+        yield _normalization("group_norm", (32, 28, 28, 32), kind, 8)
         yield _dropout(256, 2048, kind)
     yield from _global_pooling((32, 28, 28, 32))
 
