@@ -93,6 +93,7 @@ inline Work work_of(const Conv2dForward& a) {
 inline Work work_of(const Conv2dBackwardInput& a) {
   Work result = work::conv(a.s);
   if (a.relu_output) result.bytes += work::kFloat * work::inputs(a.s);
+  if (a.accumulate) result.bytes += work::kFloat * work::inputs(a.s);
   return result;
 }
 

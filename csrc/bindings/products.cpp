@@ -81,14 +81,16 @@ void conv2d_forward(const py::array& x, const py::array& w, const MaybeArray& bi
 }
 
 void conv2d_backward_input(const py::array& dy, const py::array& w, const py::array& dx, Pair strides, Pair pads, Pair dilation,
-                           index_t groups, const MaybeArray& relu_output) {
+                           index_t groups, const MaybeArray& relu_output, bool accumulate) {
   const Conv2dShape s = conv_shape(shape_of(dx), shape_of(w), shape_of(dy), strides, pads, dilation, groups);
+  require(!accumulate || groups == 1, "groups = 1 where the gradient is added to another");
   launch("conv2d_backward_input", &Kernels::conv2d_backward_input, &Kernels::conv2d_backward_input_scratch,
          Conv2dBackwardInput{.s = s,
                              .dy = in<float>(dy, -1, "dy"),
                              .w = in<float>(w, -1, "w"),
                              .relu_output = in<float>(relu_output, dx.size(), "relu_output"),
                              .dx = out<float>(dx, -1, "dx"),
+                             .accumulate = accumulate,
                              .scratch = nullptr,
                              .slots = num_threads()});
 }

@@ -74,6 +74,7 @@ struct Convolution {
   float alpha;
   const float* relu_output;  // laid out like y, or null
   float* y;
+  bool accumulate;  // y is added to
 };
 
 // One output row from its window, where pixels go into the lanes of a vector.
@@ -107,7 +108,7 @@ inline void convolve_row_by_tiles(const Convolution& a, const Window& x, const P
   t.a_row = s.stride_w * s.C, t.a_outer = s.dilation_h * x.stride, t.a_run = s.dilation_w * s.C, t.a_col = 1;
   t.b_outer = s.S * channels * kPanel, t.b_run = channels * kPanel, t.b_row = kPanel;
   t.outer = rows.end - rows.begin, t.runs = joined ? 1 : s.S, t.length = joined ? s.S * s.C : channels;
-  t.ldc = s.K, t.relu = a.activation == Activation::relu;
+  t.ldc = s.K, t.load_c = a.accumulate, t.relu = a.activation == Activation::relu;
   for (index_t panel = 0; panel < b.count(); ++panel) {
     const index_t columns = b.columns(panel), column = group * outputs + panel * kPanel;
     const RowTiles tiles(s.Q, sliding ? most_sliding_rows(columns, s.S) : most_rows(columns, taps(s)));
@@ -132,7 +133,7 @@ inline void convolve_row_by_tiles(const Convolution& a, const Window& x, const P
 inline void convolve_row(const Convolution& a, const Window& x, const Panels& b, index_t p, index_t group, float* y, Ahead& ahead) {
   const Conv2dShape& s = a.s;
   const index_t outputs = s.K / s.groups;
-  if (by_pixel_vectors(s) && !a.relu_output) {
+  if (by_pixel_vectors(s) && !a.relu_output && !a.accumulate) {
     ahead.fetch();
     convolve_row_by_vectors(a, x, b, p, y);
   } else {
@@ -186,10 +187,10 @@ inline void convolve_by_pixels(const Convolution& a, const float* packed, float*
         const Epilogue epilogue = {a.bias ? a.bias + group * outputs : nullptr, a.activation, a.alpha, a.relu_output, a.y};
         float* out = a.y + first * s.K + group * outputs;
         if (is_pointwise(s)) {
-          multiply_rows({a.x + first * s.C + group * width, s.C, 1, followed}, b, out, s.K, count, false, epilogue);
+          multiply_rows({a.x + first * s.C + group * width, s.C, 1, followed}, b, out, s.K, count, a.accumulate, epilogue);
         } else {
           gather_pixels(left, a.x, s, first, count, group);
-          multiply_rows({left, width, 1}, b, out, s.K, count, false, epilogue);
+          multiply_rows({left, width, 1}, b, out, s.K, count, a.accumulate, epilogue);
         }
       }
     }
@@ -213,7 +214,7 @@ index_t conv2d_forward_scratch(const Conv2dForward& a) {
 void conv2d_forward(const Conv2dForward& a) {
   if (is_depthwise(a.s)) return depthwise_forward(a);
   pack_filter(a.scratch, a.w, a.s);
-  convolve({a.s, a.x, a.bias, a.activation, a.alpha, nullptr, a.y}, a.scratch, a.slots);
+  convolve({a.s, a.x, a.bias, a.activation, a.alpha, nullptr, a.y, false}, a.scratch, a.slots);
 }
 
 }  // namespace

@@ -60,11 +60,15 @@ inline void spread_row(const Spreading& a, const float* packed, const JoinedRows
 }
 
 // Some pixels of dx, dx_pixel floats apart: each the sum of so many values, `next` apart, the first `distance` behind that of the
-// pixel before.
+// pixel before, and with `accumulate` of what is there.
 template <class Last, int Pixels>
-inline void collect_pixels(const float* values, index_t distance, index_t next, index_t count, const float* relu_output, float* dx,
-                           index_t dx_pixel, int lanes) {
+inline void collect_pixels(const float* values, index_t distance, index_t next, index_t count, const float* relu_output,
+                           bool accumulate, float* dx, index_t dx_pixel, int lanes) {
   typename Last::Vector sum[Pixels] = {};
+  if (accumulate) {
+    FASTNN_UNROLL
+    for (int i = 0; i < Pixels; ++i) sum[i] = Last::get(dx + i * dx_pixel, lanes);
+  }
   for (; count > 0; --count, values += next) {
     FASTNN_UNROLL
     for (int i = 0; i < Pixels; ++i) sum[i] += Last::get(values + i * distance, lanes);
@@ -77,7 +81,9 @@ inline void collect_pixels(const float* values, index_t distance, index_t next, 
 }
 
 // One row of dx of one image and group: every pixel collects what the pixels of dy, `distance` values apart, add to it.
-inline void collect_row(const Conv2dShape& s, const float* values, index_t distance, const float* relu_output, float* dx) {
+inline void collect_row(const Spreading& a, const float* values, index_t distance, float* dx) {
+  const Conv2dShape& s = a.s;
+  const float* relu_output = a.relu_output ? a.relu_output + (dx - a.dx) : nullptr;
   const index_t channels = s.C / s.groups, dx_pixel = s.stride_w * s.C;
   constexpr int kTogether = 4;  // pixels
   for (index_t start = 0; start < min_of(s.stride_w, s.W); ++start) {
@@ -93,7 +99,8 @@ inline void collect_row(const Conv2dShape& s, const float* values, index_t dista
                              : pixels > 1 ? collect_pixels<WideTail, kTogether>
                                           : collect_pixels<WideTail, 1>;
         const index_t at = w * s.C + c;
-        collect(first + c, distance, next, joined.count, relu_output ? relu_output + at : nullptr, dx + at, dx_pixel, lanes);
+        const float* relu_at = relu_output ? relu_output + at : nullptr;
+        collect(first + c, distance, next, joined.count, relu_at, a.accumulate, dx + at, dx_pixel, lanes);
       }
     }
   }
@@ -124,12 +131,11 @@ inline void spread_and_collect(const Spreading& a, float* scratch, int slots) {
       const index_t n0 = item / s.H * block, h = item % s.H, images = min_of(block, s.N - n0);
       const JoinedRows rows(s, h);
       for (index_t n = 0; n < images && rows.count == 0; ++n)
-        copy_or_zero(a.dx + ((n0 + n) * s.H + h) * s.W * s.C, nullptr, s.W * s.C);
+        finish_unjoined(a, a.dx + ((n0 + n) * s.H + h) * s.W * s.C, s.W * s.C);
       for (index_t group = 0; group < s.groups && rows.count > 0; ++group) {
         spread_row(a, scratch + group * packed_rows_size(s), rows, n0, images, group, values);
         for (index_t n = 0; n < images; ++n) {
-          const index_t at = ((n0 + n) * s.H + h) * s.W * s.C + group * channels;
-          collect_row(s, values + n * spread(s), pixel, a.relu_output ? a.relu_output + at : nullptr, a.dx + at);
+          collect_row(a, values + n * spread(s), pixel, a.dx + ((n0 + n) * s.H + h) * s.W * s.C + group * channels);
         }
       }
       for (index_t n = 0; n < images; ++n) activate_pixels(a, a.dx + ((n0 + n) * s.H + h) * s.W * s.C);
@@ -156,7 +162,7 @@ inline void input_gradient(const Spreading& a, float* scratch, int slots) {
   if (by_phases(a.s)) return convolve_phases(a, scratch, slots);
   if (!is_turned(a.s)) return spread_and_collect(a, scratch, slots);
   pack_turned_filter(scratch, a.w, a.s);
-  convolve({turned_shape(a.s), a.dy, a.bias, a.activation, a.alpha, a.relu_output, a.dx}, scratch, slots);
+  convolve({turned_shape(a.s), a.dy, a.bias, a.activation, a.alpha, a.relu_output, a.dx, a.accumulate}, scratch, slots);
 }
 
 index_t conv2d_backward_input_scratch(const Conv2dBackwardInput& a) {
@@ -165,13 +171,13 @@ index_t conv2d_backward_input_scratch(const Conv2dBackwardInput& a) {
 
 void conv2d_backward_input(const Conv2dBackwardInput& a) {
   if (is_depthwise(a.s)) return depthwise_backward_input(a);
-  input_gradient({a.s, a.dy, a.w, a.relu_output, nullptr, Activation::linear, 0.0f, a.dx}, a.scratch, a.slots);
+  input_gradient({a.s, a.dy, a.w, a.relu_output, nullptr, Activation::linear, 0.0f, a.dx, a.accumulate}, a.scratch, a.slots);
 }
 
 index_t conv2d_transpose_forward_scratch(const Conv2dTransposeForward& a) { return input_gradient_scratch(a.s, a.slots); }
 
 void conv2d_transpose_forward(const Conv2dTransposeForward& a) {
-  input_gradient({a.s, a.x, a.w, nullptr, a.bias, a.activation, a.alpha, a.y}, a.scratch, a.slots);
+  input_gradient({a.s, a.x, a.w, nullptr, a.bias, a.activation, a.alpha, a.y, false}, a.scratch, a.slots);
 }
 
 }  // namespace

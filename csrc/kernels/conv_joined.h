@@ -5,7 +5,7 @@
 
 namespace {
 
-// The input gradient dx, and what is done to it: f(dx + bias), or a relu's slope.
+// The input gradient dx, and what is done to it: f(dx + bias), or it is added to what is there, and a relu's slope.
 struct Spreading {
   Conv2dShape s;
   const float* dy;
@@ -15,6 +15,7 @@ struct Spreading {
   Activation activation;
   float alpha;
   float* dx;
+  bool accumulate;
 };
 
 // What one pixel of dy adds to dx in one row and group.
@@ -78,6 +79,12 @@ struct Margins {
     }
   }
 };
+
+// A part of dx that no pixel of dy is joined to.
+inline void finish_unjoined(const Spreading& a, float* dx, index_t count) {
+  if (!a.accumulate) return copy_or_zero(dx, nullptr, count);
+  if (a.relu_output) apply_relu_slope(dx, a.relu_output + (dx - a.dx), count);
+}
 
 // Bias and activation of a row of dx.
 inline void activate_pixels(const Spreading& a, float* row) {

@@ -65,14 +65,14 @@ inline void convolve_phase(const Spreading& a, const float* packed, const Window
   const index_t pixels = ceil_div(s.W - start, s.stride_w), last_row = rows.count - 1, last = joined.count - 1;
   float* const first = dx + start * s.C + group * channels;
   if (joined.count == 0 || rows.count == 0) {
-    for (index_t i = 0; i < pixels; ++i) copy_or_zero(first + i * s.stride_w * s.C, nullptr, channels);
+    for (index_t i = 0; i < pixels; ++i) finish_unjoined(a, first + i * s.stride_w * s.C, channels);
     return;
   }
   const index_t last_tap = (rows.first + last_row * rows.step) * s.S + joined.tap + last * joined.step;
   RunTile t = {};
   t.a_row = s.K, t.a_outer = rows.down * dy.stride, t.a_run = joined.left * s.K, t.a_col = 1;
   t.b_outer = rows.step * s.S * tap, t.b_run = joined.step * tap, t.b_row = kPanel;
-  t.outer = rows.count, t.runs = joined.count, t.length = outputs, t.ldc = s.stride_w * s.C;
+  t.outer = rows.count, t.runs = joined.count, t.length = outputs, t.ldc = s.stride_w * s.C, t.load_c = a.accumulate;
   const float* from = dy.at(rows.p - last_row * rows.down) + (joined.q - last * joined.left) * s.K + group * outputs;
   for (index_t j = 0; j < channels; j += kPanel) {
     const index_t columns = min_of(kPanel, channels - j);

@@ -20,6 +20,7 @@ void compute_sliding_tile(const RunTile& t) {
   RunSums<Rows, Vectors, Tail> sums = {};
   const index_t s = t.a_row * sizeof(float), s3 = 3 * s, s5 = 5 * s, b_run = t.b_run, b_row = t.b_row;
   const int last = t.last;
+  if (t.load_c) sums.load_from(t.c, t.ldc, last);
   const float *a_outer = t.a, *b_outer = t.b;
   for (index_t o = t.outer; o > 0; --o, a_outer += t.a_outer, b_outer += t.b_outer) {
     const float *a[kGroups], *b = b_outer;

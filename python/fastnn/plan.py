@@ -63,12 +63,13 @@ class Plan:
             for i, c in enumerate(calls)
         ]
         maker = {call.output: i for i, call in enumerate(calls)}
-        reads = Counter(value for call in calls for value in call.inputs)
-        # By call of one input: the call that makes it, if nobody else reads it.
+        first_reader = {value: i for i, call in reversed(list(enumerate(calls))) for value in call.inputs}
+        self._reads = Counter(value for call in calls for value in call.inputs)
+        # By call of one input: the call that makes it, if nobody else reads it before.
         self._below = {
             i: maker[call.inputs[0]]
             for i, call in enumerate(calls)
-            if len(call.inputs) == 1 and call.inputs[0] in maker and reads[call.inputs[0]] == 1
+            if len(call.inputs) == 1 and call.inputs[0] in maker and first_reader[call.inputs[0]] == i
             if call.inputs[0] not in outputs
         }
         layers = [id(call.layer) for call in calls]
@@ -212,14 +213,15 @@ class Plan:
             first = i if chain is None else chain.calls[0]
             layer, inputs = self.calls[first].layer, call.inputs if chain is None else chain.inputs
             need_dx = any(wanted[v] for v in inputs)
-            take_slope = need_dx and self._leaves_slope(first)
+            take_slope = need_dx and self._leaves_slope(first, chain)
+            onto = self._gathered(inputs[0], found, second) if need_dx and chain is None and _adds(layer) else None
             if recording:
                 ops.label(layer.name, "backward")
             if take_slope:
                 slopes_taken.add(self._below[first])
             if i in self._active:
                 dy = self._penalized(i, dy)
-            with _inference(call), _asked(layer, need_dx, take_slope, i in slopes_taken):
+            with _inference(call), _asked(layer, need_dx, take_slope, i in slopes_taken, onto):
                 if chain is None:
                     dx = self._call_backward(i, dy, id(layer) in called)
                 else:
@@ -234,7 +236,8 @@ class Plan:
                     second[value] = part
                 else:
                     found[value] = _sum(found[value], part)
-            del dy, dx
+                del part
+            del dy, dx, onto
             if recording:
                 layer.forget()  # so that later calls of the recording may use its buffers
         self.penalize_weights(lambda layer: id(layer) in called)
@@ -295,9 +298,25 @@ class Plan:
             wanted[call.output] = any(wanted[v] for v in call.inputs) or bool(call.layer.trainable_weights)
         return wanted
 
-    def _leaves_slope(self, i: int) -> bool:
-        """Return whether call i may take the derivative of the relu that its input comes from, in its own backward pass."""
+    def _gathered(self, value: int, found: list[Float32 | None], second: dict[int, Float32]) -> Float32 | None:
+        """Take out the gradient of a value as found so far, as an array that may be changed; None: there is none."""
+        if found[value] is None:
+            return None
+        if value in second:
+            found[value] = _sum(found[value], second.pop(value))
+        alone = ops.is_alone(found, value)
+        gathered, found[value] = found[value], None
+        assert gathered is not None
+        return gathered if alone else ops.add(gathered)
+
+    def _leaves_slope(self, i: int, chain: Chain | None) -> bool:
+        """Return whether call i, or the chain it begins, may take the derivative of the relu that its input comes from.
+
+        That is done in its own backward pass, by which all of the gradient must have been found.
+        """
         above, below = self.calls[i].layer, self.calls[self._below[i]].layer if i in self._below else None
+        if self._reads[self.calls[i].inputs[0]] > 1 and (chain is not None or not _adds(above)):
+            return False
         if not (above.takes_relu and isinstance(below, ActivatedLayer) and below.effective().kind == "relu"):
             return False
         if below.activity_regularizer is not None:  # its gradient comes between the two
@@ -359,13 +378,18 @@ def _inference(call: Call) -> Iterator[None]:
 
 
 @contextmanager
-def _asked(layer: Layer, need_dx: bool, relu_input: bool, skip_slope: bool) -> Iterator[None]:
+def _asked(layer: Layer, need_dx: bool, relu_input: bool, skip_slope: bool, onto: Float32 | None) -> Iterator[None]:
     """Tell a layer what its backward pass is to do, for one call."""
-    layer.need_dx, layer.relu_input, layer.skip_slope = need_dx, relu_input, skip_slope
+    layer.need_dx, layer.relu_input, layer.skip_slope, layer.onto = need_dx, relu_input, skip_slope, onto
     try:
         yield
     finally:
-        layer.need_dx, layer.relu_input, layer.skip_slope = True, False, False
+        layer.need_dx, layer.relu_input, layer.skip_slope, layer.onto = True, False, False, None
+
+
+def _adds(layer: Layer) -> bool:
+    """Return whether the backward pass of a layer adds the gradient of its input to others itself."""
+    return is_recordable(layer) and layer.adds_onto()
 
 
 def _forward(layer: Layer, x: Any, training: bool) -> Any:

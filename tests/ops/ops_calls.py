@@ -44,19 +44,21 @@ def arrays_in(result: Any) -> list[Array]:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of an op; `written` says which of its arguments, by position, it writes to."""
+    """A call of an op; `written` says which of its arguments, by position, and options, by name, it writes to."""
 
     op: str
     args: tuple[Any, ...]
     options: dict[str, Any] = field(default_factory=dict)
-    written: tuple[int, ...] = ()
+    written: tuple[int | str, ...] = ()
 
     def run(self, module: Any = ops, convert: Callable[[Any], Any] = lambda x: x) -> list[Array]:
         """Return what the function of `module` returns, and copies of its arguments that it has written to."""
         copies = [a.copy() if i in self.written and a is not None else a for i, a in enumerate(self.args)]
-        args = [convert(a) for a in copies]
-        result = getattr(module, self.op)(*args, **self.options)
-        return [*arrays_in(result), *(args[i] for i in self.written if args[i] is not None)]
+        given: dict[int | str, Any] = {i: convert(a) for i, a in enumerate(copies)}
+        options = {k: convert(v.copy()) if k in self.written else v for k, v in self.options.items()}
+        result = getattr(module, self.op)(*given.values(), **options)
+        given.update(options)
+        return [*arrays_in(result), *(given[i] for i in self.written if given[i] is not None)]
 
     def twin(self) -> list[Array]:
         """Return the same from the twin in float64."""
@@ -168,6 +170,11 @@ def convolution_calls(rng: Generator, cases: dict[str, Convolution] = CONVOLUTIO
             f"conv2d_backward_input {label}": Call("conv2d_backward_input", (dy, kernel, x_shape), options),
             f"conv2d_backward_filter {label}": Call("conv2d_backward_filter", (x, dy, *gradients), options, (2, 3)),
         }
+        if options["groups"] == 1:
+            onto = {"onto": normal(rng, *x_shape), "relu_output": x, **options}
+            calls[f"conv2d_backward_input {label} onto another"] = Call(
+                "conv2d_backward_input", (dy, kernel, x_shape), onto, ("onto",)
+            )
     return calls
 
 

@@ -62,6 +62,14 @@ def check_against_twin(rng: Generator, case: Convolution) -> None:
     assert_close(dx, expected, bound("product", scale, terms), f"backward_input {case}")
     fused = ops.conv2d_backward_input(dy, kernel, x_shape, **options, relu_output=x)
     assert_bits(fused, ops.activation_backward(dx, None, x, "relu"))
+    if options["groups"] == 1:
+        more = normal(rng, *x_shape)
+        total = more.copy()
+        assert ops.conv2d_backward_input(dy, kernel, x_shape, **options, onto=total) is total
+        limit = bound("product", scale + abs(double(more)), terms + 1)
+        assert_close(total, expected + double(more), limit, f"backward_input onto another {case}")
+        fused = ops.conv2d_backward_input(dy, kernel, x_shape, **options, relu_output=x, onto=more)
+        assert_bits(fused, ops.activation_backward(total, None, x, "relu"))
 
     found, sizes = [[np.full(s, np.nan, t) for s in (kernel_shape, outputs)] for t in (np.float32, np.float64)]
     ops.conv2d_backward_filter(x, dy, *found, **options)

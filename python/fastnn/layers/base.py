@@ -20,7 +20,7 @@ from fastnn.parameter import Parameter, WithVariables, assign_all
 from fastnn.settings import Settings, missing
 
 # What a model says around single calls of a layer: no part of what a forward leaves for its backward.
-ASKED = ("inference", "need_dx", "relu_input", "skip_slope")
+ASKED = ("inference", "need_dx", "relu_input", "skip_slope", "onto")
 BASE_ARGUMENTS = ("name", "trainable", "dtype", "input_shape", "input_dim", "activity_regularizer")
 
 
@@ -126,6 +126,7 @@ class Layer(WithVariables, Settings):
         self.need_dx = True  # False for what no parameter lies before
         self.relu_input = False  # the input is a relu's output, whose derivative backward is to take as well
         self.skip_slope = False  # the activation's derivative is in dy already, taken by the layer above
+        self.onto: Float32 | None = None  # other gradients of the input, which backward is to add its own to, in place
         # Set by a model while it trains: leave the gradient of the kernel, x^T dz, to the optimizer's step.
         self.keep_product = False
         self.product: tuple[Float32, Float32] | None = None  # x and dz, then
@@ -167,6 +168,10 @@ class Layer(WithVariables, Settings):
             if getattr(self, name) is not None:
                 config[name] = constraints.serialize(getattr(self, name))
         return config
+
+    def adds_onto(self) -> bool:
+        """Return whether `backward` heeds `onto`. Not for layers of your own."""
+        return False
 
     # --- for use ---
 

@@ -59,8 +59,13 @@ class Convolution(ConvolutionLayer):
             self.products.backward_filter(x, dz, self.lifted_kernel(self.kernel.gradient), dbias, **geometry)
         if not self.need_dx:
             return None
-        kernel, relu_output = self.lifted_kernel(self.kernel.value), x if self.relu_input else None
-        return self.products.backward_input(dz, kernel, x.shape, **geometry, relu_output=relu_output)
+        kernel, geometry["relu_output"] = self.lifted_kernel(self.kernel.value), x if self.relu_input else None
+        if self.onto is not None:
+            geometry["onto"] = self.onto.reshape(x.shape)
+        return self.products.backward_input(dz, kernel, x.shape, **geometry)
+
+    def adds_onto(self) -> bool:
+        return self.rank < 3 and self.groups == 1 and self.data_format == "channels_last"
 
     def forward_pooled(self, x: Float32, pool_size: Sequence[int], training: bool) -> Float32:
         """Return the max pooling of `forward`'s output, which is not made; `backward_pooled` is then the way back.

@@ -15,7 +15,7 @@ from fastnn.ops.augment import (
     random_rectangles,
     random_uniform,
 )
-from fastnn.ops.base import NO_PADDING, Padding, Pair, as_float32, empty, in_doubles, twin_of, zeros
+from fastnn.ops.base import NO_PADDING, Padding, Pair, as_float32, empty, in_doubles, is_alone, twin_of, zeros
 from fastnn.ops.conv import (
     conv2d_backward_filter,
     conv2d_backward_input,
@@ -192,6 +192,7 @@ __all__ = [
     "group_norm_forward",
     "in_doubles",
     "inverse_norm",
+    "is_alone",
     "keep_largest",
     "label",
     "lamb_step",

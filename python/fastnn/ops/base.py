@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
@@ -61,6 +62,21 @@ def zeros(shape: Sequence[int], dtype: np.dtype[Any] = FLOAT32) -> NDArray[Any]:
     memory = np.zeros(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     return np.ndarray(tuple(shape), dtype, memory, start)
+
+
+_probe = [object()]
+_REFERENCES = sys.getrefcount(_probe[0])  # counted where a list alone has an object
+
+
+def is_alone(arrays: Sequence[NDArray[Any] | None], i: int) -> bool:
+    """Return whether a kernel may change a list's array i: it is such as kernels take, and nobody else can see its memory."""
+    array = arrays[i]
+    fits = array is not None and array.flags.carray and (_in_doubles or array.dtype is FLOAT32)
+    view = array is not None and isinstance(array.base, np.ndarray)
+    del array
+    if not fits or sys.getrefcount(arrays[i]) > _REFERENCES:
+        return False
+    return not view or sys.getrefcount(arrays[i].base) <= _REFERENCES  # type: ignore[union-attr]
 
 
 _in_doubles = False

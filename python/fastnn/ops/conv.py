@@ -84,16 +84,23 @@ def conv2d_backward_input(
     dilation: Pair = (1, 1),
     groups: int = 1,
     relu_output: Float32 | None = None,
+    onto: Float32 | None = None,
 ) -> Float32:
-    """Return dx, the transposed convolution of dy; where x is a relu's output, times the relu's derivative."""
+    """Return dx, the transposed convolution of dy; where x is a relu's output, times the relu's derivative.
+
+    onto: an array that dx is added to, before that derivative; it is changed, and returned. For one group.
+    """
     dy = as_float32("conv2d_backward_input", "dy", dy)
     p, q = conv_output("conv2d_backward_input", x_shape, kernel.shape[:2], strides, padding, dilation)
     check_same_shape("conv2d_backward_input", "dy", dy, (x_shape[0], p, q, kernel.shape[3]))
     if relu_output is not None:
         relu_output = as_float32("conv2d_backward_input", "relu_output", relu_output)
         check_same_shape("conv2d_backward_input", "relu_output", relu_output, x_shape)
-    dx = empty(x_shape)
-    _core.conv2d_backward_input(dy, kernel, dx, strides, leading_pads(padding), dilation, groups, relu_output)
+    if onto is not None:
+        check_same_shape("conv2d_backward_input", "onto", onto, x_shape)
+    dx = empty(x_shape) if onto is None else onto
+    pads, adds = leading_pads(padding), onto is not None
+    _core.conv2d_backward_input(dy, kernel, dx, strides, pads, dilation, groups, relu_output, adds)
     return dx
 
 

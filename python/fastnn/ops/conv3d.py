@@ -90,7 +90,7 @@ class _Depth:
             _core.conv2d_transpose_forward(dy, flat, bias, y, strides, pads, dilation, groups, activation, alpha)
             return y.reshape(self.shape)
         parts = empty(self.slices)
-        _core.conv2d_backward_input(dy, flat, parts, strides, pads, dilation, groups, None)
+        _core.conv2d_backward_input(dy, flat, parts, strides, pads, dilation, groups, None, False)
         y = empty(self.shape)
         _core.fold_depth(parts.reshape(self.unfolded), bias, relu_output, y, *self.along, activation, alpha)
         return y

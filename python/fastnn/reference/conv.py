@@ -60,10 +60,12 @@ def conv2d_backward_input(
     dilation: Pair = (1, 1),
     groups: int = 1,
     relu_output: Array | None = None,
+    onto: Array | None = None,
 ) -> Array:
     """dx = the gradient of every window, dy kernel^T, added up where the windows lay ("col2im").
 
-    relu_output: x, where it is the output of a relu; dx is then multiplied by the relu's derivative.
+    relu_output: x, where it is the output of a relu; dx is then multiplied by the relu's derivative. onto: an array that dx is
+    added to before that; it is changed, and returned.
     """
     n, p, q, _ = dy.shape
     r, s, depth, _ = kernel.shape
@@ -75,7 +77,15 @@ def conv2d_backward_input(
     for tap in np.ndindex(r, s):
         view[..., *tap] += dcolumns[..., *tap].reshape(n, p, q, groups * depth)
     dx = crop_image(padded, padding)
-    return dx if relu_output is None else activation_backward(dx, None, relu_output, "relu")
+    if onto is not None:
+        dx = np.add(onto, dx, out=onto)
+    if relu_output is None:
+        return dx
+    masked = activation_backward(dx, None, relu_output, "relu")
+    if onto is None:
+        return masked
+    onto[...] = masked
+    return onto
 
 
 def conv2d_backward_filter(
