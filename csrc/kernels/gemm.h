@@ -113,7 +113,6 @@ inline double cycles_of(const Gemm& g, double cycles_per_element) {
 constexpr index_t kMostStages = 4, kStagedFloats = 1 << 15;
 constexpr index_t kBandRows = 48;                            // of a step, about
 constexpr index_t kStagedRows = 256, kKeptFloats = 1 << 19;  // more than a band only if the caches can keep b, and c is smaller
-constexpr index_t kMostParts = 8;                            // of the columns
 inline index_t stage_count(const Gemm& g, const GemmPlan& plan) {
   const bool kept =
       g.m <= kBandRows ? g.k * g.b_row <= kFarFloats : g.m <= kStagedRows && g.k * g.n <= kKeptFloats && 2 * g.k >= 3 * g.m;
@@ -122,11 +121,19 @@ inline index_t stage_count(const Gemm& g, const GemmPlan& plan) {
   return pays && g.b_col == 1 && !plan.pack_a && !plan.pack_b && stages <= kMostStages ? stages : 1;
 }
 
+// Steps that the columns are cut into, equal ones, so that none waits for a longer one; and many, as no stage begins before the
+// first step of the one before. Tiles of few rows hold several panels.
+constexpr index_t kMostParts = 12, kFewPartsRows = 8, kFewParts = 8;
+inline index_t parts_of_columns(index_t m, index_t panels, index_t most) {
+  if (m < kFewPartsRows && panels >= 8) return min_of(min_of(kFewParts, most), panels / 2);
+  return ceil_div(panels, ceil_div(panels, min_of(kMostParts, most)));
+}
+
 inline void gemm_staged(const Gemm& g, const Listed& listed, index_t stages) {
-  const index_t panels = ceil_div(g.n, kPanel), least = g.n >= 8 * kPanel ? 2 : 1;  // in a step
+  const index_t panels = ceil_div(g.n, kPanel);
   const RowTiles tiles(g.m);
   const index_t bands = min_of(tiles.count, ceil_div(g.m, kBandRows));
-  const index_t parts = min_of(min_of(kMostParts, fastnn::kMostSteps / bands), panels / least);
+  const index_t parts = parts_of_columns(g.m, panels, fastnn::kMostSteps / bands);
   const double cycles = cycles_of(g, 0.15) * g.n / (stages * bands * parts);
   parallel_stages(stages, bands * parts, cycles, [&](index_t stage, index_t step, int) {
     const index_t band = step / parts, part = step % parts;
