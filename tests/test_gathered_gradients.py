@@ -189,3 +189,13 @@ def test_an_array_that_others_see_is_not_alone() -> None:
     assert ops.is_alone(arrays, 0)
     for other in (1, 2, 3):  # rows with gaps, of another dtype, none
         assert not ops.is_alone(arrays, other)
+
+
+def test_memory_of_others_is_not_alone() -> None:
+    arrays: list[Any] = [
+        ops.empty((2, 3)),
+        np.frombuffer(bytearray(24), np.float32),
+        np.from_dlpack(np.ones(3, np.float32)),
+    ]
+    arrays += [np.frombuffer(bytearray(24), np.float32).reshape(2, 3), ops.empty((6,)).reshape(2, 3)]
+    assert [ops.is_alone(arrays, i) for i in range(5)] == [True, False, False, False, True]

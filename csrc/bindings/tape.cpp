@@ -42,7 +42,10 @@ SpareBlocks& spare_blocks() {
   return *blocks;
 }
 
-// Owner of a new array's memory, inside the capsule that is the array's base.
+// The name of the capsules that are the bases of our arrays: those of others have another address.
+constexpr char kOwner[] = "fastnn";
+
+// Owner of a new array's memory, inside such a capsule.
 struct Block {
   std::shared_ptr<Arena> arena;  // or null: memory of its own
   void* pointer;
@@ -147,12 +150,15 @@ py::array empty(const std::vector<index_t>& shape, const py::dtype& dtype) {
     block->pointer = spare_blocks().take(length);
   }
   void* pointer = block->pointer;
-  const py::capsule owner(block.release(), [](void* p) { delete static_cast<Block*>(p); });
+  const py::capsule owner(block.release(), kOwner, [](void* p) { delete static_cast<Block*>(p); });
   return py::array(dtype, shape, pointer, owner);
 }
 
 void bind_tape(py::module_& m) {
   m.def("empty", &empty);
+  // Whether an object is the base of an array from `empty`.
+  m.def("is_owner",
+        [](const py::object& base) { return PyCapsule_CheckExact(base.ptr()) && PyCapsule_GetName(base.ptr()) == kOwner; });
   // An array that a kernel finds by its address alone must live as long as the tape that records the call.
   m.def("keep", [](const py::object& owner) {
     if (Tape* tape = recorder()) tape->keep(owner);

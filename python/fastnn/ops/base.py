@@ -71,10 +71,13 @@ _REFERENCES = sys.getrefcount(_probe[0])  # counted where a list alone has an ob
 def is_alone(arrays: Sequence[NDArray[Any] | None], i: int) -> bool:
     """Return whether a kernel may change a list's array i: it is such as kernels take, and nobody else can see its memory."""
     array = arrays[i]
-    fits = array is not None and array.flags.carray and (_in_doubles or array.dtype is FLOAT32)
-    view = array is not None and isinstance(array.base, np.ndarray)
-    del array
-    if not fits or sys.getrefcount(arrays[i]) > _REFERENCES:
+    if array is None or not array.flags.carray or not (_in_doubles or array.dtype is FLOAT32):
+        return False
+    view = isinstance(array.base, np.ndarray)
+    base = array.base.base if view else array.base
+    own = base is None or _core.is_owner(base)  # not memory of another library, which knows nothing of our references
+    del array, base
+    if not own or sys.getrefcount(arrays[i]) > _REFERENCES:
         return False
     return not view or sys.getrefcount(arrays[i].base) <= _REFERENCES  # type: ignore[union-attr]
 
