@@ -73,10 +73,11 @@ def is_alone(arrays: Sequence[NDArray[Any] | None], i: int) -> bool:
     array = arrays[i]
     if array is None or not array.flags.carray or not (_in_doubles or array.dtype is FLOAT32):
         return False
-    view = isinstance(array.base, np.ndarray)
-    base = array.base.base if view else array.base
-    own = base is None or _core.is_owner(base)  # not memory of another library, which knows nothing of our references
-    del array, base
+    base: Any = array.base
+    view = isinstance(base, np.ndarray)
+    owner = base.base if view else base
+    own = owner is None or _core.is_owner(owner)  # not memory of another library, which knows nothing of our references
+    del array, base, owner
     if not own or sys.getrefcount(arrays[i]) > _REFERENCES:
         return False
     return not view or sys.getrefcount(arrays[i].base) <= _REFERENCES  # type: ignore[union-attr]
