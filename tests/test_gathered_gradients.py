@@ -175,6 +175,56 @@ def test_no_pass_is_made_for_sums_alone() -> None:
     assert backward.count("activation_backward") == 1  # of the relu behind which nothing is a convolution
 
 
+class Twice(layers.Conv2D):
+    """A layer of the user's, which knows nothing of what its base is asked for."""
+
+    recordable = True
+
+    def backward(self, dy: Any) -> Any:
+        dx = super().backward(dy)
+        return ops.add(dx, dx)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_layers_of_the_users_give_their_own_gradient_alone(activation: str) -> None:
+    def gradients(kind: type[layers.Conv2D], factor: float) -> list[Any]:
+        fastnn.utils.set_random_seed(3)
+        x = fastnn.Input((6, 5, 3))
+        h = conv(activation=activation)(x)
+        model = fastnn.Model(x, [kind(4, 3, padding="same")(h), layers.MaxPooling2D(1)(h)])
+        outputs = model.plan.forward([samples()[0]], training=True)
+        rng = np.random.default_rng(7)
+        given = [rng.standard_normal(y.shape, np.float32) for y in outputs]
+        given[0] *= np.float32(factor)
+        return model.plan.backward(given, input_gradients=True)
+
+    (own,), (plain,) = gradients(Twice, 1), gradients(layers.Conv2D, 2)
+    np.testing.assert_allclose(own, plain, rtol=1e-5, atol=1e-5)
+
+
+class Shifted(layers.Conv2D):
+    """Its activation's derivative is to be taken of all that comes from above, and of one more."""
+
+    recordable = True
+
+    def backward(self, dy: Any) -> Any:
+        return super().backward(ops.add(dy, np.ones_like(dy)))
+
+
+def test_the_derivative_of_a_relu_of_the_users_stays_there() -> None:
+    def gradient(kind: type[layers.Conv2D], more: float) -> Any:
+        fastnn.utils.set_random_seed(3)
+        x = fastnn.Input((6, 5, 3))
+        h = kind(4, 3, padding="same", activation="relu")(x)
+        model = fastnn.Model(x, conv(4)(h) if more == 0 else [conv(4)(h), layers.MaxPooling2D(1)(h)])
+        outputs = model.plan.forward([samples()[0]], training=True)
+        given = [np.random.default_rng(7).standard_normal(outputs[0].shape, np.float32)]
+        given += [np.full_like(y, more) for y in outputs[1:]]
+        return model.plan.backward(given, input_gradients=True)[0]
+
+    np.testing.assert_allclose(gradient(Shifted, 0), gradient(layers.Conv2D, 1), rtol=1e-5, atol=1e-5)
+
+
 def test_an_array_that_others_see_is_not_alone() -> None:
     arrays: list[Any] = [np.ones(3, np.float32), np.ones((2, 3), np.float32)[:, 1:], np.ones(3), None]
     assert ops.is_alone(arrays, 0)

@@ -321,6 +321,8 @@ class Plan:
             return False
         if below.activity_regularizer is not None:  # its gradient comes between the two
             return False
+        if is_own(type(above)) or is_own(type(below)):  # they may do more than the layers they derive from
+            return False
         return all(is_recordable(part) for part in (below, below.effective(), above))
 
     def _call_backward(self, i: int, dy: Float32, again: bool) -> Sequence[Float32 | None]:
@@ -389,7 +391,7 @@ def _asked(layer: Layer, need_dx: bool, relu_input: bool, skip_slope: bool, onto
 
 def _adds(layer: Layer) -> bool:
     """Return whether the backward pass of a layer adds the gradient of its input to others itself."""
-    return is_recordable(layer) and layer.adds_onto()
+    return is_recordable(layer) and layer.adds_onto() and not is_own(type(layer))
 
 
 def _forward(layer: Layer, x: Any, training: bool) -> Any:
