@@ -11,7 +11,7 @@ from tiny import QUARTETS as X
 from tiny import YES, binary
 
 import fastnn
-from fastnn import constraints, layers, losses, metrics, models, optimizers, regularizers
+from fastnn import constraints, layers, losses, metrics, models, ops, optimizers, regularizers
 
 # ---------------------------------------------------------------- parts of one's own
 
@@ -44,6 +44,71 @@ def test_steps_of_ones_own_are_refused_and_not_left_out() -> None:
         class Mine(fastnn.Model):
             def train_step(self, data: Any) -> dict[str, float]:
                 return {}
+
+
+class Half(layers.Dense):
+    """Half of what a dense layer gives, made behind its activation."""
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        return 0.5 * super().forward(x, training)
+
+    def backward(self, dy: Any) -> Any:
+        return super().backward(0.5 * dy)
+
+
+class RecordableHalf(layers.Dense):
+    recordable = True
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        return ops.add(super().forward(x, training), weights=[0.5])
+
+    def backward(self, dy: Any) -> Any:
+        return super().backward(ops.add(dy, weights=[0.5]))
+
+
+@pytest.mark.parametrize("kind", [Half, RecordableHalf])
+def test_a_loss_sees_what_a_layer_of_the_users_makes_of_a_softmax(kind: type[layers.Dense]) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((9, 4), np.float32), np.arange(9) % 3
+    model = fastnn.Sequential([layers.Input((4,)), layers.Dense(5, activation="relu"), kind(3, activation="softmax")])
+    model.compile(optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    p = model.predict(x, verbose=0)
+    np.testing.assert_allclose(p.sum(1), 0.5, rtol=1e-6)
+    loss = -np.log(p[np.arange(9), y]).mean()
+    assert model.evaluate(x, y, verbose=0) == pytest.approx(loss, rel=1e-5)
+    assert model.train_on_batch(x, y) == pytest.approx(loss, rel=1e-5)
+
+
+def test_classes_are_those_of_a_layer_of_the_users() -> None:
+    class FirstFavored(layers.Dense):
+        def forward(self, x: Any, training: bool = False) -> Any:
+            return super().forward(x, training) + np.float32([0.3, 0, 0])
+
+    fastnn.utils.set_random_seed(0)
+    model = fastnn.Sequential([layers.Input((4,)), FirstFavored(3, activation="softmax")])
+    x = np.random.default_rng(0).standard_normal((200, 4), np.float32)
+    assert (model.predict_classes(x, verbose=0) == model.predict(x, verbose=0).argmax(1)).all()
+
+
+def test_a_layer_of_the_users_may_change_the_gradient_of_its_kernel() -> None:
+    class Doubled(layers.Dense):
+        recordable = True
+
+        def backward(self, dy: Any) -> Any:
+            dx = super().backward(dy)
+            ops.add(self.kernel.gradient, self.kernel.gradient, out=self.kernel.gradient)
+            return dx
+
+    def kernel(layer: layers.Dense, rate: float) -> Any:
+        model = fastnn.Sequential([layers.Input((4,)), layer])
+        model.compile(optimizers.SGD(rate), "mse")
+        layer.kernel.assign(np.eye(4, 2, dtype=np.float32))
+        for _ in range(2):
+            model.train_on_batch(X, np.ones((len(X), 2), np.float32))
+        return np.array(layer.kernel.value)
+
+    doubled = kernel(Doubled(2, use_bias=False), 0.01)
+    np.testing.assert_allclose(doubled, kernel(layers.Dense(2, use_bias=False), 0.02), rtol=1e-5)
 
 
 def test_a_weight_needs_no_name() -> None:

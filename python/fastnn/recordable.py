@@ -6,15 +6,21 @@ A tape replays kernels only; work that an object does in Python or NumPy would b
 
 from __future__ import annotations
 
+from fastnn.custom import is_own
+
 STEP_METHODS = frozenset(
     {
         "__call__",
         "add_to",
+        "apply",
         "backward",
+        "before_activation",
+        "effective",
         "evaluate",
         "evaluate_fused",
         "forward",
         "gradient",
+        "gradients",
         "project",
         "step",
         "update",
@@ -33,3 +39,13 @@ def is_recordable(obj: object) -> bool:
         if not STEP_METHODS.isdisjoint(vars(cls)):
             return False
     return False
+
+
+def keeps_step(obj: object) -> bool:
+    """Return whether no class of the user's has another way of doing what an object does in a step.
+
+    Recordable or not: what such a class does around its base's methods is not seen where a step leaves a part of them to others.
+    """
+    if not STEP_METHODS.isdisjoint(vars(obj)):
+        return False
+    return all(STEP_METHODS.isdisjoint(vars(cls)) for cls in type(obj).__mro__ if is_own(cls))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastnn import checks
 from fastnn.checks import Float32
 from fastnn.layers.core import ActivatedLayer
+from fastnn.recordable import keeps_step
 from fastnn.training.trainer import Trainer
 
 KEEP_THE_ORDER = ("softmax", "log_softmax")  # within a row: its largest value stays the largest
@@ -66,6 +67,7 @@ class Classifying(Trainer):
             if isinstance(layer, ActivatedLayer)
             and layer.activation.kind in KEEP_THE_ORDER
             and not layer.activity_regularizer
+            and keeps_step(layer)
         ]
         for layer in left_out:
             layer.skip_activation = True

@@ -14,7 +14,7 @@ from fastnn.custom import is_own
 from fastnn.layers.base import Layer
 from fastnn.layers.core import ActivatedLayer
 from fastnn.parameter import Parameter
-from fastnn.recordable import is_recordable
+from fastnn.recordable import is_recordable, keeps_step
 from fastnn.regularizers import Total
 from fastnn.training.compiled import Compiled
 from fastnn.training.step import Step
@@ -30,7 +30,7 @@ class Stepping(Compiled):
             fuses = None if getattr(score.loss, "from_logits", False) else score.loss.fuses
             last = None if fuses is None else self.plan.last_layer(i)
             fits = isinstance(last, ActivatedLayer) and last.activation.kind == fuses and not last.activity_regularizer
-            result.append(last if fits else None)  # type: ignore[arg-type]
+            result.append(last if fits and keeps_step(last) else None)  # type: ignore[arg-type]
         return result
 
     def _scored(self, rows: int, training: bool) -> None:
@@ -77,6 +77,7 @@ class Stepping(Compiled):
             and layer.trainable_weights
             and layer.weights[0].regularizer is None  # whose gradient is added to the stored one
             and is_recordable(layer)
+            and keeps_step(layer)
             and not self.plan.is_shared(layer)
         ]
 
