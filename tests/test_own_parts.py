@@ -79,6 +79,55 @@ def test_a_loss_sees_what_a_layer_of_the_users_makes_of_a_softmax(kind: type[lay
     assert model.train_on_batch(x, y) == pytest.approx(loss, rel=1e-5)
 
 
+class Tripled(losses.SparseCategoricalCrossentropy):
+    def evaluate(self, *given: Any, **options: Any) -> Any:
+        values, gradient = super().evaluate(*given, **options)
+        return 3 * values, None if gradient is None else 3 * gradient
+
+
+class TripledBinary(losses.BinaryCrossentropy):
+    def evaluate(self, *given: Any, **options: Any) -> Any:
+        values, gradient = super().evaluate(*given, **options)
+        return 3 * values, None if gradient is None else 3 * gradient
+
+
+class KnowsLogits(Tripled):
+    def evaluate_fused(self, *given: Any, **options: Any) -> Any:
+        y_pred, values, gradient = losses.SparseCategoricalCrossentropy.evaluate_fused(self, *given, **options)
+        return y_pred, 3 * values, None if gradient is None else 3 * gradient
+
+
+@pytest.mark.parametrize("kind", [Tripled, TripledBinary, KnowsLogits])
+def test_a_loss_of_the_users_is_not_passed_by(kind: type[losses.Loss]) -> None:
+    rng = np.random.default_rng(0)
+    x, binary = rng.standard_normal((9, 4), np.float32), kind is TripledBinary
+    y = (np.arange(9) % 2).reshape(-1, 1) if binary else np.arange(9) % 3
+
+    def trained(loss: losses.Loss, rate: float) -> list[Any]:
+        fastnn.utils.set_random_seed(0)
+        last = layers.Dense(1, activation="sigmoid") if binary else layers.Dense(3, activation="softmax")
+        model = fastnn.Sequential([layers.Input((4,)), last])
+        model.compile(optimizers.SGD(rate), loss)
+        values = [model.evaluate(x, y, verbose=0), model.train_on_batch(x, y)]
+        return [*values, *model.get_weights()]
+
+    tripled, plain = trained(kind(), 0.01), trained(kind.__mro__[1 if kind is not KnowsLogits else 2](), 0.03)
+    assert tripled[:2] == pytest.approx([3 * value for value in plain[:2]], rel=1e-5)
+    for a, b in zip(tripled[2:], plain[2:]):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_an_optimizer_of_the_users_finds_all_gradients() -> None:
+    class Signs(optimizers.SGD):
+        recordable = True
+
+        def update(self, w: Any, g: Any, slots: Any) -> None:
+            super().update(w, g, slots)
+
+    assert optimizers.SGD(0.1).takes_products
+    assert not Signs(0.1).takes_products
+
+
 def test_classes_are_those_of_a_layer_of_the_users() -> None:
     class FirstFavored(layers.Dense):
         def forward(self, x: Any, training: bool = False) -> Any:

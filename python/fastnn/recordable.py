@@ -18,6 +18,7 @@ STEP_METHODS = frozenset(
         "effective",
         "evaluate",
         "evaluate_fused",
+        "evaluate_shares",
         "forward",
         "gradient",
         "gradients",
@@ -41,11 +42,14 @@ def is_recordable(obj: object) -> bool:
     return False
 
 
-def keeps_step(obj: object) -> bool:
+def keeps_step(obj: object, unless: str = "") -> bool:
     """Return whether no class of the user's has another way of doing what an object does in a step.
 
     Recordable or not: what such a class does around its base's methods is not seen where a step leaves a part of them to others.
+
+    unless: the name of a method; a class that has it as well knows what is left.
     """
     if not STEP_METHODS.isdisjoint(vars(obj)):
         return False
-    return all(STEP_METHODS.isdisjoint(vars(cls)) for cls in type(obj).__mro__ if is_own(cls))
+    own = (vars(cls) for cls in type(obj).__mro__ if is_own(cls))
+    return all(STEP_METHODS.isdisjoint(methods) or unless in methods for methods in own)

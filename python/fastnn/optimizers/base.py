@@ -18,7 +18,7 @@ from fastnn.optimizers.rate import Rate
 from fastnn.optimizers.rate_factors import RateFactors
 from fastnn.optimizers.schedules.base import LearningRateSchedule, described, restored
 from fastnn.parameter import Parameter, ParameterStore
-from fastnn.recordable import is_recordable
+from fastnn.recordable import is_recordable, keeps_step
 from fastnn.settings import Settings, missing
 
 Product = tuple[Float32, Float32]
@@ -151,7 +151,7 @@ class Optimizer(Settings):
     def takes_products(self) -> bool:
         """Whether the gradient of a stretch may be left to its update as a product; norms and sums want it before."""
         whole = self.clipnorm or self.global_clipnorm or self.gradient_accumulation_steps
-        return not whole and is_recordable(self)
+        return not whole and is_recordable(self) and keeps_step(self)
 
     def scale_loss(self, loss: float) -> float:
         """Return the loss times loss_scale_factor."""

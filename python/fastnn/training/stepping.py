@@ -27,7 +27,8 @@ class Stepping(Compiled):
         """Return for every output the last layer if the loss takes its softmax or sigmoid over, for a stable gradient."""
         result: list[ActivatedLayer | None] = []
         for i, score in enumerate(self._scores):
-            fuses = None if getattr(score.loss, "from_logits", False) else score.loss.fuses
+            may = not getattr(score.loss, "from_logits", False) and keeps_step(score.loss, unless="evaluate_fused")
+            fuses = score.loss.fuses if may else None
             last = None if fuses is None else self.plan.last_layer(i)
             fits = isinstance(last, ActivatedLayer) and last.activation.kind == fuses and not last.activity_regularizer
             result.append(last if fits and keeps_step(last) else None)  # type: ignore[arg-type]
