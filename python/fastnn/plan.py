@@ -23,7 +23,7 @@ from fastnn.graph import Node, SymbolicTensor
 from fastnn.layers.base import Layer
 from fastnn.layers.core import ActivatedLayer
 from fastnn.names import Shape
-from fastnn.recordable import is_recordable, keeps_step
+from fastnn.recordable import keeps_step
 from fastnn.regularizers import Total
 
 
@@ -321,7 +321,7 @@ class Plan:
             return False
         if below.activity_regularizer is not None:  # its gradient comes between the two
             return False
-        return all(is_recordable(part) and keeps_step(part) for part in (below, below.effective(), above))
+        return all(keeps_step(part) for part in (below, below.effective(), above))
 
     def _call_backward(self, i: int, dy: Float32, again: bool) -> Sequence[Float32 | None]:
         """Return the gradients of what call i read; `again`: add those of its parameters to what is there."""
@@ -389,7 +389,7 @@ def _asked(layer: Layer, need_dx: bool, relu_input: bool, skip_slope: bool, onto
 
 def _adds(layer: Layer) -> bool:
     """Return whether the backward pass of a layer adds the gradient of its input to others itself."""
-    return is_recordable(layer) and keeps_step(layer) and layer.adds_onto()
+    return layer.adds_onto() and keeps_step(layer)
 
 
 def _forward(layer: Layer, x: Any, training: bool) -> Any:

@@ -77,7 +77,6 @@ class Stepping(Compiled):
             if layer.leaves_product
             and layer.trainable_weights
             and layer.weights[0].regularizer is None  # whose gradient is added to the stored one
-            and is_recordable(layer)
             and keeps_step(layer)
             and not self.plan.is_shared(layer)
         ]
