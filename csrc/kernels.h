@@ -164,9 +164,8 @@ struct Conv2dForward {
   int slots;
 };
 
-// dx = the transpose of the convolution applied to dy, or dx + that if accumulate (not with as many groups as channels, but one);
-// where x is the output of a relu, relu_output = x (else null), its derivative is applied too: dx times 1 where x > 0, times 0
-// elsewhere.
+// dx = the transpose of the convolution applied to dy, or dx + that if accumulate (then groups = 1); where x is the output of a
+// relu, relu_output = x (else null), its derivative is applied too: dx times 1 where x > 0, times 0 elsewhere.
 struct Conv2dBackwardInput {
   Conv2dShape s;
   const float* dy;

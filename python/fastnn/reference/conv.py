@@ -78,13 +78,12 @@ def conv2d_backward_input(
         view[..., *tap] += dcolumns[..., *tap].reshape(n, p, q, groups * depth)
     dx = crop_image(padded, padding)
     if onto is not None:
-        dx = np.add(onto, dx, out=onto)
-    if relu_output is None:
-        return dx
-    masked = activation_backward(dx, None, relu_output, "relu")
+        dx = onto + dx
+    if relu_output is not None:
+        dx = activation_backward(dx, None, relu_output, "relu")
     if onto is None:
-        return masked
-    onto[...] = masked
+        return dx
+    onto[...] = dx
     return onto
 
 
