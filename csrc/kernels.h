@@ -1327,6 +1327,34 @@ struct MaxUnpool2dBackward {
   float* dx;
 };
 
+// What will be read soon.
+struct Coming {
+  const float* first;
+  index_t floats;
+};
+
+// Some images of a batch on their way through several kernels (depth_first.h): [begin, end) of `count`. The batch is cut into
+// `units` runs; the images of a run come in order. Kernels that compute long enough fetch meanwhile what is coming.
+struct ImageRange {
+  index_t count, units, unit, begin, end;
+  int slot;  // < slots
+  const Coming* coming;
+  int coming_count;
+};
+
+// The first image of a unit; unit = units: the end of the last.
+inline index_t unit_begin(index_t images, index_t units, index_t unit) { return unit * images / units; }
+
+// A kernel, or a part of one, cut into calls for some images each: the same bits, in any cut. `prepare` comes before the first
+// image and `finish` after the last; both may be null.
+template <class Args>
+struct ByImages {
+  bool (*possible)(const Args&, index_t images, index_t units);  // images > 0 divide the rows, 0 < units <= images
+  void (*prepare)(const Args&);
+  void (*images)(const Args&, const ImageRange&);
+  void (*finish)(const Args&, index_t images, index_t units);
+};
+
 struct Kernels {
   const char* isa;
   int lanes;  // floats in a vector
@@ -1342,6 +1370,9 @@ struct Kernels {
   index_t (*conv2d_backward_input_scratch)(const Conv2dBackwardInput&);
   void (*conv2d_backward_filter)(const Conv2dBackwardFilter&);
   index_t (*conv2d_backward_filter_scratch)(const Conv2dBackwardFilter&);
+  ByImages<Conv2dForward> conv2d_forward_by_images;
+  ByImages<Conv2dBackwardInput> conv2d_backward_input_by_images;
+  ByImages<Conv2dBackwardFilter> conv2d_backward_filter_by_images;
   void (*conv2d_transpose_forward)(const Conv2dTransposeForward&);
   index_t (*conv2d_transpose_forward_scratch)(const Conv2dTransposeForward&);
   void (*unfold_depth)(const UnfoldDepth&);
@@ -1380,6 +1411,8 @@ struct Kernels {
   void (*batch_norm_inference)(const BatchNormInference&);
   void (*batch_norm_backward)(const BatchNormBackward&);
   index_t (*batch_norm_backward_scratch)(const BatchNormBackward&);
+  ByImages<BatchNormForward> batch_norm_forward_statistics, batch_norm_forward_apply;  // one after the other
+  ByImages<BatchNormBackward> batch_norm_backward_sums, batch_norm_backward_apply;
 
   void (*dropout_forward)(const DropoutForward&);
   void (*dropout_backward)(const DropoutBackward&);

@@ -108,8 +108,77 @@ void Tape::start() {
 void Tape::stop() {
   if (current_recorder != this) return;
   current_recorder = nullptr;
+  close_group();
+  plan_items();
   condition_ = {};
   shares_ = sharing_seen();
+}
+
+// The stages of the record added last go on with the group or begin others; without any large ones, the group ends.
+void Tape::group(std::vector<Stage> stages) {
+  if (!std::any_of(stages.begin(), stages.end(), is_large)) return close_group();
+  for (Stage& stage : stages) {
+    stage.record = records_.size() - 1;
+    stage.offset = records_.back().offset;
+    if (group_open_ && groups_.back().take(stage, arguments_.data())) continue;
+    close_group();
+    groups_.emplace_back();
+    group_open_ = groups_.back().take(stage, arguments_.data());
+    if (!group_open_) groups_.pop_back();
+  }
+}
+
+void Tape::close_group() {
+  if (group_open_) groups_.back().close();
+  group_open_ = false;
+  for (const Held& held : held_) arena_->release(held.block, held.bytes);
+  held_.clear();
+}
+
+// Calls of a group are made at the same time: each needs its own.
+void Tape::release_scratch(void* block, std::size_t bytes) {
+  if (group_open_) {
+    held_.push_back({block, bytes});
+  } else {
+    arena_->release(block, bytes);
+  }
+}
+
+// Records in order; in place of those with a stage in a group that pays, such groups, and their other stages one by one.
+void Tape::plan_items() {
+  std::vector<bool> staged(records_.size(), false);
+  for (const StageGroup& group : groups_) {
+    for (const Stage& stage : group.stages()) staged[stage.record] = staged[stage.record] || group.pays();
+  }
+  std::vector<StageGroup> played;
+  for (StageGroup& group : groups_) {
+    if (group.pays()) {
+      played.push_back(std::move(group));
+      continue;
+    }
+    for (const Stage& stage : group.stages()) {
+      if (!staged[stage.record]) continue;
+      played.emplace_back();
+      played.back().take(stage, arguments_.data());
+      played.back().close();
+    }
+  }
+  groups_ = std::move(played);
+  items_.clear();
+  std::size_t next = 0;  // group
+  for (std::size_t i = 0; i < records_.size(); ++i) {
+    if (!staged[i]) items_.push_back({false, i, i});
+    for (; next < groups_.size() && groups_[next].stages().front().record <= i; ++next) {
+      items_.push_back({true, next, groups_[next].stages().back().record});
+    }
+  }
+}
+
+void Tape::play(const Item& item, double* seconds) const {
+  if (item.grouped) return groups_[item.index].play(arguments_.data(), seconds);
+  const auto start = seconds ? Clock::now() : Clock::time_point();
+  play(records_[item.index]);
+  if (seconds) seconds[item.index] += in_seconds(Clock::now() - start);
 }
 
 void Tape::save_guarded() {
@@ -134,9 +203,9 @@ bool Tape::step(Clock::time_point& now, const std::function<bool()>& interrupted
   const bool long_step = watches();
   double asked = 0;
   if (long_step) save_guarded();
-  for (std::size_t i = 0; i < records_.size(); ++i) {
-    play(records_[i]);
-    if (!long_step || i + 1 >= commit_) continue;
+  for (const Item& item : items_) {
+    play(item, nullptr);
+    if (!long_step || item.last + 1 >= commit_) continue;
     const double passed = in_seconds(Clock::now() - start);
     if (passed - asked < kWatchSeconds) continue;
     asked = passed;
@@ -180,14 +249,12 @@ void Tape::profile_into(std::vector<double>& seconds, index_t steps) const {
   const FlushDenormals flush;
   const double reading = clock_seconds();
   for (index_t step = 0; step < steps; ++step) {
-    auto start = Clock::now();
-    for (const Record& record : records_) {
-      play(record);
-      const auto end = Clock::now();
-      seconds.push_back(std::max(in_seconds(end - start) - reading, 0.0));
-      start = end;
-    }
-    for (const Record& record : records_) play(record);
+    const std::size_t first = seconds.size();
+    seconds.resize(first + records_.size(), -reading);
+    for (const Item& item : items_) play(item, seconds.data() + first);
+    for (std::size_t i = first; i < seconds.size(); ++i) seconds[i] = std::max(seconds[i], 0.0);
+    const auto start = Clock::now();
+    for (const Item& item : items_) play(item, nullptr);
     seconds.push_back(std::max(in_seconds(Clock::now() - start) - reading, 0.0));
   }
 }
@@ -214,6 +281,16 @@ std::vector<double> Tape::profile(index_t steps) const {
 std::vector<Tape::Call> Tape::calls() const {
   std::vector<Call> result;
   for (std::size_t i = 0; i < records_.size(); ++i) result.push_back({records_[i].name, notes_[i].label, notes_[i].work});
+  return result;
+}
+
+std::vector<std::vector<std::size_t>> Tape::groups() const {
+  std::vector<std::vector<std::size_t>> result;
+  for (const Item& item : items_) {
+    if (!item.grouped || groups_[item.index].stages().size() < 2) continue;
+    result.emplace_back();
+    for (const Stage& stage : groups_[item.index].stages()) result.back().push_back(stage.record);
+  }
   return result;
 }
 

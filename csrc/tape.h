@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "blocks.h"
+#include "depth_first.h"
 #include "dispatch.h"
 #include "kernels.h"
 #include "work.h"
@@ -76,7 +77,11 @@ class Tape {
     __builtin_memcpy(arguments_.data() + offset, &args, sizeof(Args));
     records_.push_back({name, &call<Args>, reinterpret_cast<void (*)()>(kernel), offset, condition_});
     notes_.push_back({label_, work_of(args)});
+    group(condition_.counter ? std::vector<Stage>() : stages_of(args));
   }
+
+  // Takes back the scratch of the call added last.
+  void release_scratch(void* block, std::size_t bytes);
 
   // Says what the calls recorded from here on belong to.
   void label(std::string text) { label_ = std::move(text); }
@@ -93,7 +98,10 @@ class Tape {
   void stop();
 
   // What has been recorded so far can be undone: restoring the guarded memory takes the step back. What follows cannot.
-  void commit() { commit_ = records_.size(); }
+  void commit() {
+    close_group();
+    commit_ = records_.size();
+  }
 
   // Memory that a step changes before its commit.
   void guard(void* pointer, std::size_t bytes) { guarded_.push_back({static_cast<std::byte*>(pointer), bytes}); }
@@ -118,6 +126,9 @@ class Tape {
   bool shares() const { return shares_; }
 
   std::vector<std::string> names() const;
+
+  // The numbers of the records of each group whose calls are made depth first (depth_first.h).
+  std::vector<std::vector<std::size_t>> groups() const;
 
   // A recorded call: its kernel, what it belongs to and what it has to do.
   struct Call {
@@ -158,6 +169,17 @@ class Tape {
     std::size_t bytes;
   };
 
+  // What a step plays in turn: a record, or a group of stages. In records up to `last`.
+  struct Item {
+    bool grouped;
+    std::size_t index, last;
+  };
+
+  void group(std::vector<Stage> stages);
+  void close_group();
+  void plan_items();
+  void play(const Item& item, double* seconds) const;
+
   void save_guarded();
   void restore_guarded();
   bool step(Clock::time_point& now, const std::function<bool()>& interrupted);
@@ -168,7 +190,16 @@ class Tape {
     if (record.condition.holds()) record.call(record.kernel, arguments_.data() + record.offset);
   }
 
+  struct Held {
+    void* block;
+    std::size_t bytes;
+  };
+
   std::vector<Record> records_;
+  std::vector<StageGroup> groups_;
+  bool group_open_ = false;  // the last one may take another stage
+  std::vector<Held> held_;   // scratch of its calls
+  std::vector<Item> items_;
   std::vector<Note> notes_;
   std::vector<std::byte> arguments_;
   std::vector<std::any> owners_;

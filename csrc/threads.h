@@ -5,6 +5,8 @@
 
 namespace fastnn {
 
+constexpr int kAnySlots = 1 << 20;  // for what needs no memory of its own per thread
+
 // body(context, begin, end, slot): do items [begin, end) as the thread numbered slot (0 <= slot < slots).
 using RangeBody = void (*)(void* context, index_t begin, index_t end, int slot);
 

@@ -273,7 +273,9 @@ def test_includes_of_the_rest() -> None:
         "dispatch.h": {"kernels.h"},
         "dispatch.cpp": {"dispatch.h"},
         "work.h": {"kernels.h"},
-        "tape.h": {"blocks.h", "dispatch.h", "kernels.h", "work.h"},
+        "depth_first.h": {"kernels.h", "threads.h"},
+        "depth_first.cpp": {"depth_first.h", "dispatch.h"},
+        "tape.h": {"blocks.h", "depth_first.h", "dispatch.h", "kernels.h", "work.h"},
         "tape.cpp": {"tape.h", "threads.h"},
     }
     assert {path.name for path in CSRC.iterdir() if path.suffix in (".h", ".cpp")} == set(allowed)

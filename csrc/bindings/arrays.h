@@ -105,7 +105,7 @@ class Scratch {
     pointer_ = static_cast<float*>(tape_ ? tape_->arena()->allocate(bytes_) : reuse(bytes_));
   }
   ~Scratch() {
-    if (tape_) tape_->arena()->release(pointer_, bytes_);
+    if (tape_) tape_->release_scratch(pointer_, bytes_);
   }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;

@@ -174,6 +174,8 @@ void bind_tape(py::module_& m) {
     require(every >= 1, "every >= 1");
     if (Tape* tape = recorder()) tape->only_every(in<index_t>(counter, 1, "counter"), every);
   });
+  // Least bytes of a group's largest array for it to be computed depth first, from the next recording on; returns what it was.
+  m.def("set_depth_first_bytes", &set_depth_first_bytes);
   // What the calls recorded from here on belong to; nothing where no tape records.
   m.def("label", [](const std::string& text) {
     if (Tape* tape = recorder()) tape->label(text);
@@ -191,6 +193,7 @@ void bind_tape(py::module_& m) {
       .def("run", &run)
       .def("profile", &profile)
       .def("names", &Tape::names)
+      .def("groups", &Tape::groups)
       .def_property_readonly("shares", &Tape::shares)
       .def("calls", &calls);
 }

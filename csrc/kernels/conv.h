@@ -75,6 +75,7 @@ struct Convolution {
   const float* relu_output;  // laid out like y, or null
   float* y;
   bool accumulate;  // y is added to
+  Ahead* coming;    // what is fetched in place of what comes next here, or null
 };
 
 // One output row from its window, where pixels go into the lanes of a vector.
@@ -120,7 +121,7 @@ inline void convolve_row_by_tiles(const Convolution& a, const Window& x, const P
       t.c = y + q * s.K + column;
       if (a.relu_output) t.relu_output = a.relu_output + (t.c - a.y);
       ahead.fetch();
-      if (ahead.part > 0) {
+      if (ahead.part > 0 && !a.coming) {
         const index_t height = tiles.height(tile), next = height * s.K;
         fetch_pixels(t.c + next, height, s.K, columns);
         if (a.relu_output) fetch_pixels(t.relu_output + next, height, s.K, columns);
@@ -147,16 +148,19 @@ inline void convolve_row(const Convolution& a, const Window& x, const Panels& b,
 constexpr index_t kShortRow = 6;
 inline bool by_rows(const Conv2dShape& s) { return s.Q >= kShortRow && !is_pointwise(s); }
 
-inline index_t convolution_scratch(const Conv2dShape& s, int slots) {
-  return packed_filter_size(s) + slots * (by_rows(s) ? window_size(s) : pixel_block(s) * taps(s));
-}
+// Of one thread; in front of those of all lies the packed filter.
+inline index_t convolution_slot(const Conv2dShape& s) { return by_rows(s) ? window_size(s) : pixel_block(s) * taps(s); }
+inline index_t convolution_scratch(const Conv2dShape& s, int slots) { return packed_filter_size(s) + slots * convolution_slot(s); }
+
+// Tiles of an output row.
+inline index_t row_tiles(const Conv2dShape& s) { return s.groups * ceil_div(s.K / s.groups, kPanel) * ceil_div(s.Q, kMaxRows); }
 
 // Output rows [p0, p1) of image n, the first of them at y; windows: scratch for what they read.
 inline void convolve_block(const Convolution& a, const float* packed, index_t n, index_t p0, index_t p1, float* windows, float* y) {
   const Conv2dShape& s = a.s;
-  const index_t tiles = s.groups * ceil_div(s.K / s.groups, kPanel) * ceil_div(s.Q, kMaxRows);  // of an output row
   const Window x = window(s, a.x, n, p0, p1, windows);
-  Ahead ahead = input_ahead(s, a.x, n, p0, p1, (p1 - p0) * tiles, fetches_ahead(s));
+  Ahead next = input_ahead(s, a.x, n, p0, p1, (p1 - p0) * row_tiles(s), !a.coming && fetches_ahead(s));
+  Ahead& ahead = a.coming ? *a.coming : next;
   for (index_t p = p0; p < p1; ++p, y += s.Q * s.K) {
     for (index_t group = 0; group < s.groups; ++group) convolve_row(a, x, filter_panels(packed, s, group), p, group, y, ahead);
   }
@@ -197,13 +201,12 @@ inline void convolve_by_pixels(const Convolution& a, const float* packed, float*
   });
 }
 
-// scratch begins with the packed filter.
-inline void convolve(const Convolution& a, float* scratch, int slots) {
-  float* rest = scratch + packed_filter_size(a.s);
+// slot_scratch: convolution_slot floats for each slot.
+inline void convolve(const Convolution& a, const float* packed, float* slot_scratch, int slots) {
   if (by_rows(a.s)) {
-    convolve_by_rows(a, scratch, rest, slots);
+    convolve_by_rows(a, packed, slot_scratch, slots);
   } else {
-    convolve_by_pixels(a, scratch, rest, slots);
+    convolve_by_pixels(a, packed, slot_scratch, slots);
   }
 }
 
@@ -214,7 +217,19 @@ index_t conv2d_forward_scratch(const Conv2dForward& a) {
 void conv2d_forward(const Conv2dForward& a) {
   if (is_depthwise(a.s)) return depthwise_forward(a);
   pack_filter(a.scratch, a.w, a.s);
-  convolve({a.s, a.x, a.bias, a.activation, a.alpha, nullptr, a.y, false}, a.scratch, a.slots);
+  convolve({a.s, a.x, a.bias, a.activation, a.alpha, nullptr, a.y, false, nullptr}, a.scratch, a.scratch + packed_filter_size(a.s),
+           a.slots);
+}
+
+bool conv2d_forward_possible(const Conv2dForward& a, index_t images, index_t) { return a.s.N == images && !is_depthwise(a.s); }
+void conv2d_forward_prepare(const Conv2dForward& a) { pack_filter(a.scratch, a.w, a.s); }
+
+void conv2d_forward_images(const Conv2dForward& a, const ImageRange& range) {
+  const Conv2dShape s = some_images(a.s, range);
+  ComingAhead coming(range, out_rows(s) * row_tiles(s));
+  convolve({s, a.x + range.begin * s.H * s.W * s.C, a.bias, a.activation, a.alpha, nullptr, a.y + range.begin * s.P * s.Q * s.K,
+            false, coming.first()},
+           a.scratch, a.scratch + packed_filter_size(a.s) + range.slot * convolution_slot(a.s), 1);
 }
 
 }  // namespace

@@ -28,15 +28,22 @@ inline index_t filter_block_floats(const Conv2dShape& s) {
 inline index_t filter_sums(const Conv2dBackwardFilter& a) { return (taps(a.s) + (a.dbias ? 1 : 0)) * a.s.K; }
 
 // How the sum is cut: into runs of output rows, by the shape alone, and each into parts of every group's columns, whole panels of
-// them. A filter of few columns keeps some runs, for the threads.
+// them. A filter of few columns keeps some runs, for the threads. Runs of so many images that one more is no matter have whole
+// ones.
 struct FilterCut {
-  static constexpr index_t kSums = 1 << 20, kColumns = 32, kPieces = 8;
-  index_t chunks, chunk_rows, parts, part_columns;
+  static constexpr index_t kSums = 1 << 20, kColumns = 32, kPieces = 8, kManyImages = 4;
+  index_t chunks, chunk_rows, parts, part_columns, images, image_rows, rows;
 
-  explicit FilterCut(const Conv2dShape& s) {
+  // The first output row of a chunk.
+  index_t begin(index_t chunk) const {
+    return images > 0 ? fastnn::unit_begin(images, chunks, chunk) * image_rows : min_of(rows, chunk * chunk_rows);
+  }
+
+  explicit FilterCut(const Conv2dShape& s) : image_rows(s.P), rows(out_rows(s)) {
     const index_t outputs = s.K / s.groups, least = ceil_div(kPieces, max_of(1, ceil_div(outputs, kColumns)));
     const index_t most = min_of(kFilterChunks, max_of(least, kSums / max_of(1, taps(s) * s.K)));
-    chunks = filter_chunk_count(s, most), chunk_rows = filter_chunk_rows(s, most);
+    images = s.N >= kManyImages * most ? s.N : 0;
+    chunks = images > 0 ? most : filter_chunk_count(s, most), chunk_rows = filter_chunk_rows(s, most);
     const index_t panels = max_of(1, ceil_div(outputs, kPanel));
     part_columns = ceil_div(panels, min_of(panels, ceil_div(kFilterChunks, most))) * kPanel;
     parts = max_of(1, ceil_div(outputs, part_columns));
@@ -144,13 +151,14 @@ inline index_t gradient_tiles(const Conv2dShape& s) {
 // Columns [begin, end) of each group's sums += what output rows [p0, p1) of one image contribute, group by group; dy: of the image,
 // in an array of all or of these rows.
 inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, const float* dy, index_t n, index_t p0, index_t p1,
-                            index_t begin, index_t end, float* sum) {
+                            index_t begin, index_t end, float* sum, Ahead* coming) {
   const Conv2dShape& s = a.s;
   const index_t outputs = s.K / s.groups;
   const index_t parts = max_of(1, (p1 - p0) * gradient_tiles(s) * (end - begin) / max_of(1, outputs)), row = s.Q * s.K;
   const index_t next = n * s.P + p1, stop = min_of(s.N * s.P, next + p1 - p0);
-  const bool fetches = gradient_fetches(s);
-  Ahead x_ahead = input_ahead(s, a.x, n, p0, p1, parts, fetches);
+  const bool fetches = !coming && gradient_fetches(s);
+  Ahead x_next = input_ahead(s, a.x, n, p0, p1, parts, fetches);
+  Ahead& x_ahead = coming ? *coming : x_next;
   Ahead dy_ahead;
   if (a.dy && fetches) dy_ahead = {a.dy, next * row, stop * row, ceil_div((stop - next) * row, parts)};
   for (index_t group = 0; group < s.groups; ++group) {
@@ -165,62 +173,128 @@ inline void add_filter_rows(const Conv2dBackwardFilter& a, const Window& x, cons
   }
 }
 
-// dy_of(n, p0, p1, slot): of image n, in an array of which the rows [p0, p1), at most `rows`, can be read until the slot asks
-// again.
+// The filter's gradient from dy_of(n, p0, p1, slot): dy of image n, in an array of which the rows [p0, p1), at most `rows`, can be
+// read until the slot asks again.
 template <class DyOf>
-inline void filter_gradient(const Conv2dBackwardFilter& a, index_t rows, const DyOf& dy_of) {
-  const Conv2dShape& s = a.s;
-  const index_t filter = taps(s) * s.K, size = filter_sums(a), outputs = s.K / s.groups;
-  const index_t window_floats = window_size(s, filter_block_floats(s));
-  const FilterCut cut(s);
-  const index_t chunks = cut.chunks;
-  float* windows = a.scratch + (chunks == 1 ? 0 : chunks * size);
-  float* pixel_sums = windows + a.slots * window_floats;
-  const bool by_pixels = gradient_by_pixels(s);
-  const double cycles = cut.chunk_rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle / cut.parts;
-  parallel_for(chunks * cut.parts, cycles, a.slots, [&](index_t first_item, index_t last_item, int slot) {
-    for (index_t item = first_item; item < last_item; ++item) {
-      const index_t chunk = item / cut.parts, begin = item % cut.parts * cut.part_columns;
-      const index_t end = min_of(outputs, begin + cut.part_columns), stop = min_of(s.N * s.P, (chunk + 1) * cut.chunk_rows);
-      float* sum = chunks == 1 ? a.dw : a.scratch + chunk * size;
-      float* bias = begin > 0 ? nullptr : chunks == 1 ? a.dbias : a.dbias ? sum + filter : nullptr;
-      if (cut.parts == 1) {
-        copy_or_zero(sum, nullptr, filter);
-      } else {
-        const index_t runs = taps(s) * s.groups;  // of a group's columns
-        for (index_t i = 0; i < runs; ++i) copy_or_zero(sum + i * outputs + begin, nullptr, end - begin);
-      }
-      if (bias) copy_or_zero(bias, nullptr, s.K);
-      float* lanes = pixel_sums + slot * pixel_scratch(s);
-      if (by_pixels) copy_or_zero(lanes, nullptr, pixel_sums_size(s));
-      for (index_t row = chunk * cut.chunk_rows; row < stop;) {
-        const index_t n = row / s.P, p0 = row % s.P, p1 = min_of(min_of(s.P, p0 + rows), p0 + stop - row);
-        const float* dy = dy_of(n, p0, p1, slot);
-        const Window x = window(s, a.x, n, p0, p1, windows + slot * window_floats);
-        by_pixels ? add_pixel_rows(s, x, dy, p0, p1, lanes) : add_filter_rows(a, x, dy, n, p0, p1, begin, end, sum);
-        if (bias) add_pixels(dy + p0 * s.Q * s.K, (p1 - p0) * s.Q, s.K, bias);
-        row += p1 - p0;
-      }
-      if (by_pixels) add_pixel_sums(s, lanes, sum);
+struct FilterGradient {
+  const Conv2dBackwardFilter& a;
+  index_t rows;
+  const DyOf& dy_of;
+  const FilterCut cut = FilterCut(a.s);
+  const index_t filter = taps(a.s) * a.s.K, size = filter_sums(a), window_floats = window_size(a.s, filter_block_floats(a.s));
+  float* const windows = a.scratch + (cut.chunks == 1 ? 0 : cut.chunks * size);
+  float* const pixel_sums = windows + a.slots * window_floats;
+  const bool by_pixels = gradient_by_pixels(a.s);
+
+  // Columns [begin, end) of every group, of one chunk; the first of a chunk's have the bias, too.
+  struct Part {
+    index_t chunk, begin, end;
+    float *sum, *bias;
+  };
+
+  Part part(index_t item) const {
+    const index_t chunk = item / cut.parts, begin = item % cut.parts * cut.part_columns;
+    float* sum = cut.chunks == 1 ? a.dw : a.scratch + chunk * size;
+    float* bias = begin > 0 || !a.dbias ? nullptr : cut.chunks == 1 ? a.dbias : sum + filter;
+    return {chunk, begin, min_of(a.s.K / a.s.groups, begin + cut.part_columns), sum, bias};
+  }
+
+  void clear(const Part& p) const {
+    if (cut.parts == 1) {
+      copy_or_zero(p.sum, nullptr, filter);
+    } else {
+      const index_t outputs = a.s.K / a.s.groups, runs = taps(a.s) * a.s.groups;  // of a group's columns
+      for (index_t i = 0; i < runs; ++i) copy_or_zero(p.sum + i * outputs + p.begin, nullptr, p.end - p.begin);
     }
-  });
-  if (chunks == 1) return;
-  const auto combine = [&](float* __restrict to, index_t offset, index_t begin, index_t end) {
+    if (p.bias) copy_or_zero(p.bias, nullptr, a.s.K);
+  }
+
+  // Output rows [row, stop), counted over the images.
+  void add_rows(const Part& p, index_t row, index_t stop, int slot, Ahead* coming) const {
+    const Conv2dShape& s = a.s;
+    while (row < stop) {
+      const index_t n = row / s.P, p0 = row % s.P, p1 = min_of(min_of(s.P, p0 + rows), p0 + stop - row);
+      const float* dy = dy_of(n, p0, p1, slot);
+      const Window x = window(s, a.x, n, p0, p1, windows + slot * window_floats);
+      by_pixels ? add_pixel_rows(s, x, dy, p0, p1, pixel_sums + slot * pixel_scratch(s))
+                : add_filter_rows(a, x, dy, n, p0, p1, p.begin, p.end, p.sum, coming);
+      if (p.bias) add_pixels(dy + p0 * s.Q * s.K, (p1 - p0) * s.Q, s.K, p.bias);
+      row += p1 - p0;
+    }
+  }
+
+  void add_chunk(const Part& p, int slot) const {
+    float* lanes = pixel_sums + slot * pixel_scratch(a.s);
+    clear(p);
+    if (by_pixels) copy_or_zero(lanes, nullptr, pixel_sums_size(a.s));
+    add_rows(p, cut.begin(p.chunk), cut.begin(p.chunk + 1), slot, nullptr);
+    if (by_pixels) add_pixel_sums(a.s, lanes, p.sum);
+  }
+
+  void combine(float* __restrict to, index_t offset, index_t begin, index_t end) const {
     copy_or_zero(to + begin, a.scratch + offset + begin, end - begin);
-    for (index_t chunk = 1; chunk < chunks; ++chunk) {
+    for (index_t chunk = 1; chunk < cut.chunks; ++chunk) {
       const float* __restrict sum = a.scratch + chunk * size + offset;
       FASTNN_SIMD
       for (index_t i = begin; i < end; ++i) to[i] += sum[i];
     }
-  };
-  parallel_elements(filter, 0.3 * chunks, [&](index_t begin, index_t end) { combine(a.dw, 0, begin, end); });
-  if (a.dbias) combine(a.dbias, filter, 0, s.K);
+  }
+
+  // The sums of all chunks, in order.
+  void combine() const {
+    if (cut.chunks == 1) return;
+    parallel_elements(filter, 0.3 * cut.chunks, [&](index_t begin, index_t end) { combine(a.dw, 0, begin, end); });
+    if (a.dbias) combine(a.dbias, filter, 0, a.s.K);
+  }
+};
+
+template <class DyOf>
+inline void filter_gradient(const Conv2dBackwardFilter& a, index_t rows, const DyOf& dy_of) {
+  const FilterGradient<DyOf> gradient{a, rows, dy_of};
+  const FilterCut& cut = gradient.cut;
+  const double cycles = cut.chunk_rows * a.s.Q * flops_per_pixel(a.s) / kFlopsPerCycle / cut.parts;
+  parallel_for(cut.chunks * cut.parts, cycles, a.slots, [&](index_t first, index_t last, int slot) {
+    for (index_t item = first; item < last; ++item) gradient.add_chunk(gradient.part(item), slot);
+  });
+  gradient.combine();
 }
+
+// Of a whole array dy.
+struct DyOfArray {
+  const float* dy;
+  index_t image;
+  const float* operator()(index_t n, index_t, index_t, int) const { return dy + n * image; }
+};
+
+inline DyOfArray dy_of_array(const Conv2dBackwardFilter& a) { return {a.dy, a.s.P * a.s.Q * a.s.K}; }
+inline index_t gradient_rows(const Conv2dShape& s) { return block_rows(s, filter_block_floats(s)); }
 
 void conv2d_backward_filter(const Conv2dBackwardFilter& a) {
   if (is_depthwise(a.s)) return depthwise_backward_filter(a);
-  filter_gradient(a, block_rows(a.s, filter_block_floats(a.s)),
-                  [&a](index_t n, index_t, index_t, int) { return a.dy + n * a.s.P * a.s.Q * a.s.K; });
+  filter_gradient(a, gradient_rows(a.s), dy_of_array(a));
+}
+
+// A unit of images is a chunk of the sum.
+bool conv2d_backward_filter_possible(const Conv2dBackwardFilter& a, index_t images, index_t units) {
+  if (a.s.N != images || is_depthwise(a.s) || gradient_by_pixels(a.s)) return false;
+  const FilterCut cut(a.s);
+  bool same = cut.chunks == units && units > 1 && cut.parts == 1;
+  for (index_t unit = 0; same && unit <= units; ++unit) same = cut.begin(unit) == fastnn::unit_begin(images, units, unit) * a.s.P;
+  return same;
+}
+
+void conv2d_backward_filter_images(const Conv2dBackwardFilter& a, const ImageRange& range) {
+  const DyOfArray dy_of = dy_of_array(a);
+  const FilterGradient<DyOfArray> gradient{a, gradient_rows(a.s), dy_of};
+  const auto part = gradient.part(range.unit);
+  ComingAhead coming(range, (range.end - range.begin) * a.s.P * gradient_tiles(a.s));
+  if (range.begin == fastnn::unit_begin(range.count, range.units, range.unit)) gradient.clear(part);
+  gradient.add_rows(part, range.begin * a.s.P, range.end * a.s.P, range.slot, coming.first());
+}
+
+void conv2d_backward_filter_finish(const Conv2dBackwardFilter& a, index_t, index_t) {
+  const DyOfArray dy_of = dy_of_array(a);
+  FilterGradient<DyOfArray>{a, gradient_rows(a.s), dy_of}.combine();
 }
 
 }  // namespace

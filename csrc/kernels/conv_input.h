@@ -112,16 +112,11 @@ inline index_t values_size(const Conv2dShape& s) {
   return (margins.left + s.Q + margins.right) * image_block(s) * spread(s);
 }
 
-inline index_t spreading_scratch(const Conv2dShape& s, int slots) {
-  return s.groups * packed_rows_size(s) + slots * values_size(s);
-}
-
-inline void spread_and_collect(const Spreading& a, float* scratch, int slots) {
+// blocks: values_size floats for each slot.
+inline void spread_and_collect(const Spreading& a, const float* packed, float* blocks, int slots) {
   const Conv2dShape& s = a.s;
   const index_t block = image_block(s), channels = s.C / s.groups, pixel = block * spread(s), size = values_size(s);
   const Margins margins(s);
-  float* blocks = scratch + s.groups * packed_rows_size(s);
-  pack_rows_of_filter(scratch, a.w, s);
   const double cycles = block * s.P * s.Q * flops_per_pixel(s) / s.H / kFlopsPerCycle;
   parallel_for(ceil_div(s.N, block) * s.H, cycles, slots, [&](index_t begin, index_t end, int slot) {
     float* values = blocks + slot * size + margins.left * pixel;
@@ -133,7 +128,7 @@ inline void spread_and_collect(const Spreading& a, float* scratch, int slots) {
       for (index_t n = 0; n < images && rows.count == 0; ++n)
         finish_unjoined(a, a.dx + ((n0 + n) * s.H + h) * s.W * s.C, s.W * s.C);
       for (index_t group = 0; group < s.groups && rows.count > 0; ++group) {
-        spread_row(a, scratch + group * packed_rows_size(s), rows, n0, images, group, values);
+        spread_row(a, packed + group * packed_rows_size(s), rows, n0, images, group, values);
         for (index_t n = 0; n < images; ++n) {
           collect_row(a, values + n * spread(s), pixel, a.dx + ((n0 + n) * s.H + h) * s.W * s.C + group * channels);
         }
@@ -153,16 +148,36 @@ inline bool is_turned(const Conv2dShape& s) {
   return 13 * s.W * s.S * half_vectors(s.C / s.groups) <= 14 * s.Q * half_vectors(spread(s));
 }
 
+// Scratch begins with the packed filter; behind it lies what each slot needs.
+inline bool packs_turned(const Conv2dShape& s) { return by_phases(s) || is_turned(s); }
+
+inline index_t gradient_filter_size(const Conv2dShape& s) {
+  return packs_turned(s) ? turned_filter_size(s) : s.groups * packed_rows_size(s);
+}
+
+inline void pack_gradient_filter(float* to, const float* w, const Conv2dShape& s) {
+  packs_turned(s) ? pack_turned_filter(to, w, s) : pack_rows_of_filter(to, w, s);
+}
+
+inline index_t gradient_slot(const Conv2dShape& s) {
+  if (by_phases(s)) return phase_window_size(s);
+  return is_turned(s) ? convolution_slot(turned_shape(s)) : values_size(s);
+}
+
 inline index_t input_gradient_scratch(const Conv2dShape& s, int slots) {
-  if (by_phases(s)) return phases_scratch(s, slots);
-  return is_turned(s) ? convolution_scratch(turned_shape(s), slots) : spreading_scratch(s, slots);
+  return gradient_filter_size(s) + slots * gradient_slot(s);
+}
+
+inline void packed_input_gradient(const Spreading& a, const float* packed, float* slot_scratch, int slots) {
+  if (by_phases(a.s)) return convolve_phases(a, packed, slot_scratch, slots);
+  if (!is_turned(a.s)) return spread_and_collect(a, packed, slot_scratch, slots);
+  convolve({turned_shape(a.s), a.dy, a.bias, a.activation, a.alpha, a.relu_output, a.dx, a.accumulate, a.coming}, packed,
+           slot_scratch, slots);
 }
 
 inline void input_gradient(const Spreading& a, float* scratch, int slots) {
-  if (by_phases(a.s)) return convolve_phases(a, scratch, slots);
-  if (!is_turned(a.s)) return spread_and_collect(a, scratch, slots);
-  pack_turned_filter(scratch, a.w, a.s);
-  convolve({turned_shape(a.s), a.dy, a.bias, a.activation, a.alpha, a.relu_output, a.dx, a.accumulate}, scratch, slots);
+  pack_gradient_filter(scratch, a.w, a.s);
+  packed_input_gradient(a, scratch, scratch + gradient_filter_size(a.s), slots);
 }
 
 index_t conv2d_backward_input_scratch(const Conv2dBackwardInput& a) {
@@ -171,13 +186,29 @@ index_t conv2d_backward_input_scratch(const Conv2dBackwardInput& a) {
 
 void conv2d_backward_input(const Conv2dBackwardInput& a) {
   if (is_depthwise(a.s)) return depthwise_backward_input(a);
-  input_gradient({a.s, a.dy, a.w, a.relu_output, nullptr, Activation::linear, 0.0f, a.dx, a.accumulate}, a.scratch, a.slots);
+  input_gradient({a.s, a.dy, a.w, a.relu_output, nullptr, Activation::linear, 0.0f, a.dx, a.accumulate, nullptr}, a.scratch,
+                 a.slots);
+}
+
+bool conv2d_backward_input_possible(const Conv2dBackwardInput& a, index_t images, index_t) {
+  return a.s.N == images && !is_depthwise(a.s);
+}
+
+void conv2d_backward_input_prepare(const Conv2dBackwardInput& a) { pack_gradient_filter(a.scratch, a.w, a.s); }
+
+void conv2d_backward_input_images(const Conv2dBackwardInput& a, const ImageRange& range) {
+  const Conv2dShape s = some_images(a.s, range), turned = turned_shape(s);
+  const index_t dx = range.begin * s.H * s.W * s.C;
+  ComingAhead coming(range, out_rows(turned) * row_tiles(turned));
+  packed_input_gradient({s, a.dy + range.begin * s.P * s.Q * s.K, a.w, a.relu_output ? a.relu_output + dx : nullptr, nullptr,
+                         Activation::linear, 0.0f, a.dx + dx, a.accumulate, coming.first()},
+                        a.scratch, a.scratch + gradient_filter_size(a.s) + range.slot * gradient_slot(a.s), 1);
 }
 
 index_t conv2d_transpose_forward_scratch(const Conv2dTransposeForward& a) { return input_gradient_scratch(a.s, a.slots); }
 
 void conv2d_transpose_forward(const Conv2dTransposeForward& a) {
-  input_gradient({a.s, a.x, a.w, nullptr, a.bias, a.activation, a.alpha, a.y, false}, a.scratch, a.slots);
+  input_gradient({a.s, a.x, a.w, nullptr, a.bias, a.activation, a.alpha, a.y, false, nullptr}, a.scratch, a.slots);
 }
 
 }  // namespace

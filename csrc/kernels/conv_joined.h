@@ -16,6 +16,7 @@ struct Spreading {
   float alpha;
   float* dx;
   bool accumulate;
+  Ahead* coming;  // as in a Convolution
 };
 
 // What one pixel of dy adds to dx in one row and group.

@@ -39,7 +39,6 @@ inline index_t phase_rows(const Conv2dShape& s) {
 inline index_t phase_window_size(const Conv2dShape& s) { return joined_rows(s, phase_rows(s)) * phase_row_size(s); }
 
 inline index_t turned_filter_size(const Conv2dShape& s) { return packed_filter_size(turned_shape(s)); }
-inline index_t phases_scratch(const Conv2dShape& s, int slots) { return turned_filter_size(s) + slots * phase_window_size(s); }
 
 // What the rows [h0, h1) of dx read: at(p) is row p of dy, beginning with its first pixel.
 inline Window gradient_window(const Conv2dShape& s, const float* dy, index_t h0, index_t h1, float* scratch) {
@@ -110,16 +109,15 @@ inline void convolve_phases_of(const Spreading& a, const float* packed, index_t 
   for (index_t h = h0; h < h1; ++h) activate_pixels(a, a.dx + (n * s.H + h) * row);
 }
 
-inline void convolve_phases(const Spreading& a, float* scratch, int slots) {
+// windows: phase_window_size floats for each slot.
+inline void convolve_phases(const Spreading& a, const float* packed, float* windows, int slots) {
   const Conv2dShape& s = a.s;
   const index_t rows = phase_rows(s), blocks = ceil_div(s.H, rows), size = phase_window_size(s);
-  float* windows = scratch + turned_filter_size(s);
-  pack_turned_filter(scratch, a.w, s);
   const double cycles = s.P * s.Q * flops_per_pixel(s) / blocks / kFlopsPerCycle;
   parallel_for(s.N * blocks, cycles, slots, [&](index_t begin, index_t end, int slot) {
     for (index_t item = begin; item < end; ++item) {
       const index_t n = item / blocks, h0 = item % blocks * rows;
-      convolve_phases_of(a, scratch, n, h0, min_of(s.H, h0 + rows), windows + slot * size);
+      convolve_phases_of(a, packed, n, h0, min_of(s.H, h0 + rows), windows + slot * size);
     }
   });
 }

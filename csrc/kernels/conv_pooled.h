@@ -79,7 +79,7 @@ void max_pooled_conv2d_forward(const MaxPooledConv2dForward& a) {
   const auto y_of = [&](index_t item) {  // where the results of a block begin
     return (item / blocks * s.P + item % blocks * rows) * row / (a.shape.rows * a.shape.columns);
   };
-  const Convolution conv = {s, a.x, a.bias, a.activation, a.alpha, nullptr, nullptr, false};
+  const Convolution conv = {s, a.x, a.bias, a.activation, a.alpha, nullptr, nullptr, false, nullptr};
   float* slots = a.scratch + packed_filter_size(s);
   parallel_for(s.N * blocks, rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, a.slots, [&](index_t begin, index_t end, int slot) {
     float *const windows = slots + slot * slot_floats, *const out = windows + window_floats;

@@ -6,9 +6,18 @@
 namespace {
 
 using fastnn::Conv2dShape;
+using fastnn::ImageRange;
 
 inline index_t taps(const Conv2dShape& s) { return s.R * s.S * (s.C / s.groups); }
 inline index_t out_pixels(const Conv2dShape& s) { return s.N * s.P * s.Q; }
+inline index_t out_rows(const Conv2dShape& s) { return s.N * s.P; }
+
+// The same of fewer images.
+inline Conv2dShape some_images(const Conv2dShape& whole, const ImageRange& range) {
+  Conv2dShape s = whole;
+  s.N = range.end - range.begin;
+  return s;
+}
 
 // The left matrix is x itself.
 inline bool is_pointwise(const Conv2dShape& s) {
@@ -63,10 +72,32 @@ inline index_t window_size(const Conv2dShape& s, index_t floats = kWindowFloats)
 struct Ahead {
   const float* array = nullptr;
   index_t at = 0, stop = 0, part = 0;
+  Ahead* more = nullptr;  // of another array
+
   void fetch() {
-    const index_t end = min_of(stop, at + part);
-    for (; at < end; at += kLineFloats) __builtin_prefetch(array + at, 0, 2);
+    for (Ahead* a = this; a; a = a->more) {
+      const index_t end = min_of(a->stop, a->at + a->part);
+      for (; a->at < end; a->at += kLineFloats) __builtin_prefetch(a->array + a->at, 0, 2);
+    }
   }
+};
+
+// What the images after those of a range will read, in so many parts.
+class ComingAhead {
+ public:
+  ComingAhead(const ImageRange& range, index_t parts) {
+    for (; count_ < min_of(range.coming_count, kMost); ++count_) {
+      const fastnn::Coming& c = range.coming[count_];
+      list_[count_] = {c.first, 0, c.floats, round_up(ceil_div(c.floats, max_of(1, parts)), kLineFloats), nullptr};
+      if (count_ > 0) list_[count_ - 1].more = &list_[count_];
+    }
+  }
+  Ahead* first() { return count_ > 0 ? list_ : nullptr; }
+
+ private:
+  static constexpr index_t kMost = 8;
+  Ahead list_[kMost];
+  index_t count_ = 0;
 };
 
 // Fetches so many pixels of some columns, to be written soon.

@@ -9,6 +9,7 @@ namespace {
 
 using fastnn::BatchNormForward;
 using fastnn::BatchNormInference;
+using fastnn::ImageRange;
 
 constexpr index_t kNormRows = 128;    // rows of a chunk: short float sums, later combined in double
 constexpr index_t kNormColumns = 64;  // columns that a sum works on at a time; a multiple of kLanes
@@ -118,16 +119,41 @@ struct NormPlan {
         rows(x_rows),
         channels(x_channels) {}
 
+  struct Chunks {
+    index_t begin, end;
+  };
+  Chunks all() const { return {0, chunks}; }
+
+  // Those that end with the images of a range, and begin in its unit.
+  Chunks done_with(const ImageRange& range) const {
+    const index_t image = rows / range.count, first = fastnn::unit_begin(range.count, range.units, range.unit) * image;
+    return {max_of(range.begin * image / chunk_rows, ceil_div(first, chunk_rows)),
+            range.end == range.count ? chunks : range.end * image / chunk_rows};
+  }
+
+  // body(chunks) for those that lie in more than one unit.
+  template <class Body>
+  void for_each_between(index_t images, index_t units, const Body& body) const {
+    index_t next = 0;
+    for (index_t unit = 1; unit < units; ++unit) {
+      const index_t row = fastnn::unit_begin(images, units, unit) * (rows / images), chunk = row / chunk_rows;
+      if (row % chunk_rows == 0 || chunk < next) continue;
+      next = chunk + 1;
+      body(Chunks{chunk, next});
+    }
+  }
+
   index_t scratch() const { return 2 * chunks * channels; }
   index_t rows_of(index_t chunk) const { return min_of(chunk_rows, rows - chunk * chunk_rows); }
+  const float* first_row(const float* x, index_t chunk) const { return x + chunk * chunk_rows * channels; }
 
-  // body(chunk, block) for all pieces.
+  // body(chunk, block) for all pieces of some chunks.
   template <class Body>
-  void for_each_block(double cycles_per_element, const Body& body) const {
+  void for_each_block(const Chunks& some, double cycles_per_element, const Body& body) const {
     const double elements = static_cast<double>(min_of(view.rows, kNormRows) * min_of(view.width, kNormColumns));
-    parallel_for(chunks * blocks, elements * cycles_per_element, [&](index_t begin, index_t end) {
+    parallel_for(max_of(0, some.end - some.begin) * blocks, elements * cycles_per_element, [&](index_t begin, index_t end) {
       for (index_t i = begin; i < end; ++i) {
-        const index_t chunk = i / blocks, row = chunk * kNormRows, column = i % blocks * kNormColumns;
+        const index_t chunk = some.begin + i / blocks, row = chunk * kNormRows, column = i % blocks * kNormColumns;
         body(chunk, NormBlock{view, row, min_of(row + kNormRows, view.rows), column, min_of(kNormColumns, view.width - column)});
       }
     });
@@ -145,17 +171,18 @@ struct NormPlan {
 // About the mean of a chunk of `rows` values, from the sum of their differences to x0.
 inline float chunk_center(float x0, float sum, index_t rows) { return x0 + sum / static_cast<float>(rows); }
 
-// Per chunk and channel: the sum of x - x[0], then the sum of squares around the chunk's own center. Starting from the first
-// row keeps all digits of the deviations when the mean is much larger than they are; x is read from memory once.
-void chunk_statistics(const NormPlan& plan, const float* x, float* sums, float* squares) {
-  plan.for_each_block(0.4, [&](index_t chunk, const NormBlock& b) {
+// Per chunk and channel: the sum of x - x0, x0 being the chunk's first row, then the sum of squares around the chunk's own center.
+// Starting from x0 keeps all digits of the deviations when the mean is much larger than they are; x is read from memory once.
+void chunk_statistics(const NormPlan& plan, const NormPlan::Chunks& some, const float* x, float* sums, float* squares) {
+  plan.for_each_block(some, 0.4, [&](index_t chunk, const NormBlock& b) {
     const index_t channels = plan.channels, rows = plan.rows_of(chunk);
     alignas(64) float center[kNormColumns] = {}, totals[1][kNormColumns];
+    const float* x0 = plan.first_row(x, chunk);
     float* chunk_sums = sums + chunk * channels;
-    spread_channels(b.column, b.count, channels, center, [=](index_t c) { return x[c]; });
+    spread_channels(b.column, b.count, channels, center, [=](index_t c) { return x0[c]; });
     sum_block(b, ShiftedTerm{x, center}, totals);
     fold_columns(totals[0], b.count, channels, chunk_sums + b.column);
-    spread_channels(b.column, b.count, channels, center, [=](index_t c) { return chunk_center(x[c], chunk_sums[c], rows); });
+    spread_channels(b.column, b.count, channels, center, [=](index_t c) { return chunk_center(x0[c], chunk_sums[c], rows); });
     sum_block(b, SquareTerm{x, center}, totals);
     fold_columns(totals[0], b.count, channels, squares + chunk * channels + b.column);
   });
@@ -168,21 +195,22 @@ void join_statistics(const NormPlan& plan, const float* x, const float* sums, co
                      index_t first, index_t count) {
   double average[kNormColumns] = {}, square[kNormColumns] = {};
   for (index_t chunk = 0; chunk < plan.chunks; ++chunk) {
-    const float* chunk_sums = sums + chunk * plan.channels + first;
+    const float *chunk_sums = sums + chunk * plan.channels + first, *x0 = plan.first_row(x, chunk) + first;
+    const double rows = static_cast<double>(plan.rows_of(chunk));
     FASTNN_SIMD
-    for (index_t i = 0; i < count; ++i) average[i] += chunk_sums[i];
+    for (index_t i = 0; i < count; ++i) average[i] += chunk_sums[i] + rows * (static_cast<double>(x0[i]) - x[first + i]);
   }
   const double all_rows = static_cast<double>(plan.rows);
   for (index_t i = 0; i < count; ++i) average[i] /= all_rows;
   for (index_t chunk = 0; chunk < plan.chunks; ++chunk) {
     const index_t rows = plan.rows_of(chunk);
     const double weight = static_cast<double>(rows), inverse = 1 / weight;
-    const float* chunk_sums = sums + chunk * plan.channels + first;
+    const float *chunk_sums = sums + chunk * plan.channels + first, *x0 = plan.first_row(x, chunk) + first;
     const float* chunk_squares = squares + chunk * plan.channels + first;
     FASTNN_SIMD
     for (index_t i = 0; i < count; ++i) {
-      const float x0 = x[first + i];
-      const double m = chunk_sums[i] * inverse, center = static_cast<double>(chunk_center(x0, chunk_sums[i], rows)) - x0;
+      const double start = static_cast<double>(x0[i]) - x[first + i], m = start + chunk_sums[i] * inverse;
+      const double center = static_cast<double>(chunk_center(x0[i], chunk_sums[i], rows)) - x[first + i];
       square[i] += chunk_squares[i] + weight * ((m - average[i]) * (m - average[i]) - (m - center) * (m - center));
     }
   }
@@ -247,12 +275,8 @@ index_t batch_norm_forward_scratch(const BatchNormForward& a) {
   return a.channels == 0 ? 0 : NormPlan(a.rows, a.channels).scratch();
 }
 
-void batch_norm_forward(const BatchNormForward& a) {
-  if (a.channels == 0) return;
-  const NormPlan plan(a.rows, a.channels);
-  float* sums = a.scratch;
-  float* squares = sums + plan.chunks * a.channels;
-  chunk_statistics(plan, a.x, sums, squares);
+// What the chunks' sums come to.
+void finish_statistics(const NormPlan& plan, const BatchNormForward& a, const float* sums, const float* squares) {
   plan.for_each_channel_range([&](index_t first, index_t count) {
     float variance[kNormColumns];
     join_statistics(plan, a.x, sums, squares, a.mean + first, variance, first, count);
@@ -264,9 +288,45 @@ void batch_norm_forward(const BatchNormForward& a) {
       a.moving_variance[c] = a.momentum * a.moving_variance[c] + rest * variance[i];
     }
   });
-  normalize(a.x, a.y, a.rows, a.channels, {a.residual, a.relu}, [&a](index_t c) {
+}
+
+// y of the rows [begin, end).
+void normalize_rows(const BatchNormForward& a, index_t begin, index_t end) {
+  const index_t at = begin * a.channels;
+  normalize(a.x + at, a.y + at, end - begin, a.channels, {a.residual ? a.residual + at : nullptr, a.relu}, [&a](index_t c) {
     return Coefficients<3>{a.mean[c], a.gamma ? a.gamma[c] * a.rstd[c] : a.rstd[c], a.beta ? a.beta[c] : 0.0f};
   });
+}
+
+void batch_norm_forward(const BatchNormForward& a) {
+  if (a.channels == 0) return;
+  const NormPlan plan(a.rows, a.channels);
+  float* squares = a.scratch + plan.chunks * a.channels;
+  chunk_statistics(plan, plan.all(), a.x, a.scratch, squares);
+  finish_statistics(plan, a, a.scratch, squares);
+  normalize_rows(a, 0, a.rows);
+}
+
+template <class Args>
+bool batch_norm_possible(const Args& a, index_t images, index_t) {
+  return a.channels > 0 && a.rows > 0 && a.rows % images == 0;
+}
+
+void batch_norm_forward_statistics(const BatchNormForward& a, const ImageRange& range) {
+  const NormPlan plan(a.rows, a.channels);
+  chunk_statistics(plan, plan.done_with(range), a.x, a.scratch, a.scratch + plan.chunks * a.channels);
+}
+
+void batch_norm_forward_finish(const BatchNormForward& a, index_t images, index_t units) {
+  const NormPlan plan(a.rows, a.channels);
+  float* squares = a.scratch + plan.chunks * a.channels;
+  plan.for_each_between(images, units, [&](const auto& some) { chunk_statistics(plan, some, a.x, a.scratch, squares); });
+  finish_statistics(plan, a, a.scratch, squares);
+}
+
+void batch_norm_forward_apply(const BatchNormForward& a, const ImageRange& range) {
+  const index_t image = a.rows / range.count;
+  normalize_rows(a, range.begin * image, range.end * image);
 }
 
 void batch_norm_inference(const BatchNormInference& a) {

@@ -17,6 +17,7 @@
 namespace {
 
 using fastnn::index_t;
+using fastnn::kAnySlots;
 
 // kMaxRows x (kMaxVectors * kLanes) is the largest register tile: its accumulators, one row of b and one broadcast value fit in the
 // 32 (AVX-512, NEON) or 16 registers.
@@ -116,8 +117,6 @@ constexpr index_t max_of(index_t a, index_t b) { return a > b ? a : b; }
 
 constexpr index_t kCachedFloats = 1 << 18;  // the second-level cache has no room for more
 constexpr index_t kHugeFloats = 1 << 22;    // no cache holds them
-
-constexpr int kAnySlots = 1 << 20;
 
 // body(begin, end, slot) over [0, n); see parallel_ranges.
 template <class Body>

@@ -105,6 +105,10 @@ class Tape:
         """Return the kernels of the step, in order."""
         return list(self._tape.names())
 
+    def groups(self) -> list[list[int]]:
+        """Return the numbers of the calls of each group that a replay makes image by image, not one call after the other."""
+        return [list(group) for group in self._tape.groups()]
+
     def calls(self) -> list[Call]:
         """Return the recorded calls, in order."""
         return [Call(*call) for call in self._tape.calls()]

@@ -1,0 +1,270 @@
+// depth_first.cpp - see depth_first.h.
+#include "depth_first.h"
+
+#include <algorithm>
+#include <chrono>
+#include <iterator>
+#include <utility>
+
+#include "dispatch.h"
+
+namespace fastnn {
+namespace {
+
+constexpr index_t kUnits = 16;                          // as many as a filter gradient has chunks
+constexpr std::size_t kCacheBytes = 640 << 10;          // of the second-level cache, for the images at hand and those that come
+constexpr std::size_t kLargestImage = 2 * kCacheBytes;  // of all arrays
+
+constexpr int kMostComing = 8;  // arrays
+
+std::size_t least_bytes = std::size_t{6} << 20;
+
+template <class Args>
+constexpr StageKind kKind = {
+    .possible =
+        [](const void* entry, const void* args, index_t images, index_t units) {
+          return static_cast<const ByImages<Args>*>(entry)->possible(*static_cast<const Args*>(args), images, units);
+        },
+    .prepare =
+        [](const void* entry, const void* args) {
+          if (const auto f = static_cast<const ByImages<Args>*>(entry)->prepare) f(*static_cast<const Args*>(args));
+        },
+    .images =
+        [](const void* entry, const void* args, const ImageRange& range) {
+          static_cast<const ByImages<Args>*>(entry)->images(*static_cast<const Args*>(args), range);
+        },
+    .finish =
+        [](const void* entry, const void* args, index_t images, index_t units) {
+          if (const auto f = static_cast<const ByImages<Args>*>(entry)->finish) f(*static_cast<const Args*>(args), images, units);
+        },
+};
+
+template <class Args>
+Stage stage(const ByImages<Args>& entry, index_t images, index_t rows, int slots, bool fetches) {
+  return {&kKind<Args>, &entry, 0, 0, images, rows, slots, fetches, {}, {}};
+}
+
+// Adds memory that is there.
+void add(std::vector<Span>& spans, const float* begin, index_t floats, bool read, bool written) {
+  if (begin && floats > 0)
+    spans.push_back({reinterpret_cast<const char*>(begin), static_cast<std::size_t>(floats) * sizeof(float), read, written});
+}
+
+void reads(std::vector<Span>& spans, const float* begin, index_t floats) { add(spans, begin, floats, true, false); }
+void writes(std::vector<Span>& spans, const float* begin, index_t floats) { add(spans, begin, floats, false, true); }
+
+index_t input_floats(const Conv2dShape& s) { return s.N * s.H * s.W * s.C; }
+index_t output_floats(const Conv2dShape& s) { return s.N * s.P * s.Q * s.K; }
+index_t filter_floats(const Conv2dShape& s) { return s.R * s.S * (s.C / s.groups) * s.K; }
+
+// Those of `list` that would conflict with `spans` if the two stages took turns image by image.
+bool conflict(const std::vector<Span>& list, const std::vector<Span>& spans, bool both_by_image) {
+  for (const Span& a : list) {
+    for (const Span& b : spans) {
+      if ((a.written || b.written) && a.overlaps(b) && !(both_by_image && a.is(b))) return true;
+    }
+  }
+  return false;
+}
+
+bool conflict(const Stage& a, const Stage& b) {
+  return conflict(a.by_image, b.by_image, true) || conflict(a.by_image, b.whole, false) || conflict(a.whole, b.by_image, false) ||
+         conflict(a.whole, b.whole, false);
+}
+
+index_t units_of(index_t images) { return std::min(images, kUnits); }
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+}  // namespace
+
+std::size_t set_depth_first_bytes(std::size_t bytes) { return std::exchange(least_bytes, bytes); }
+
+// A group pays by its largest array; others may be smaller, as behind a stride.
+bool is_large(const Stage& stage) {
+  return std::any_of(stage.by_image.begin(), stage.by_image.end(), [](const Span& s) { return s.bytes >= least_bytes / 4; });
+}
+
+std::vector<Stage> stages_of(const Conv2dForward& a) {
+  const Kernels& k = kernels();
+  Stage s = stage(k.conv2d_forward_by_images, a.s.N, a.s.N * a.s.P * a.s.Q, a.slots, true);
+  reads(s.by_image, a.x, input_floats(a.s));
+  writes(s.by_image, a.y, output_floats(a.s));
+  reads(s.whole, a.w, filter_floats(a.s));
+  reads(s.whole, a.bias, a.s.K);
+  writes(s.whole, a.scratch, k.conv2d_forward_scratch(a));
+  return {s};
+}
+
+std::vector<Stage> stages_of(const Conv2dBackwardInput& a) {
+  const Kernels& k = kernels();
+  Stage s = stage(k.conv2d_backward_input_by_images, a.s.N, a.s.N * a.s.P * a.s.Q, a.slots, true);
+  reads(s.by_image, a.dy, output_floats(a.s));
+  reads(s.by_image, a.relu_output, input_floats(a.s));
+  add(s.by_image, a.dx, input_floats(a.s), a.accumulate, true);
+  reads(s.whole, a.w, filter_floats(a.s));
+  writes(s.whole, a.scratch, k.conv2d_backward_input_scratch(a));
+  return {s};
+}
+
+std::vector<Stage> stages_of(const Conv2dBackwardFilter& a) {
+  const Kernels& k = kernels();
+  Stage s = stage(k.conv2d_backward_filter_by_images, a.s.N, a.s.N * a.s.P * a.s.Q, a.slots, true);
+  reads(s.by_image, a.x, input_floats(a.s));
+  reads(s.by_image, a.dy, output_floats(a.s));
+  writes(s.whole, a.dw, filter_floats(a.s));
+  writes(s.whole, a.dbias, a.s.K);
+  writes(s.whole, a.scratch, k.conv2d_backward_filter_scratch(a));
+  return {s};
+}
+
+std::vector<Stage> stages_of(const BatchNormForward& a) {
+  const Kernels& k = kernels();
+  const index_t floats = a.rows * a.channels, C = a.channels;
+  Stage sums = stage(k.batch_norm_forward_statistics, 0, a.rows, kAnySlots, false);
+  reads(sums.by_image, a.x, floats);
+  for (const float* out : {a.mean, a.rstd, a.moving_mean, a.moving_variance}) writes(sums.whole, out, C);
+  writes(sums.whole, a.scratch, k.batch_norm_forward_scratch(a));
+  Stage apply = stage(k.batch_norm_forward_apply, 0, a.rows, kAnySlots, false);
+  reads(apply.by_image, a.x, floats);
+  reads(apply.by_image, a.residual, floats);
+  writes(apply.by_image, a.y, floats);
+  for (const float* in : {a.gamma, a.beta, static_cast<const float*>(a.mean), static_cast<const float*>(a.rstd)})
+    reads(apply.whole, in, C);
+  return {sums, apply};
+}
+
+std::vector<Stage> stages_of(const BatchNormBackward& a) {
+  const Kernels& k = kernels();
+  const index_t floats = a.rows * a.channels, C = a.channels;
+  Stage sums = stage(k.batch_norm_backward_sums, 0, a.rows, kAnySlots, false);
+  Stage apply = stage(k.batch_norm_backward_apply, 0, a.rows, kAnySlots, false);
+  for (Stage* s : {&sums, &apply}) {
+    for (const float* in : {a.x, a.dy, a.more, a.relu_y}) reads(s->by_image, in, floats);
+    for (const float* in : {a.gamma, a.beta, a.mean, a.rstd}) reads(s->whole, in, C);
+  }
+  writes(sums.by_image, a.dresidual, floats);
+  for (const float* out : {a.dgamma, a.dbeta}) {
+    writes(sums.whole, out, C);
+    reads(apply.whole, out, C);
+  }
+  writes(sums.whole, a.scratch, k.batch_norm_backward_scratch(a));
+  add(apply.by_image, a.dresidual, floats, true, true);
+  writes(apply.by_image, a.dx, floats);
+  return {sums, apply};
+}
+
+bool StageGroup::fits(const Stage& stage, const std::byte* args) const {
+  const index_t images = std::max(images_, stage.images);
+  if (images_ > 0 && stage.images > 0 && images_ != stage.images) return false;
+  if (std::any_of(stages_.begin(), stages_.end(), [&](const Stage& s) { return conflict(s, stage); })) return false;
+  if (images == 0) return stages_.empty() || stages_.front().rows == stage.rows;
+  const auto possible = [&](const Stage& s) { return s.kind->possible(s.entry, args + s.offset, images, units_of(images)); };
+  return possible(stage) && (images_ > 0 || std::all_of(stages_.begin(), stages_.end(), possible));
+}
+
+bool StageGroup::take(const Stage& stage, const std::byte* args) {
+  if (!fits(stage, args)) return false;
+  images_ = std::max(images_, stage.images);
+  stages_.push_back(stage);
+  return true;
+}
+
+void StageGroup::close() {
+  const auto add_new = [](std::vector<Span>& list, const Span& span) {
+    if (std::none_of(list.begin(), list.end(), [&](const Span& s) { return s.is(span); })) list.push_back(span);
+  };
+  std::vector<Span> all, written;
+  for (const Stage& stage : stages_) {
+    slots_ = std::min(slots_, stage.slots), fetching_ += stage.fetches;
+    for (const Span& span : stage.by_image) {
+      const bool made_here = std::any_of(written.begin(), written.end(), [&](const Span& s) { return s.is(span); });
+      if (span.read && !made_here) add_new(coming_, span);
+      add_new(all, span);
+    }
+    std::copy_if(stage.by_image.begin(), stage.by_image.end(), std::back_inserter(written),
+                 [](const Span& s) { return s.written; });
+  }
+  if (images_ == 0) images_ = stages_.front().rows;
+  units_ = units_of(images_);
+
+  std::size_t bytes = 0, coming = 0, largest = 0;
+  for (const Span& span : all) bytes += span.bytes, largest = std::max(largest, span.bytes);
+  for (const Span& span : coming_) coming += span.bytes;
+  const std::size_t image = std::max<std::size_t>(1, (bytes + coming) / static_cast<std::size_t>(images_));
+  together_ = static_cast<index_t>(std::max<std::size_t>(1, kCacheBytes / image));
+  unit_cycles_ = static_cast<double>(bytes) / static_cast<double>(units_);  // no less than that
+  pays_ = stages_.size() > 1 && largest >= least_bytes && image <= kLargestImage;
+}
+
+// The part of what comes after a range that its fetching stage number `fetcher` fetches; returns of how many arrays.
+int StageGroup::share_of_coming(const ImageRange& range, int fetcher, Coming* share) const {
+  const index_t next = std::min(images_ - range.end, range.end - range.begin);
+  int count = 0;
+  for (std::size_t i = 0; i < std::min<std::size_t>(coming_.size(), kMostComing); ++i) {
+    const index_t image = static_cast<index_t>(coming_[i].bytes / sizeof(float)) / images_;
+    const index_t from = unit_begin(next * image, fetching_, fetcher), to = unit_begin(next * image, fetching_, fetcher + 1);
+    if (to > from) share[count++] = {reinterpret_cast<const float*>(coming_[i].begin) + range.end * image + from, to - from};
+  }
+  return count;
+}
+
+// Some images through all stages; adds to seconds[stage], if not null.
+void StageGroup::play_images(const std::byte* args, ImageRange range, double* seconds) const {
+  Coming coming[kMostComing];
+  range.coming = coming;
+  int fetcher = 0;
+  for (std::size_t i = 0; i < stages_.size(); ++i) {
+    const Stage& s = stages_[i];
+    range.coming_count = s.fetches ? share_of_coming(range, fetcher++, coming) : 0;
+    const auto start = seconds ? Clock::now() : Clock::time_point();
+    s.kind->images(s.entry, args + s.offset, range);
+    if (seconds) seconds[i] += seconds_since(start);
+  }
+}
+
+void StageGroup::play_unit(const std::byte* args, index_t unit, int slot, double* seconds) const {
+  const index_t first = unit_begin(images_, units_, unit), count = unit_begin(images_, units_, unit + 1) - first;
+  const index_t turns = (count + together_ - 1) / together_;
+  for (index_t turn = 0; turn < turns; ++turn) {
+    const index_t begin = first + unit_begin(count, turns, turn), end = first + unit_begin(count, turns, turn + 1);
+    play_images(args, {images_, units_, unit, begin, end, slot, nullptr, 0}, seconds);
+  }
+}
+
+void StageGroup::play(const std::byte* args, double* seconds) const {
+  struct Job {
+    const StageGroup& group;
+    const std::byte* args;
+    std::vector<double> seconds;  // slot by slot, of every stage; or none
+  } job = {*this, args, {}};
+  if (seconds) job.seconds.resize(static_cast<std::size_t>(std::min(slots_, num_threads())) * stages_.size());
+  const auto units = [](void* context, index_t first, index_t last, int slot) {
+    Job& j = *static_cast<Job*>(context);
+    double* mine = j.seconds.empty() ? nullptr : j.seconds.data() + static_cast<std::size_t>(slot) * j.group.stages_.size();
+    for (index_t unit = first; unit < last; ++unit) j.group.play_unit(j.args, unit, slot, mine);
+  };
+  const auto timed = [seconds](const Stage& stage, const auto& body) {
+    const auto start = seconds ? Clock::now() : Clock::time_point();
+    body();
+    if (seconds) seconds[stage.record] += seconds_since(start);
+  };
+
+  for (const Stage& s : stages_) timed(s, [&] { s.kind->prepare(s.entry, args + s.offset); });
+  const auto start = seconds ? Clock::now() : Clock::time_point();
+  parallel_ranges(units_, unit_cycles_, slots_, units, &job);
+  if (seconds) share_out(seconds_since(start), job.seconds, seconds);
+  for (const Stage& s : stages_) timed(s, [&] { s.kind->finish(s.entry, args + s.offset, images_, units_); });
+}
+
+// Adds `all` seconds to those of the stages' records, in proportion to what the threads took.
+void StageGroup::share_out(double all, const std::vector<double>& of_threads, double* seconds) const {
+  double sum = 0;
+  for (const double s : of_threads) sum += s;
+  for (std::size_t i = 0; i < of_threads.size() && sum > 0; ++i) {
+    seconds[stages_[i % stages_.size()].record] += all * of_threads[i] / sum;
+  }
+}
+
+}  // namespace fastnn
