@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <iterator>
 #include <utility>
 
 #include "dispatch.h"
@@ -12,12 +11,12 @@ namespace fastnn {
 namespace {
 
 constexpr index_t kUnits = 16;                          // as many as a filter gradient has chunks
-constexpr std::size_t kCacheBytes = 640 << 10;          // of the second-level cache, for the images at hand and those that come
+constexpr std::size_t kCacheBytes = 512 << 10;          // of the second-level cache, for the images at hand and those that come
 constexpr std::size_t kLargestImage = 2 * kCacheBytes;  // of all arrays
 
-constexpr int kMostComing = 8;  // arrays
+constexpr int kMostComing = 12;  // arrays
 
-std::size_t least_bytes = std::size_t{6} << 20;
+std::size_t least_bytes = std::size_t{3} << 20;
 
 template <class Args>
 constexpr StageKind kKind = {
@@ -40,18 +39,18 @@ constexpr StageKind kKind = {
 };
 
 template <class Args>
-Stage stage(const ByImages<Args>& entry, index_t images, index_t rows, int slots, bool fetches) {
-  return {&kKind<Args>, &entry, 0, 0, images, rows, slots, fetches, {}, {}};
+Stage stage(const ByImages<Args>& entry, const Args& args, index_t images, index_t rows, int slots) {
+  return {&kKind<Args>, &entry, 0, 0, images, rows, slots, entry.fetches && entry.fetches(args), {}, {}};
 }
 
 // Adds memory that is there.
-void add(std::vector<Span>& spans, const float* begin, index_t floats, bool read, bool written) {
+void add(std::vector<Span>& spans, const float* begin, index_t floats, bool written) {
   if (begin && floats > 0)
-    spans.push_back({reinterpret_cast<const char*>(begin), static_cast<std::size_t>(floats) * sizeof(float), read, written});
+    spans.push_back({reinterpret_cast<const char*>(begin), static_cast<std::size_t>(floats) * sizeof(float), written});
 }
 
-void reads(std::vector<Span>& spans, const float* begin, index_t floats) { add(spans, begin, floats, true, false); }
-void writes(std::vector<Span>& spans, const float* begin, index_t floats) { add(spans, begin, floats, false, true); }
+void reads(std::vector<Span>& spans, const float* begin, index_t floats) { add(spans, begin, floats, false); }
+void writes(std::vector<Span>& spans, const float* begin, index_t floats) { add(spans, begin, floats, true); }
 
 index_t input_floats(const Conv2dShape& s) { return s.N * s.H * s.W * s.C; }
 index_t output_floats(const Conv2dShape& s) { return s.N * s.P * s.Q * s.K; }
@@ -88,7 +87,7 @@ bool is_large(const Stage& stage) {
 
 std::vector<Stage> stages_of(const Conv2dForward& a) {
   const Kernels& k = kernels();
-  Stage s = stage(k.conv2d_forward_by_images, a.s.N, a.s.N * a.s.P * a.s.Q, a.slots, true);
+  Stage s = stage(k.conv2d_forward_by_images, a, a.s.N, a.s.N * a.s.P * a.s.Q, a.slots);
   reads(s.by_image, a.x, input_floats(a.s));
   writes(s.by_image, a.y, output_floats(a.s));
   reads(s.whole, a.w, filter_floats(a.s));
@@ -99,10 +98,10 @@ std::vector<Stage> stages_of(const Conv2dForward& a) {
 
 std::vector<Stage> stages_of(const Conv2dBackwardInput& a) {
   const Kernels& k = kernels();
-  Stage s = stage(k.conv2d_backward_input_by_images, a.s.N, a.s.N * a.s.P * a.s.Q, a.slots, true);
+  Stage s = stage(k.conv2d_backward_input_by_images, a, a.s.N, a.s.N * a.s.P * a.s.Q, a.slots);
   reads(s.by_image, a.dy, output_floats(a.s));
   reads(s.by_image, a.relu_output, input_floats(a.s));
-  add(s.by_image, a.dx, input_floats(a.s), a.accumulate, true);
+  writes(s.by_image, a.dx, input_floats(a.s));
   reads(s.whole, a.w, filter_floats(a.s));
   writes(s.whole, a.scratch, k.conv2d_backward_input_scratch(a));
   return {s};
@@ -110,7 +109,7 @@ std::vector<Stage> stages_of(const Conv2dBackwardInput& a) {
 
 std::vector<Stage> stages_of(const Conv2dBackwardFilter& a) {
   const Kernels& k = kernels();
-  Stage s = stage(k.conv2d_backward_filter_by_images, a.s.N, a.s.N * a.s.P * a.s.Q, a.slots, true);
+  Stage s = stage(k.conv2d_backward_filter_by_images, a, a.s.N, a.s.N * a.s.P * a.s.Q, a.slots);
   reads(s.by_image, a.x, input_floats(a.s));
   reads(s.by_image, a.dy, output_floats(a.s));
   writes(s.whole, a.dw, filter_floats(a.s));
@@ -122,11 +121,11 @@ std::vector<Stage> stages_of(const Conv2dBackwardFilter& a) {
 std::vector<Stage> stages_of(const BatchNormForward& a) {
   const Kernels& k = kernels();
   const index_t floats = a.rows * a.channels, C = a.channels;
-  Stage sums = stage(k.batch_norm_forward_statistics, 0, a.rows, kAnySlots, false);
+  Stage sums = stage(k.batch_norm_forward_statistics, a, 0, a.rows, kAnySlots);
   reads(sums.by_image, a.x, floats);
   for (const float* out : {a.mean, a.rstd, a.moving_mean, a.moving_variance}) writes(sums.whole, out, C);
   writes(sums.whole, a.scratch, k.batch_norm_forward_scratch(a));
-  Stage apply = stage(k.batch_norm_forward_apply, 0, a.rows, kAnySlots, false);
+  Stage apply = stage(k.batch_norm_forward_apply, a, 0, a.rows, kAnySlots);
   reads(apply.by_image, a.x, floats);
   reads(apply.by_image, a.residual, floats);
   writes(apply.by_image, a.y, floats);
@@ -138,8 +137,8 @@ std::vector<Stage> stages_of(const BatchNormForward& a) {
 std::vector<Stage> stages_of(const BatchNormBackward& a) {
   const Kernels& k = kernels();
   const index_t floats = a.rows * a.channels, C = a.channels;
-  Stage sums = stage(k.batch_norm_backward_sums, 0, a.rows, kAnySlots, false);
-  Stage apply = stage(k.batch_norm_backward_apply, 0, a.rows, kAnySlots, false);
+  Stage sums = stage(k.batch_norm_backward_sums, a, 0, a.rows, kAnySlots);
+  Stage apply = stage(k.batch_norm_backward_apply, a, 0, a.rows, kAnySlots);
   for (Stage* s : {&sums, &apply}) {
     for (const float* in : {a.x, a.dy, a.more, a.relu_y}) reads(s->by_image, in, floats);
     for (const float* in : {a.gamma, a.beta, a.mean, a.rstd}) reads(s->whole, in, C);
@@ -150,8 +149,7 @@ std::vector<Stage> stages_of(const BatchNormBackward& a) {
     reads(apply.whole, out, C);
   }
   writes(sums.whole, a.scratch, k.batch_norm_backward_scratch(a));
-  add(apply.by_image, a.dresidual, floats, true, true);
-  writes(apply.by_image, a.dx, floats);
+  for (const float* out : {a.dresidual, a.dx}) writes(apply.by_image, out, floats);
   return {sums, apply};
 }
 
@@ -172,40 +170,42 @@ bool StageGroup::take(const Stage& stage, const std::byte* args) {
 }
 
 void StageGroup::close() {
-  const auto add_new = [](std::vector<Span>& list, const Span& span) {
-    if (std::none_of(list.begin(), list.end(), [&](const Span& s) { return s.is(span); })) list.push_back(span);
+  const auto is_new = [this](const Span& span) {
+    return std::none_of(arrays_.begin(), arrays_.end(), [&](const Array& a) { return a.span.is(span); });
   };
-  std::vector<Span> all, written;
   for (const Stage& stage : stages_) {
-    slots_ = std::min(slots_, stage.slots), fetching_ += stage.fetches;
     for (const Span& span : stage.by_image) {
-      const bool made_here = std::any_of(written.begin(), written.end(), [&](const Span& s) { return s.is(span); });
-      if (span.read && !made_here) add_new(coming_, span);
-      add_new(all, span);
+      if (is_new(span)) arrays_.push_back({span, fetching_});
     }
-    std::copy_if(stage.by_image.begin(), stage.by_image.end(), std::back_inserter(written),
-                 [](const Span& s) { return s.written; });
+    slots_ = std::min(slots_, stage.slots), fetching_ += stage.fetches;
   }
   if (images_ == 0) images_ = stages_.front().rows;
   units_ = units_of(images_);
 
-  std::size_t bytes = 0, coming = 0, largest = 0;
-  for (const Span& span : all) bytes += span.bytes, largest = std::max(largest, span.bytes);
-  for (const Span& span : coming_) coming += span.bytes;
-  const std::size_t image = std::max<std::size_t>(1, (bytes + coming) / static_cast<std::size_t>(images_));
+  std::size_t bytes = 0, next = 0, largest = 0;
+  for (const Array& a : arrays_) {
+    bytes += a.span.bytes, largest = std::max(largest, a.span.bytes);
+    if (a.fetchers == 0) next += a.span.bytes;
+  }
+  const std::size_t image = std::max<std::size_t>(1, (bytes + next) / static_cast<std::size_t>(images_));
   together_ = static_cast<index_t>(std::max<std::size_t>(1, kCacheBytes / image));
   unit_cycles_ = static_cast<double>(bytes) / static_cast<double>(units_);  // no less than that
   pays_ = stages_.size() > 1 && largest >= least_bytes && image <= kLargestImage;
 }
 
-// The part of what comes after a range that its fetching stage number `fetcher` fetches; returns of how many arrays.
+// What the fetching stage number `fetcher` fetches: its share for the stages behind it, and of the next images for those that no
+// stage can fetch for in time. Returns of how many arrays.
 int StageGroup::share_of_coming(const ImageRange& range, int fetcher, Coming* share) const {
   const index_t next = std::min(images_ - range.end, range.end - range.begin);
   int count = 0;
-  for (std::size_t i = 0; i < std::min<std::size_t>(coming_.size(), kMostComing); ++i) {
-    const index_t image = static_cast<index_t>(coming_[i].bytes / sizeof(float)) / images_;
-    const index_t from = unit_begin(next * image, fetching_, fetcher), to = unit_begin(next * image, fetching_, fetcher + 1);
-    if (to > from) share[count++] = {reinterpret_cast<const float*>(coming_[i].begin) + range.end * image + from, to - from};
+  for (const Array& a : arrays_) {
+    const index_t image = static_cast<index_t>(a.span.bytes / sizeof(float)) / images_;
+    const bool now = a.fetchers > 0;
+    const index_t first = (now ? range.begin : range.end) * image, floats = (now ? range.end - range.begin : next) * image;
+    const int shares = now ? a.fetchers : fetching_;
+    if (fetcher >= shares || floats == 0 || count == kMostComing) continue;
+    const index_t from = unit_begin(floats, shares, fetcher), to = unit_begin(floats, shares, fetcher + 1);
+    share[count++] = {reinterpret_cast<const float*>(a.span.begin) + first + from, to - from};
   }
   return count;
 }

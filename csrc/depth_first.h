@@ -26,11 +26,11 @@ struct StageKind {
   void (*finish)(const void* entry, const void* args, index_t images, index_t units);
 };
 
-// Memory that a stage reads or writes.
+// Memory that a stage reads, or writes.
 struct Span {
   const char* begin;
   std::size_t bytes;
-  bool read, written;
+  bool written;
 
   bool overlaps(const Span& other) const { return begin < other.begin + other.bytes && other.begin < begin + bytes; }
   bool is(const Span& other) const { return begin == other.begin && bytes == other.bytes; }
@@ -78,6 +78,12 @@ class StageGroup {
   void play(const std::byte* args, double* seconds) const;
 
  private:
+  // What the stages read or write by image, and how many stages fetch before the first that does.
+  struct Array {
+    Span span;
+    int fetchers;
+  };
+
   bool fits(const Stage& stage, const std::byte* args) const;
   int share_of_coming(const ImageRange& range, int fetcher, Coming* share) const;
   void play_images(const std::byte* args, ImageRange range, double* seconds) const;
@@ -85,7 +91,7 @@ class StageGroup {
   void share_out(double all, const std::vector<double>& of_threads, double* seconds) const;
 
   std::vector<Stage> stages_;
-  std::vector<Span> coming_;  // what the stages read and do not write before
+  std::vector<Array> arrays_;
   index_t images_ = 0, units_ = 0, together_ = 0;
   int slots_ = kAnySlots, fetching_ = 0;  // stages that fetch
   double unit_cycles_ = 0;

@@ -1346,10 +1346,11 @@ struct ImageRange {
 inline index_t unit_begin(index_t images, index_t units, index_t unit) { return unit * images / units; }
 
 // A kernel, or a part of one, cut into calls for some images each: the same bits, in any cut. `prepare` comes before the first
-// image and `finish` after the last; both may be null.
+// image and `finish` after the last; both may be null. `fetches`: whether a call fetches what is coming; null: it does not.
 template <class Args>
 struct ByImages {
   bool (*possible)(const Args&, index_t images, index_t units);  // images > 0 divide the rows, 0 < units <= images
+  bool (*fetches)(const Args&);
   void (*prepare)(const Args&);
   void (*images)(const Args&, const ImageRange&);
   void (*finish)(const Args&, index_t images, index_t units);

@@ -97,6 +97,20 @@ inline void convolve_row_by_vectors(const Convolution& a, const Window& x, const
 // Whether a value meets all taps of a filter row in one tile.
 inline bool slides(const Conv2dShape& s) { return shares_values(s) && s.K / s.groups <= kSlidingColumns; }
 
+// The most pixels of a tile of so many columns.
+inline int tile_pixels(const Conv2dShape& s, index_t columns) {
+  return static_cast<int>(slides(s) ? most_sliding_rows(columns, s.S) : most_rows(columns, taps(s)));
+}
+
+// How often a row fetches what lies ahead.
+inline index_t row_fetches(const Conv2dShape& s) {
+  const index_t outputs = s.K / s.groups;
+  if (by_pixel_vectors(s)) return 1;
+  index_t tiles = 0;
+  for (index_t k = 0; k < outputs; k += kPanel) tiles += RowTiles(s.Q, tile_pixels(s, min_of(kPanel, outputs - k))).count;
+  return s.groups * tiles;
+}
+
 // One output row of one group from its window.
 inline void convolve_row_by_tiles(const Convolution& a, const Window& x, const Panels& b, index_t p, index_t group, float* y,
                                   Ahead& ahead) {
@@ -112,7 +126,7 @@ inline void convolve_row_by_tiles(const Convolution& a, const Window& x, const P
   t.ldc = s.K, t.load_c = a.accumulate, t.relu = a.activation == Activation::relu;
   for (index_t panel = 0; panel < b.count(); ++panel) {
     const index_t columns = b.columns(panel), column = group * outputs + panel * kPanel;
-    const RowTiles tiles(s.Q, sliding ? most_sliding_rows(columns, s.S) : most_rows(columns, taps(s)));
+    const RowTiles tiles(s.Q, tile_pixels(s, columns));
     t.b = b.at(panel) + rows.begin * t.b_outer;
     t.bias = a.bias ? a.bias + column : nullptr;
     for (index_t tile = 0; tile < tiles.count; ++tile) {
@@ -152,14 +166,11 @@ inline bool by_rows(const Conv2dShape& s) { return s.Q >= kShortRow && !is_point
 inline index_t convolution_slot(const Conv2dShape& s) { return by_rows(s) ? window_size(s) : pixel_block(s) * taps(s); }
 inline index_t convolution_scratch(const Conv2dShape& s, int slots) { return packed_filter_size(s) + slots * convolution_slot(s); }
 
-// Tiles of an output row.
-inline index_t row_tiles(const Conv2dShape& s) { return s.groups * ceil_div(s.K / s.groups, kPanel) * ceil_div(s.Q, kMaxRows); }
-
 // Output rows [p0, p1) of image n, the first of them at y; windows: scratch for what they read.
 inline void convolve_block(const Convolution& a, const float* packed, index_t n, index_t p0, index_t p1, float* windows, float* y) {
   const Conv2dShape& s = a.s;
   const Window x = window(s, a.x, n, p0, p1, windows);
-  Ahead next = input_ahead(s, a.x, n, p0, p1, (p1 - p0) * row_tiles(s), !a.coming && fetches_ahead(s));
+  Ahead next = input_ahead(s, a.x, n, p0, p1, (p1 - p0) * row_fetches(s), !a.coming && fetches_ahead(s));
   Ahead& ahead = a.coming ? *a.coming : next;
   for (index_t p = p0; p < p1; ++p, y += s.Q * s.K) {
     for (index_t group = 0; group < s.groups; ++group) convolve_row(a, x, filter_panels(packed, s, group), p, group, y, ahead);
@@ -222,11 +233,12 @@ void conv2d_forward(const Conv2dForward& a) {
 }
 
 bool conv2d_forward_possible(const Conv2dForward& a, index_t images, index_t) { return a.s.N == images && !is_depthwise(a.s); }
+bool conv2d_forward_fetches(const Conv2dForward& a) { return by_rows(a.s); }
 void conv2d_forward_prepare(const Conv2dForward& a) { pack_filter(a.scratch, a.w, a.s); }
 
 void conv2d_forward_images(const Conv2dForward& a, const ImageRange& range) {
   const Conv2dShape s = some_images(a.s, range);
-  ComingAhead coming(range, out_rows(s) * row_tiles(s));
+  ComingAhead coming(range, out_rows(s) * row_fetches(s));
   convolve({s, a.x + range.begin * s.H * s.W * s.C, a.bias, a.activation, a.alpha, nullptr, a.y + range.begin * s.P * s.Q * s.K,
             false, coming.first()},
            a.scratch, a.scratch + packed_filter_size(a.s) + range.slot * convolution_slot(a.s), 1);

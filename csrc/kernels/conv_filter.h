@@ -283,6 +283,8 @@ bool conv2d_backward_filter_possible(const Conv2dBackwardFilter& a, index_t imag
   return same;
 }
 
+bool conv2d_backward_filter_fetches(const Conv2dBackwardFilter&) { return true; }
+
 void conv2d_backward_filter_images(const Conv2dBackwardFilter& a, const ImageRange& range) {
   const DyOfArray dy_of = dy_of_array(a);
   const FilterGradient<DyOfArray> gradient{a, gradient_rows(a.s), dy_of};

@@ -194,12 +194,16 @@ bool conv2d_backward_input_possible(const Conv2dBackwardInput& a, index_t images
   return a.s.N == images && !is_depthwise(a.s);
 }
 
+bool conv2d_backward_input_fetches(const Conv2dBackwardInput& a) {
+  return !by_phases(a.s) && is_turned(a.s) && by_rows(turned_shape(a.s));
+}
+
 void conv2d_backward_input_prepare(const Conv2dBackwardInput& a) { pack_gradient_filter(a.scratch, a.w, a.s); }
 
 void conv2d_backward_input_images(const Conv2dBackwardInput& a, const ImageRange& range) {
   const Conv2dShape s = some_images(a.s, range), turned = turned_shape(s);
   const index_t dx = range.begin * s.H * s.W * s.C;
-  ComingAhead coming(range, out_rows(turned) * row_tiles(turned));
+  ComingAhead coming(range, out_rows(turned) * row_fetches(turned));
   packed_input_gradient({s, a.dy + range.begin * s.P * s.Q * s.K, a.w, a.relu_output ? a.relu_output + dx : nullptr, nullptr,
                          Activation::linear, 0.0f, a.dx + dx, a.accumulate, coming.first()},
                         a.scratch, a.scratch + gradient_filter_size(a.s) + range.slot * gradient_slot(a.s), 1);

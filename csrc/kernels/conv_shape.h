@@ -95,7 +95,7 @@ class ComingAhead {
   Ahead* first() { return count_ > 0 ? list_ : nullptr; }
 
  private:
-  static constexpr index_t kMost = 8;
+  static constexpr index_t kMost = 12;
   Ahead list_[kMost];
   index_t count_ = 0;
 };
