@@ -134,6 +134,16 @@ std::vector<Stage> stages_of(const BatchNormForward& a) {
   return {sums, apply};
 }
 
+std::vector<Stage> stages_of(const BatchNormInference& a) {
+  const index_t floats = a.rows * a.channels, C = a.channels;
+  Stage s = stage(kernels().batch_norm_inference_by_images, a, 0, a.rows, kAnySlots);
+  for (const float* in : {a.x, a.residual}) reads(s.by_image, in, floats);
+  writes(s.by_image, a.y, floats);
+  for (const float* in : {a.gamma, a.beta, a.moving_mean, a.moving_variance}) reads(s.whole, in, C);
+  for (const float* out : {a.mean, a.rstd}) writes(s.whole, out, C);
+  return {s};
+}
+
 std::vector<Stage> stages_of(const BatchNormBackward& a) {
   const Kernels& k = kernels();
   const index_t floats = a.rows * a.channels, C = a.channels;
@@ -190,7 +200,9 @@ void StageGroup::close() {
   const std::size_t image = std::max<std::size_t>(1, (bytes + next) / static_cast<std::size_t>(images_));
   together_ = static_cast<index_t>(std::max<std::size_t>(1, kCacheBytes / image));
   unit_cycles_ = static_cast<double>(bytes) / static_cast<double>(units_);  // no less than that
-  pays_ = stages_.size() > 1 && largest >= least_bytes && image <= kLargestImage;
+  const index_t threads = std::min(slots_, num_threads()), turns = (units_ + threads - 1) / threads;
+  const bool balanced = 20 * units_ >= 19 * turns * threads;  // else threads wait for one that has a unit more
+  pays_ = stages_.size() > 1 && largest >= least_bytes && image <= kLargestImage && balanced;
 }
 
 // What the fetching stage number `fetcher` fetches: its share for the stages behind it, and of the next images for those that no

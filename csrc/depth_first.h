@@ -52,6 +52,7 @@ std::vector<Stage> stages_of(const Conv2dForward& args);
 std::vector<Stage> stages_of(const Conv2dBackwardInput& args);
 std::vector<Stage> stages_of(const Conv2dBackwardFilter& args);
 std::vector<Stage> stages_of(const BatchNormForward& args);
+std::vector<Stage> stages_of(const BatchNormInference& args);
 std::vector<Stage> stages_of(const BatchNormBackward& args);
 template <class Args>
 std::vector<Stage> stages_of(const Args&) {
@@ -67,7 +68,7 @@ class StageGroup {
   // Whether the stage could be the next one; if so it is, from here on. `args`: of all records.
   bool take(const Stage& stage, const std::byte* args);
 
-  // Decides how many images go together, after the last stage.
+  // Decides how many images go together, and whether that pays, after the last stage.
   void close();
 
   // Whether that is faster than stage by stage.

@@ -1413,6 +1413,7 @@ struct Kernels {
   void (*batch_norm_backward)(const BatchNormBackward&);
   index_t (*batch_norm_backward_scratch)(const BatchNormBackward&);
   ByImages<BatchNormForward> batch_norm_forward_statistics, batch_norm_forward_apply;  // one after the other
+  ByImages<BatchNormInference> batch_norm_inference_by_images;
   ByImages<BatchNormBackward> batch_norm_backward_sums, batch_norm_backward_apply;
 
   void (*dropout_forward)(const DropoutForward&);

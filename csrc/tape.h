@@ -113,7 +113,7 @@ class Tape {
 
   // Replays 2 `steps` steps, as run does: in turn one that is timed record by record, and one that is timed whole. Returns the
   // seconds of every record of the first and of the whole second step, then those of the next two, ...; what it takes to read the
-  // clock is not in them.
+  // clock is not in them. Records of a group share what the group takes, in proportion to what they take of each thread.
   std::vector<double> profile(index_t steps) const;
 
   // Whether the next step, as long as the last one was, will ask for interruptions.

@@ -101,6 +101,20 @@ def test_batches(threads: int, batch: int, filters: int) -> None:
     assert_replay_is_eager(residual, (8, 6, 3), batch, filters)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 5, 16])
+def test_threads(threads: int) -> None:
+    config.set_num_threads(threads)
+    assert_replay_is_eager(residual, (8, 6, 3), 64, 4)
+
+
+def test_predictions(isa: str, threads: int) -> None:
+    config.set_seed(3)
+    x_in = layers.Input((10, 7, 2))
+    model = fastnn.Model(x_in, residual(x_in, 5))
+    x = images((33, 10, 7, 2))
+    assert_bits(model.predict(x, batch_size=33, verbose=0), model(x))
+
+
 def test_images_larger_than_a_cache(threads: int) -> None:
     assert_replay_is_eager(residual, (96, 80, 3), 3, 8)
 

@@ -324,19 +324,32 @@ void batch_norm_forward_finish(const BatchNormForward& a, index_t images, index_
   finish_statistics(plan, a, a.scratch, squares);
 }
 
-void batch_norm_forward_apply(const BatchNormForward& a, const ImageRange& range) {
-  const index_t image = a.rows / range.count;
-  normalize_rows(a, range.begin * image, range.end * image);
+inline float moving_rstd(const BatchNormInference& a, index_t c) { return reciprocal_deviation(a.moving_variance[c], a.epsilon); }
+
+void batch_norm_inference_prepare(const BatchNormInference& a) {
+  for (index_t c = 0; a.mean && c < a.channels; ++c) a.mean[c] = a.moving_mean[c];
+  for (index_t c = 0; a.rstd && c < a.channels; ++c) a.rstd[c] = moving_rstd(a, c);
+}
+
+void normalize_rows(const BatchNormInference& a, index_t begin, index_t end) {
+  const index_t at = begin * a.channels;
+  normalize(a.x + at, a.y + at, end - begin, a.channels, {a.residual ? a.residual + at : nullptr, a.relu}, [&a](index_t c) {
+    const float rstd = moving_rstd(a, c);
+    return Coefficients<3>{a.moving_mean[c], a.gamma ? a.gamma[c] * rstd : rstd, a.beta ? a.beta[c] : 0.0f};
+  });
 }
 
 void batch_norm_inference(const BatchNormInference& a) {
   if (a.channels == 0) return;
-  const auto rstd = [&a](index_t c) { return reciprocal_deviation(a.moving_variance[c], a.epsilon); };
-  for (index_t c = 0; a.mean && c < a.channels; ++c) a.mean[c] = a.moving_mean[c];
-  for (index_t c = 0; a.rstd && c < a.channels; ++c) a.rstd[c] = rstd(c);
-  normalize(a.x, a.y, a.rows, a.channels, {a.residual, a.relu}, [&a, &rstd](index_t c) {
-    return Coefficients<3>{a.moving_mean[c], a.gamma ? a.gamma[c] * rstd(c) : rstd(c), a.beta ? a.beta[c] : 0.0f};
-  });
+  batch_norm_inference_prepare(a);
+  normalize_rows(a, 0, a.rows);
+}
+
+// Of a BatchNormForward or a BatchNormInference.
+template <class Args>
+void batch_norm_apply(const Args& a, const ImageRange& range) {
+  const index_t image = a.rows / range.count;
+  normalize_rows(a, range.begin * image, range.end * image);
 }
 
 }  // namespace
