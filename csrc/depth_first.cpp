@@ -14,8 +14,6 @@ constexpr index_t kUnits = 16;                          // as many as a filter g
 constexpr std::size_t kCacheBytes = 512 << 10;          // of the second-level cache, for the images at hand and those that come
 constexpr std::size_t kLargestImage = 2 * kCacheBytes;  // of all arrays
 
-constexpr int kMostComing = 12;  // arrays
-
 std::size_t least_bytes = std::size_t{3} << 20;
 
 template <class Args>

@@ -1332,6 +1332,7 @@ struct Coming {
   const float* first;
   index_t floats;
 };
+constexpr int kMostComing = 12;  // of an ImageRange
 
 // Some images of a batch on their way through several kernels (depth_first.h): [begin, end) of `count`. The batch is cut into
 // `units` runs; the images of a run come in order. Kernels that compute long enough fetch meanwhile what is coming.

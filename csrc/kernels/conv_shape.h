@@ -86,7 +86,7 @@ struct Ahead {
 class ComingAhead {
  public:
   ComingAhead(const ImageRange& range, index_t parts) {
-    for (; count_ < min_of(range.coming_count, kMost); ++count_) {
+    for (; count_ < range.coming_count; ++count_) {
       const fastnn::Coming& c = range.coming[count_];
       list_[count_] = {c.first, 0, c.floats, round_up(ceil_div(c.floats, max_of(1, parts)), kLineFloats), nullptr};
       if (count_ > 0) list_[count_ - 1].more = &list_[count_];
@@ -95,8 +95,7 @@ class ComingAhead {
   Ahead* first() { return count_ > 0 ? list_ : nullptr; }
 
  private:
-  static constexpr index_t kMost = 12;
-  Ahead list_[kMost];
+  Ahead list_[fastnn::kMostComing];
   index_t count_ = 0;
 };
 
