@@ -54,7 +54,16 @@ index_t input_floats(const Conv2dShape& s) { return s.N * s.H * s.W * s.C; }
 index_t output_floats(const Conv2dShape& s) { return s.N * s.P * s.Q * s.K; }
 index_t filter_floats(const Conv2dShape& s) { return s.R * s.S * (s.C / s.groups) * s.K; }
 
-// Those of `list` that would conflict with `spans` if the two stages took turns image by image.
+// The stage of a convolution or of one of its gradients: its filter, or that of the gradient, and its scratch.
+template <class Args>
+Stage conv_stage(const ByImages<Args>& entry, index_t (*scratch)(const Args&), const Args& a, const float* filter, bool written) {
+  Stage s = stage(entry, a, a.s.N, a.s.N * a.s.P * a.s.Q, a.slots);
+  add(s.whole, filter, filter_floats(a.s), written);
+  writes(s.whole, a.scratch, scratch(a));
+  return s;
+}
+
+// Whether the two would disturb each other if their stages took turns image by image.
 bool conflict(const std::vector<Span>& list, const std::vector<Span>& spans, bool both_by_image) {
   for (const Span& a : list) {
     for (const Span& b : spans) {
@@ -84,35 +93,26 @@ bool is_large(const Stage& stage) {
 }
 
 std::vector<Stage> stages_of(const Conv2dForward& a) {
-  const Kernels& k = kernels();
-  Stage s = stage(k.conv2d_forward_by_images, a, a.s.N, a.s.N * a.s.P * a.s.Q, a.slots);
+  Stage s = conv_stage(kernels().conv2d_forward_by_images, kernels().conv2d_forward_scratch, a, a.w, false);
   reads(s.by_image, a.x, input_floats(a.s));
   writes(s.by_image, a.y, output_floats(a.s));
-  reads(s.whole, a.w, filter_floats(a.s));
   reads(s.whole, a.bias, a.s.K);
-  writes(s.whole, a.scratch, k.conv2d_forward_scratch(a));
   return {s};
 }
 
 std::vector<Stage> stages_of(const Conv2dBackwardInput& a) {
-  const Kernels& k = kernels();
-  Stage s = stage(k.conv2d_backward_input_by_images, a, a.s.N, a.s.N * a.s.P * a.s.Q, a.slots);
+  Stage s = conv_stage(kernels().conv2d_backward_input_by_images, kernels().conv2d_backward_input_scratch, a, a.w, false);
   reads(s.by_image, a.dy, output_floats(a.s));
   reads(s.by_image, a.relu_output, input_floats(a.s));
   writes(s.by_image, a.dx, input_floats(a.s));
-  reads(s.whole, a.w, filter_floats(a.s));
-  writes(s.whole, a.scratch, k.conv2d_backward_input_scratch(a));
   return {s};
 }
 
 std::vector<Stage> stages_of(const Conv2dBackwardFilter& a) {
-  const Kernels& k = kernels();
-  Stage s = stage(k.conv2d_backward_filter_by_images, a, a.s.N, a.s.N * a.s.P * a.s.Q, a.slots);
+  Stage s = conv_stage(kernels().conv2d_backward_filter_by_images, kernels().conv2d_backward_filter_scratch, a, a.dw, true);
   reads(s.by_image, a.x, input_floats(a.s));
   reads(s.by_image, a.dy, output_floats(a.s));
-  writes(s.whole, a.dw, filter_floats(a.s));
   writes(s.whole, a.dbias, a.s.K);
-  writes(s.whole, a.scratch, k.conv2d_backward_filter_scratch(a));
   return {s};
 }
 
