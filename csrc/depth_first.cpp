@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "dispatch.h"
+#include "work.h"
 
 namespace fastnn {
 namespace {
@@ -13,6 +14,7 @@ namespace {
 constexpr index_t kUnits = 16;                          // as many as a filter gradient has chunks
 constexpr std::size_t kCacheBytes = 512 << 10;          // of the second-level cache, for the images at hand and those that come
 constexpr std::size_t kLargestImage = 2 * kCacheBytes;  // of all arrays
+constexpr double kEnough = 0.2;                         // of a group's products, to fetch behind
 
 std::size_t least_bytes = std::size_t{3} << 20;
 
@@ -38,7 +40,8 @@ constexpr StageKind kKind = {
 
 template <class Args>
 Stage stage(const ByImages<Args>& entry, const Args& args, index_t images, index_t rows, int slots) {
-  return {&kKind<Args>, &entry, 0, 0, images, rows, slots, entry.fetches && entry.fetches(args), {}, {}};
+  const bool fetches = entry.fetches && entry.fetches(args);
+  return {&kKind<Args>, &entry, 0, 0, images, rows, slots, fetches ? work_of(args).flops : 0, {}, {}};
 }
 
 // Adds memory that is there.
@@ -185,7 +188,10 @@ void StageGroup::close() {
     for (const Span& span : stage.by_image) {
       if (is_new(span)) arrays_.push_back({span, fetching_});
     }
-    slots_ = std::min(slots_, stage.slots), fetching_ += stage.fetches;
+    slots_ = std::min(slots_, stage.slots), fetching_ += stage.fetching;
+  }
+  for (Array& a : arrays_) {
+    if (a.fetching < kEnough * fetching_) a.fetching = 0;
   }
   if (images_ == 0) images_ = stages_.front().rows;
   units_ = units_of(images_);
@@ -193,7 +199,7 @@ void StageGroup::close() {
   std::size_t bytes = 0, next = 0, largest = 0;
   for (const Array& a : arrays_) {
     bytes += a.span.bytes, largest = std::max(largest, a.span.bytes);
-    if (a.fetchers == 0) next += a.span.bytes;
+    if (a.fetching == 0) next += a.span.bytes;
   }
   const std::size_t image = std::max<std::size_t>(1, (bytes + next) / static_cast<std::size_t>(images_));
   together_ = static_cast<index_t>(std::max<std::size_t>(1, kCacheBytes / image));
@@ -203,18 +209,19 @@ void StageGroup::close() {
   pays_ = stages_.size() > 1 && largest >= least_bytes && image <= kLargestImage && balanced;
 }
 
-// What the fetching stage number `fetcher` fetches: its share for the stages behind it, and of the next images for those that no
-// stage can fetch for in time. Returns of how many arrays.
-int StageGroup::share_of_coming(const ImageRange& range, int fetcher, Coming* share) const {
+// What a stage fetches, of whose group so much of the fetching is `done`: its share for the stages behind it, and of the next
+// images for those that no stage can fetch for in time. Returns of how many arrays.
+int StageGroup::share_of_coming(const ImageRange& range, double done, double part, Coming* share) const {
   const index_t next = std::min(images_ - range.end, range.end - range.begin);
   int count = 0;
   for (const Array& a : arrays_) {
     const index_t image = static_cast<index_t>(a.span.bytes / sizeof(float)) / images_;
-    const bool now = a.fetchers > 0;
+    const bool now = a.fetching > 0;
+    const double all = now ? a.fetching : fetching_;
     const index_t first = (now ? range.begin : range.end) * image, floats = (now ? range.end - range.begin : next) * image;
-    const int shares = now ? a.fetchers : fetching_;
-    if (fetcher >= shares || floats == 0 || count == kMostComing) continue;
-    const index_t from = unit_begin(floats, shares, fetcher), to = unit_begin(floats, shares, fetcher + 1);
+    if (done >= all || floats == 0 || count == kMostComing) continue;
+    const auto up_to = [&](double work) { return static_cast<index_t>(static_cast<double>(floats) * std::min(1.0, work / all)); };
+    const index_t from = up_to(done), to = up_to(done + part);
     share[count++] = {reinterpret_cast<const float*>(a.span.begin) + first + from, to - from};
   }
   return count;
@@ -224,10 +231,11 @@ int StageGroup::share_of_coming(const ImageRange& range, int fetcher, Coming* sh
 void StageGroup::play_images(const std::byte* args, ImageRange range, double* seconds) const {
   Coming coming[kMostComing];
   range.coming = coming;
-  int fetcher = 0;
+  double done = 0;
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     const Stage& s = stages_[i];
-    range.coming_count = s.fetches ? share_of_coming(range, fetcher++, coming) : 0;
+    range.coming_count = s.fetching > 0 ? share_of_coming(range, done, s.fetching, coming) : 0;
+    done += s.fetching;
     const auto start = seconds ? Clock::now() : Clock::time_point();
     s.kind->images(s.entry, args + s.offset, range);
     if (seconds) seconds[i] += seconds_since(start);

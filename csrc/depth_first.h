@@ -43,7 +43,7 @@ struct Stage {
   std::size_t offset;    // of its arguments in those of all records
   index_t images, rows;  // of the batch; images = 0: any number that divides the rows
   int slots;             // threads that scratch was sized for
-  bool fetches;          // what is coming
+  double fetching;       // the products behind which it fetches what is coming
   std::vector<Span> by_image, whole;
 };
 
@@ -79,14 +79,14 @@ class StageGroup {
   void play(const std::byte* args, double* seconds) const;
 
  private:
-  // What the stages read or write by image, and how many stages fetch before the first that does.
+  // What the stages read or write by image, and the fetching before the first that does, 0 if that is too little.
   struct Array {
     Span span;
-    int fetchers;
+    double fetching;
   };
 
   bool fits(const Stage& stage, const std::byte* args) const;
-  int share_of_coming(const ImageRange& range, int fetcher, Coming* share) const;
+  int share_of_coming(const ImageRange& range, double done, double part, Coming* share) const;
   void play_images(const std::byte* args, ImageRange range, double* seconds) const;
   void play_unit(const std::byte* args, index_t unit, int slot, double* seconds) const;
   void share_out(double all, const std::vector<double>& of_threads, double* seconds) const;
@@ -94,8 +94,8 @@ class StageGroup {
   std::vector<Stage> stages_;
   std::vector<Array> arrays_;
   index_t images_ = 0, units_ = 0, together_ = 0;
-  int slots_ = kAnySlots, fetching_ = 0;  // stages that fetch
-  double unit_cycles_ = 0;
+  int slots_ = kAnySlots;
+  double unit_cycles_ = 0, fetching_ = 0;
   bool pays_ = false;
 };
 

@@ -50,31 +50,72 @@ Arena::Holes::iterator Arena::best_hole(std::size_t bytes) {
   return best;
 }
 
-void* Arena::take(Holes::iterator hole, std::size_t bytes) {
-  char* block = hole->first;
-  const std::size_t rest = hole->second - bytes;
-  holes_.erase(hole);
-  if (rest > 0) holes_.emplace(block + bytes, rest);
+// The same among the parts of holes that are apart from what was given back; null: there is none.
+char* Arena::best_place_apart(std::size_t bytes) const {
+  char* best = nullptr;
+  std::size_t least = 0;
+  const auto offer = [&](char* begin, char* end) {
+    const auto size = static_cast<std::size_t>(std::max<std::ptrdiff_t>(end - begin, 0));
+    if (size < bytes) return;
+    if (!best || size < least || (size == least && chunk_of(begin).number < chunk_of(best).number)) best = begin, least = size;
+  };
+  for (const auto& [hole, size] : holes_) {
+    char *begin = hole, *const end = hole + size;
+    for (const auto& [block, length] : watched_) {
+      if (block + length <= begin || block >= end) continue;
+      offer(begin, block);
+      begin = block + length;
+    }
+    offer(begin, end);
+  }
+  return best;
+}
+
+void* Arena::take(char* place, std::size_t bytes) {
+  const auto hole = std::prev(holes_.upper_bound(place));
+  const auto before = static_cast<std::size_t>(place - hole->first), after = hole->second - before - bytes;
+  if (before > 0) {
+    hole->second = before;
+  } else {
+    holes_.erase(hole);
+  }
+  if (after > 0) holes_.emplace(place + bytes, after);
   used_ += bytes;
-  return block;
+  return place;
+}
+
+// A new hole. A request of a chunk's size or more gets memory of exactly its size.
+char* Arena::grow(std::size_t bytes) {
+  const std::size_t size = std::max(bytes, kChunk);
+  char* chunk = static_cast<char*>(allocate_block(size));
+  chunks_.emplace(chunk, Chunk{size, chunks_.size()});
+  total_ += size;
+  holes_.emplace(chunk, size);
+  return chunk;
 }
 
 void* Arena::allocate(std::size_t bytes) {
   bytes = rounded(bytes);
   const auto best = best_hole(bytes);
-  if (best != holes_.end()) return take(best, bytes);
-  // A request of a chunk's size or more gets memory of exactly its size.
-  const std::size_t size = std::max(bytes, kChunk);
-  char* chunk = static_cast<char*>(allocate_block(size));
-  chunks_.emplace(chunk, Chunk{size, chunks_.size()});
-  total_ += size;
-  return take(holes_.emplace(chunk, size).first, bytes);
+  return take(best != holes_.end() ? best->first : grow(bytes), bytes);
+}
+
+void* Arena::allocate_apart(std::size_t bytes) {
+  bytes = rounded(bytes);
+  char* place = best_place_apart(bytes);
+  return take(place ? place : grow(bytes), bytes);
+}
+
+void Arena::watch(bool on) {
+  watching_ = on;
+  watched_.clear();
 }
 
 void Arena::release(void* block, std::size_t bytes) {
   char* start = static_cast<char*>(block);
   bytes = rounded(bytes);
   used_ -= bytes;
+  if (watching_) watched_[start] = std::max(watched_[start], bytes);
   auto next = holes_.lower_bound(start);
   const bool chunk_begins = chunks_.contains(start);
   if (next != holes_.begin() && !chunk_begins) {
@@ -125,12 +166,14 @@ void Tape::group(std::vector<Stage> stages) {
     groups_.emplace_back();
     group_open_ = groups_.back().take(stage, arguments_.data());
     if (!group_open_) groups_.pop_back();
+    arena_->watch(group_open_);
   }
 }
 
 void Tape::close_group() {
   if (group_open_) groups_.back().close();
   group_open_ = false;
+  arena_->watch(false);
   for (const Held& held : held_) arena_->release(held.block, held.bytes);
   held_.clear();
 }

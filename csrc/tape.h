@@ -36,7 +36,9 @@ class Arena {
   Arena& operator=(const Arena&) = delete;
 
   void* allocate(std::size_t bytes);             // aligned; throws std::bad_alloc
+  void* allocate_apart(std::size_t bytes);       // the same, of nothing that was given back since `watch`
   void release(void* block, std::size_t bytes);  // gives a block back to later allocations
+  void watch(bool on);                           // begins, or ends, to remember what is given back
   bool contains(const void* pointer) const;
   std::size_t bytes() const { return total_; }            // memory held
   bool unused() const { return used_ == 0 && !running; }  // no block is out, and no tape uses it
@@ -52,9 +54,13 @@ class Arena {
 
   const Chunk& chunk_of(char* pointer) const { return std::prev(chunks_.upper_bound(pointer))->second; }
   Holes::iterator best_hole(std::size_t bytes);
-  void* take(Holes::iterator hole, std::size_t bytes);
+  char* best_place_apart(std::size_t bytes) const;
+  char* grow(std::size_t bytes);
+  void* take(char* place, std::size_t bytes);
 
-  Holes holes_;  // free memory by address
+  Holes holes_;    // free memory by address
+  Holes watched_;  // what has been given back
+  bool watching_ = false;
   std::map<char*, Chunk> chunks_;
   std::size_t total_ = 0, used_ = 0;
 };
@@ -62,6 +68,7 @@ class Arena {
 class Tape {
  public:
   using Clock = std::chrono::steady_clock;
+  static constexpr std::size_t kSmallArray = std::size_t{1} << 16;
 
   // A tape that only plans takes the memory and keeps the calls, but does not make them.
   explicit Tape(std::shared_ptr<Arena> arena, bool plans = false) : arena_(std::move(arena)), plans_(plans) {}
@@ -79,6 +86,11 @@ class Tape {
     notes_.push_back({label_, work_of(args)});
     group(condition_.counter ? std::vector<Stage>() : stages_of(args));
   }
+
+  // Memory for an array, or for the scratch of the next call. The calls of a group take turns: nothing that one of them has let
+  // go of can be scratch of another; nor does a small array end the group for the sake of a little memory.
+  void* array(std::size_t bytes) { return bytes <= kSmallArray ? scratch(bytes) : arena_->allocate(bytes); }
+  void* scratch(std::size_t bytes) { return group_open_ ? arena_->allocate_apart(bytes) : arena_->allocate(bytes); }
 
   // Takes back the scratch of the call added last.
   void release_scratch(void* block, std::size_t bytes);

@@ -168,7 +168,7 @@ def test_other_calls_and_other_batches_end_a_group() -> None:
 
 def test_memory_used_again_ends_a_group() -> None:
     """Half the images lie where all of those of an earlier call lay: what is written there is still to be read."""
-    x, narrow, wide = images((16, 6, 6, 8)), images((1, 1, 8, 4), 1), images((1, 1, 4, 8), 2)
+    x, narrow, wide = images((16, 20, 20, 8)), images((1, 1, 8, 4), 1), images((1, 1, 4, 8), 2)
     with ops.Tape() as tape:
         a = ops.conv2d_forward(x, images((1, 1, 8, 8), 3))  # 8 channels
         b = ops.conv2d_forward(a, narrow)
@@ -190,6 +190,22 @@ def test_memory_of_the_same_images_does_not() -> None:
             y = ops.conv2d_forward(y, w)  # from two arrays in turn
     expected = y.copy()
     assert tape.groups() == [[0, 1, 2, 3, 4]]
+    y[...] = np.nan
+    tape.run(1, 1.0)
+    assert_bits(y, expected)
+
+
+def test_scratch_and_small_arrays_do_not_end_a_group(threads: int) -> None:
+    """They do not lie where an array of the group was."""
+    x, w, gamma, beta = images((16, 20, 20, 4)), images((3, 3, 4, 4), 1), images((4,), 2), images((4,), 3)
+    mean, variance = images((4,), 4), np.ones(4, np.float32)
+    with ops.Tape() as tape:
+        y = x
+        for _ in range(3):
+            y = ops.conv2d_forward(y, w, padding=((1, 1), (1, 1)))
+            y, *_ = ops.batch_norm_inference(y, gamma, beta, mean, variance, epsilon=1e-3)
+    expected = y.copy()
+    assert tape.groups() == [[0, 1, 2, 3, 4, 5]]
     y[...] = np.nan
     tape.run(1, 1.0)
     assert_bits(y, expected)

@@ -102,7 +102,7 @@ inline void require(bool condition, const char* what) {
 class Scratch {
  public:
   explicit Scratch(index_t floats) : bytes_(static_cast<std::size_t>(floats) * sizeof(float)), tape_(recorder()) {
-    pointer_ = static_cast<float*>(tape_ ? tape_->arena()->allocate(bytes_) : reuse(bytes_));
+    pointer_ = static_cast<float*>(tape_ ? tape_->scratch(bytes_) : reuse(bytes_));
   }
   ~Scratch() {
     if (tape_) tape_->release_scratch(pointer_, bytes_);

@@ -144,7 +144,7 @@ py::array empty(const std::vector<index_t>& shape, const py::dtype& dtype) {
   auto block = std::make_unique<Block>();
   block->bytes = length;
   if (Tape* tape = recorder()) {
-    block->pointer = tape->arena()->allocate(length);
+    block->pointer = tape->array(length);
     block->arena = tape->arena();
   } else {
     block->pointer = spare_blocks().take(length);
