@@ -39,6 +39,7 @@ ORDER = (
     "activations",
     "layers",
     "chains",
+    "order",
     "plan",
     "losses",
     "metrics",

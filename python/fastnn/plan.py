@@ -23,6 +23,7 @@ from fastnn.graph import Node, SymbolicTensor
 from fastnn.layers.base import Layer
 from fastnn.layers.core import ActivatedLayer
 from fastnn.names import Shape
+from fastnn.order import side_by_side
 from fastnn.recordable import keeps_step
 from fastnn.regularizers import Total
 
@@ -51,12 +52,13 @@ class Plan:
     Args:
         inputs: the numbers of the values that are given.
         outputs: of those that are wanted.
-        calls: in an order in which they can be made.
+        calls: in an order in which they can be made; `side_by_side` decides about it.
         size: how many values there are.
     """
 
     def __init__(self, inputs: Sequence[int], outputs: Sequence[int], calls: Sequence[Call], size: int) -> None:
         self.inputs, self.outputs, self.size = tuple(inputs), tuple(outputs), size
+        calls = side_by_side(calls)
         last_reader = {value: i for i, call in enumerate(calls) for value in call.inputs}
         self.calls = [
             replace(c, last=tuple({v for v in c.inputs if last_reader[v] == i} - set(outputs)))
@@ -104,12 +106,16 @@ class Plan:
     def _laid_open(self, calls: list[Call], given: Sequence[int], size: int, inference: bool) -> tuple[list[int], int]:
         """Append these calls to others, on given values; return the numbers of the outputs there, and of all values."""
         place = dict(zip(self.inputs, given))
-        for call in self.calls:
+        for call in self.as_written():
             place[call.output] = size
             read, inferred = tuple(place[v] for v in call.inputs), inference or call.inference
             calls.append(Call(call.layer, read, size, inference=inferred))
             size += 1
         return [place[v] for v in self.outputs], size
+
+    def as_written(self) -> list[Call]:
+        """Return the calls in the order in which they were written down, that of the layers and their parameters."""
+        return sorted(self.calls, key=lambda call: call.output)
 
     def check_values(self, inputs: Sequence[Any]) -> None:
         """Let every layer that reads an input look at its values."""

@@ -213,7 +213,7 @@ def receptive_field(model: Any) -> dict[str, tuple[int, ...]]:
     shapes = plan.shapes([tensor.shape for tensor in model.inputs])
     fields: dict[int, list[tuple[int, Fraction]]] = {v: [(1, Fraction(1))] * (len(shapes[v]) - 2) for v in plan.inputs}
     found: dict[str, tuple[int, ...]] = {}
-    for call in plan.calls:
+    for call in plan.as_written():
         seen = [fields[v] for v in call.inputs if v in fields]
         before, after = shapes[call.inputs[0]], shapes[call.output]
         window = getattr(call.layer, "kernel_size", getattr(call.layer, "pool_size", None))

@@ -136,7 +136,7 @@ class Inspected(Profiled):
         self, who: str, x: Any, layers: Sequence[str] | None
     ) -> dict[str, tuple[Any, NDArray[np.float32]]]:
         """Return (layer, output) of every call that is wanted, by its name."""
-        calls = self.plan.calls
+        calls = self.plan.as_written()
         wanted = None
         if layers is not None:
             if isinstance(layers, str):

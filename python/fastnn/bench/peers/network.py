@@ -73,7 +73,7 @@ def describe(workload: Workload) -> Network:
     shapes = plan.shapes([tensor.shape for tensor in model.inputs])
     flattened: dict[int, Shape] = {}  # by value: the image that it was
     nodes = []
-    for call in plan.calls:
+    for call in plan.as_written():
         first = call.inputs[0]
         if isinstance(call.layer, layers.Flatten):
             flattened[call.output] = shapes[first][1:]
