@@ -173,6 +173,14 @@ bool StageGroup::fits(const Stage& stage, const std::byte* args) const {
   return possible(stage) && (images_ > 0 || std::all_of(stages_.begin(), stages_.end(), possible));
 }
 
+bool StageGroup::is_apart(const Stage& stage) const {
+  const auto touches = [](const std::vector<Span>& list, const std::vector<Span>& spans) { return conflict(list, spans, false); };
+  return std::none_of(stages_.begin(), stages_.end(), [&](const Stage& s) {
+    return touches(s.by_image, stage.by_image) || touches(s.by_image, stage.whole) || touches(s.whole, stage.by_image) ||
+           touches(s.whole, stage.whole);
+  });
+}
+
 bool StageGroup::take(const Stage& stage, const std::byte* args) {
   if (!fits(stage, args)) return false;
   images_ = std::max(images_, stage.images);

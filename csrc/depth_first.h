@@ -68,6 +68,9 @@ class StageGroup {
   // Whether the stage could be the next one; if so it is, from here on. `args`: of all records.
   bool take(const Stage& stage, const std::byte* args);
 
+  // Whether the stage could come before all of them: they share no memory that it or they write.
+  bool is_apart(const Stage& stage) const;
+
   // Decides how many images go together, and whether that pays, after the last stage.
   void close();
 

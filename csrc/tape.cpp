@@ -50,8 +50,8 @@ Arena::Holes::iterator Arena::best_hole(std::size_t bytes) {
   return best;
 }
 
-// The same among the parts of holes that are apart from what was given back; null: there is none.
-char* Arena::best_place_apart(std::size_t bytes) const {
+// The same among the parts of holes that are apart from some blocks; null: there is none.
+char* Arena::best_place_apart(std::size_t bytes, const Holes& apart) const {
   char* best = nullptr;
   std::size_t least = 0;
   const auto offer = [&](char* begin, char* end) {
@@ -61,7 +61,7 @@ char* Arena::best_place_apart(std::size_t bytes) const {
   };
   for (const auto& [hole, size] : holes_) {
     char *begin = hole, *const end = hole + size;
-    for (const auto& [block, length] : watched_) {
+    for (const auto& [block, length] : apart) {
       if (block + length <= begin || block >= end) continue;
       offer(begin, block);
       begin = block + length;
@@ -100,22 +100,32 @@ void* Arena::allocate(std::size_t bytes) {
   return take(best != holes_.end() ? best->first : grow(bytes), bytes);
 }
 
-void* Arena::allocate_apart(std::size_t bytes) {
+void* Arena::allocate_apart(std::size_t bytes, int generations) {
   bytes = rounded(bytes);
-  char* place = best_place_apart(bytes);
+  Holes apart = given_[0];
+  if (generations > 1) {
+    for (const auto& [block, length] : given_[1]) apart[block] = std::max(apart[block], length);
+  }
+  char* place = best_place_apart(bytes, apart);
   return take(place ? place : grow(bytes), bytes);
 }
 
-void Arena::watch(bool on) {
-  watching_ = on;
-  watched_.clear();
+void Arena::next_generation() {
+  given_[1] = std::move(given_[0]);
+  given_[0].clear();
+  remembers_ = true;
+}
+
+void Arena::forget_generations() {
+  for (Holes& given : given_) given.clear();
+  remembers_ = false;
 }
 
 void Arena::release(void* block, std::size_t bytes) {
   char* start = static_cast<char*>(block);
   bytes = rounded(bytes);
   used_ -= bytes;
-  if (watching_) watched_[start] = std::max(watched_[start], bytes);
+  if (remembers_) given_[0][start] = std::max(given_[0][start], bytes);
   auto next = holes_.lower_bound(start);
   const bool chunk_begins = chunks_.contains(start);
   if (next != holes_.begin() && !chunk_begins) {
@@ -149,38 +159,53 @@ void Tape::start() {
 void Tape::stop() {
   if (current_recorder != this) return;
   current_recorder = nullptr;
-  close_group();
+  close_groups();
   plan_items();
   condition_ = {};
   shares_ = sharing_seen();
 }
 
-// The stages of the record added last go on with the group or begin others; without any large ones, the group ends.
+// The stages of the record added last go on with a group or begin others; without any large ones, the groups end. The group before
+// the last one still takes stages that have nothing to do with the last, if they only wait for memory, as normalizations do:
+// products hide that by themselves.
 void Tape::group(std::vector<Stage> stages) {
-  if (!std::any_of(stages.begin(), stages.end(), is_large)) return close_group();
+  if (!std::any_of(stages.begin(), stages.end(), is_large)) return close_groups();
   for (Stage& stage : stages) {
     stage.record = records_.size() - 1;
     stage.offset = records_.back().offset;
-    if (group_open_ && groups_.back().take(stage, arguments_.data())) continue;
-    close_group();
-    groups_.emplace_back();
-    group_open_ = groups_.back().take(stage, arguments_.data());
-    if (!group_open_) groups_.pop_back();
-    arena_->watch(group_open_);
+    const bool past = open_ == 2 && stage.images == 0 && groups_.back().is_apart(stage);
+    if (past && groups_[groups_.size() - 2].take(stage, arguments_.data())) continue;
+    if (open_ > 0 && groups_.back().take(stage, arguments_.data())) continue;
+    next_group();
+    if (!groups_.back().take(stage, arguments_.data())) {
+      groups_.pop_back(), --open_;
+      close_groups();
+    }
   }
 }
 
-void Tape::close_group() {
-  if (group_open_) groups_.back().close();
-  group_open_ = false;
-  arena_->watch(false);
+// Ends the group before the last one, and begins another.
+void Tape::next_group() {
+  if (open_ == 2) groups_[groups_.size() - 2].close(), --open_;
+  release_held();
+  arena_->next_generation();
+  groups_.emplace_back(), ++open_;
+}
+
+void Tape::close_groups() {
+  for (; open_ > 0; --open_) groups_[groups_.size() - open_].close();
+  release_held();
+  arena_->forget_generations();
+}
+
+void Tape::release_held() {
   for (const Held& held : held_) arena_->release(held.block, held.bytes);
   held_.clear();
 }
 
 // Calls of a group are made at the same time: each needs its own.
 void Tape::release_scratch(void* block, std::size_t bytes) {
-  if (group_open_) {
+  if (open_ > 0) {
     held_.push_back({block, bytes});
   } else {
     arena_->release(block, bytes);

@@ -35,10 +35,11 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  void* allocate(std::size_t bytes);             // aligned; throws std::bad_alloc
-  void* allocate_apart(std::size_t bytes);       // the same, of nothing that was given back since `watch`
-  void release(void* block, std::size_t bytes);  // gives a block back to later allocations
-  void watch(bool on);                           // begins, or ends, to remember what is given back
+  void* allocate(std::size_t bytes);                         // aligned; throws std::bad_alloc
+  void* allocate_apart(std::size_t bytes, int generations);  // the same, of nothing that so many have given back
+  void release(void* block, std::size_t bytes);              // gives a block back to later allocations
+  void next_generation();                                    // remembers from here on what is given back, in two generations
+  void forget_generations();                                 // until the next
   bool contains(const void* pointer) const;
   std::size_t bytes() const { return total_; }            // memory held
   bool unused() const { return used_ == 0 && !running; }  // no block is out, and no tape uses it
@@ -54,13 +55,13 @@ class Arena {
 
   const Chunk& chunk_of(char* pointer) const { return std::prev(chunks_.upper_bound(pointer))->second; }
   Holes::iterator best_hole(std::size_t bytes);
-  char* best_place_apart(std::size_t bytes) const;
+  char* best_place_apart(std::size_t bytes, const Holes& apart) const;
   char* grow(std::size_t bytes);
   void* take(char* place, std::size_t bytes);
 
-  Holes holes_;    // free memory by address
-  Holes watched_;  // what has been given back
-  bool watching_ = false;
+  Holes holes_;     // free memory by address
+  Holes given_[2];  // what has been given back in this generation, and in the one before
+  bool remembers_ = false;
   std::map<char*, Chunk> chunks_;
   std::size_t total_ = 0, used_ = 0;
 };
@@ -90,7 +91,7 @@ class Tape {
   // Memory for an array, or for the scratch of the next call. The calls of a group take turns: nothing that one of them has let
   // go of can be scratch of another; nor does a small array end the group for the sake of a little memory.
   void* array(std::size_t bytes) { return bytes <= kSmallArray ? scratch(bytes) : arena_->allocate(bytes); }
-  void* scratch(std::size_t bytes) { return group_open_ ? arena_->allocate_apart(bytes) : arena_->allocate(bytes); }
+  void* scratch(std::size_t bytes) { return arena_->allocate_apart(bytes, bytes <= kSmallArray ? 2 : 1); }
 
   // Takes back the scratch of the call added last.
   void release_scratch(void* block, std::size_t bytes);
@@ -111,7 +112,7 @@ class Tape {
 
   // What has been recorded so far can be undone: restoring the guarded memory takes the step back. What follows cannot.
   void commit() {
-    close_group();
+    close_groups();
     commit_ = records_.size();
   }
 
@@ -188,7 +189,9 @@ class Tape {
   };
 
   void group(std::vector<Stage> stages);
-  void close_group();
+  void close_groups();
+  void next_group();
+  void release_held();
   void plan_items();
   void play(const Item& item, double* seconds) const;
 
@@ -209,8 +212,8 @@ class Tape {
 
   std::vector<Record> records_;
   std::vector<StageGroup> groups_;
-  bool group_open_ = false;  // the last one may take another stage
-  std::vector<Held> held_;   // scratch of its calls
+  std::size_t open_ = 0;    // of them at the end: they may take another stage
+  std::vector<Held> held_;  // scratch of the last one's calls
   std::vector<Item> items_;
   std::vector<Note> notes_;
   std::vector<std::byte> arguments_;
