@@ -38,20 +38,9 @@ Arena::~Arena() {
   for (const auto& [start, chunk] : chunks_) free_block(start, chunk.bytes);
 }
 
-// The smallest that is large enough; of equal ones the first in the oldest chunk.
-Arena::Holes::iterator Arena::best_hole(std::size_t bytes) {
-  auto best = holes_.end();
-  for (auto hole = holes_.begin(); hole != holes_.end(); ++hole) {
-    if (hole->second < bytes) continue;
-    const bool better = best == holes_.end() || hole->second < best->second ||
-                        (hole->second == best->second && chunk_of(hole->first).number < chunk_of(best->first).number);
-    if (better) best = hole;
-  }
-  return best;
-}
-
-// The same among the parts of holes that are apart from some blocks; null: there is none.
-char* Arena::best_place_apart(std::size_t bytes, const Holes& apart) const {
+// The smallest part of a hole that is large enough and apart from some blocks, of equal ones the first in the oldest chunk; null:
+// there is none.
+char* Arena::best_place(std::size_t bytes, const Holes& apart) const {
   char* best = nullptr;
   std::size_t least = 0;
   const auto offer = [&](char* begin, char* end) {
@@ -94,19 +83,13 @@ char* Arena::grow(std::size_t bytes) {
   return chunk;
 }
 
-void* Arena::allocate(std::size_t bytes) {
+void* Arena::allocate(std::size_t bytes, int apart) {
   bytes = rounded(bytes);
-  const auto best = best_hole(bytes);
-  return take(best != holes_.end() ? best->first : grow(bytes), bytes);
-}
-
-void* Arena::allocate_apart(std::size_t bytes, int generations) {
-  bytes = rounded(bytes);
-  Holes apart = given_[0];
-  if (generations > 1) {
-    for (const auto& [block, length] : given_[1]) apart[block] = std::max(apart[block], length);
+  Holes given;
+  for (int generation = 0; generation < apart; ++generation) {
+    for (const auto& [block, length] : given_[generation]) given[block] = std::max(given[block], length);
   }
-  char* place = best_place_apart(bytes, apart);
+  char* place = best_place(bytes, given);
   return take(place ? place : grow(bytes), bytes);
 }
 

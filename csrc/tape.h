@@ -35,11 +35,11 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  void* allocate(std::size_t bytes);                         // aligned; throws std::bad_alloc
-  void* allocate_apart(std::size_t bytes, int generations);  // the same, of nothing that so many have given back
-  void release(void* block, std::size_t bytes);              // gives a block back to later allocations
-  void next_generation();                                    // remembers from here on what is given back, in two generations
-  void forget_generations();                                 // until the next
+  // Aligned memory, apart from what so many generations have given back; throws std::bad_alloc.
+  void* allocate(std::size_t bytes, int apart = 0);
+  void release(void* block, std::size_t bytes);  // gives a block back to later allocations
+  void next_generation();                        // remembers from here on what is given back, in two generations
+  void forget_generations();                     // until the next
   bool contains(const void* pointer) const;
   std::size_t bytes() const { return total_; }            // memory held
   bool unused() const { return used_ == 0 && !running; }  // no block is out, and no tape uses it
@@ -54,8 +54,7 @@ class Arena {
   using Holes = std::map<char*, std::size_t>;
 
   const Chunk& chunk_of(char* pointer) const { return std::prev(chunks_.upper_bound(pointer))->second; }
-  Holes::iterator best_hole(std::size_t bytes);
-  char* best_place_apart(std::size_t bytes, const Holes& apart) const;
+  char* best_place(std::size_t bytes, const Holes& apart) const;
   char* grow(std::size_t bytes);
   void* take(char* place, std::size_t bytes);
 
@@ -91,7 +90,7 @@ class Tape {
   // Memory for an array, or for the scratch of the next call. The calls of a group take turns: nothing that one of them has let
   // go of can be scratch of another; nor does a small array end the group for the sake of a little memory.
   void* array(std::size_t bytes) { return bytes <= kSmallArray ? scratch(bytes) : arena_->allocate(bytes); }
-  void* scratch(std::size_t bytes) { return arena_->allocate_apart(bytes, bytes <= kSmallArray ? 2 : 1); }
+  void* scratch(std::size_t bytes) { return arena_->allocate(bytes, bytes <= kSmallArray ? 2 : 1); }
 
   // Takes back the scratch of the call added last.
   void release_scratch(void* block, std::size_t bytes);
