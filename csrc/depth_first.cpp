@@ -66,7 +66,7 @@ Stage conv_stage(const ByImages<Args>& entry, index_t (*scratch)(const Args&), c
   return s;
 }
 
-// Whether the two would disturb each other if their stages took turns image by image.
+// Whether two stages would disturb each other: if they took turns image by image, or in another order.
 bool conflict(const std::vector<Span>& list, const std::vector<Span>& spans, bool both_by_image) {
   for (const Span& a : list) {
     for (const Span& b : spans) {
@@ -76,9 +76,9 @@ bool conflict(const std::vector<Span>& list, const std::vector<Span>& spans, boo
   return false;
 }
 
-bool conflict(const Stage& a, const Stage& b) {
-  return conflict(a.by_image, b.by_image, true) || conflict(a.by_image, b.whole, false) || conflict(a.whole, b.by_image, false) ||
-         conflict(a.whole, b.whole, false);
+bool conflict(const Stage& a, const Stage& b, bool in_turns) {
+  return conflict(a.by_image, b.by_image, in_turns) || conflict(a.by_image, b.whole, false) ||
+         conflict(a.whole, b.by_image, false) || conflict(a.whole, b.whole, false);
 }
 
 index_t units_of(index_t images) { return std::min(images, kUnits); }
@@ -167,18 +167,14 @@ std::vector<Stage> stages_of(const BatchNormBackward& a) {
 bool StageGroup::fits(const Stage& stage, const std::byte* args) const {
   const index_t images = std::max(images_, stage.images);
   if (images_ > 0 && stage.images > 0 && images_ != stage.images) return false;
-  if (std::any_of(stages_.begin(), stages_.end(), [&](const Stage& s) { return conflict(s, stage); })) return false;
+  if (std::any_of(stages_.begin(), stages_.end(), [&](const Stage& s) { return conflict(s, stage, true); })) return false;
   if (images == 0) return stages_.empty() || stages_.front().rows == stage.rows;
   const auto possible = [&](const Stage& s) { return s.kind->possible(s.entry, args + s.offset, images, units_of(images)); };
   return possible(stage) && (images_ > 0 || std::all_of(stages_.begin(), stages_.end(), possible));
 }
 
 bool StageGroup::is_apart(const Stage& stage) const {
-  const auto touches = [](const std::vector<Span>& list, const std::vector<Span>& spans) { return conflict(list, spans, false); };
-  return std::none_of(stages_.begin(), stages_.end(), [&](const Stage& s) {
-    return touches(s.by_image, stage.by_image) || touches(s.by_image, stage.whole) || touches(s.whole, stage.by_image) ||
-           touches(s.whole, stage.whole);
-  });
+  return std::none_of(stages_.begin(), stages_.end(), [&](const Stage& s) { return conflict(s, stage, false); });
 }
 
 bool StageGroup::take(const Stage& stage, const std::byte* args) {

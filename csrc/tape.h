@@ -68,7 +68,6 @@ class Arena {
 class Tape {
  public:
   using Clock = std::chrono::steady_clock;
-  static constexpr std::size_t kSmallArray = std::size_t{1} << 16;
 
   // A tape that only plans takes the memory and keeps the calls, but does not make them.
   explicit Tape(std::shared_ptr<Arena> arena, bool plans = false) : arena_(std::move(arena)), plans_(plans) {}
@@ -151,6 +150,8 @@ class Tape {
   const std::shared_ptr<Arena>& arena() const { return arena_; }
 
  private:
+  static constexpr std::size_t kSmallArray = std::size_t{1} << 16;
+
   struct Condition {
     const index_t* counter = nullptr;
     index_t every = 1;

@@ -135,6 +135,16 @@ def batch_norm(x: Any, kept: list[Any]) -> Any:
     return y
 
 
+def assert_replay_writes(tape: ops.Tape, *arrays: Any) -> None:
+    """Check that a replay gives arrays the bits that they have from the calls."""
+    kept = [array.copy() for array in arrays]
+    for array in arrays:
+        array[...] = np.nan
+    tape.run(1, 1.0)
+    for array, before in zip(arrays, kept, strict=True):
+        assert_bits(array, before)
+
+
 def test_statistics_go_with_what_is_in_front_of_them() -> None:
     x, w = images((16, 6, 6, 4)), images((3, 3, 4, 4), 1)
     same: dict[str, Any] = {"padding": ((1, 1), (1, 1))}
@@ -146,12 +156,7 @@ def test_statistics_go_with_what_is_in_front_of_them() -> None:
         d = batch_norm(c, rest)
         e = ops.conv2d_forward(d, w, **same)
     assert tape.groups() == [[0, 1], [1, 2, 3], [3, 4]]
-    kept = [array.copy() for array in (a, b, c, d, e)]
-    for array in (a, b, c, d, e):
-        array[...] = np.nan
-    tape.run(1, 1.0)
-    for array, before in zip((a, b, c, d, e), kept, strict=True):
-        assert_bits(array, before)
+    assert_replay_writes(tape, a, b, c, d, e)
 
 
 def test_sums_that_need_nothing_of_the_last_group_go_with_the_one_before(threads: int) -> None:
@@ -164,12 +169,7 @@ def test_sums_that_need_nothing_of_the_last_group_go_with_the_one_before(threads
         d = batch_norm(b, rest)  # its sums are read while b is at hand
         e = batch_norm(d, rest)  # not so here: d is made in the second group
     assert tape.groups() == [[0, 1, 2, 3], [2, 3, 4]]
-    kept = [array.copy() for array in (a, b, c, d, e)]
-    for array in (a, b, c, d, e):
-        array[...] = np.nan
-    tape.run(1, 1.0)
-    for array, before in zip((a, b, c, d, e), kept, strict=True):
-        assert_bits(array, before)
+    assert_replay_writes(tape, a, b, c, d, e)
 
 
 def test_other_calls_and_other_batches_end_a_group() -> None:
@@ -193,11 +193,8 @@ def test_memory_used_again_ends_a_group() -> None:
         del a
         c = ops.conv2d_forward(b, images((1, 1, 4, 4), 4))  # into the memory of a
         d = ops.conv2d_forward(c, wide)
-    expected = d.copy()
     assert tape.groups() != [[0, 1, 2, 3]]
-    d[...] = np.nan
-    tape.run(1, 1.0)
-    assert_bits(d, expected)
+    assert_replay_writes(tape, d)
 
 
 def test_memory_of_the_same_images_does_not() -> None:
@@ -206,11 +203,8 @@ def test_memory_of_the_same_images_does_not() -> None:
         y = x
         for _ in range(5):
             y = ops.conv2d_forward(y, w)  # from two arrays in turn
-    expected = y.copy()
     assert tape.groups() == [[0, 1, 2, 3, 4]]
-    y[...] = np.nan
-    tape.run(1, 1.0)
-    assert_bits(y, expected)
+    assert_replay_writes(tape, y)
 
 
 def test_scratch_and_small_arrays_do_not_end_a_group(threads: int) -> None:
@@ -222,11 +216,8 @@ def test_scratch_and_small_arrays_do_not_end_a_group(threads: int) -> None:
         for _ in range(3):
             y = ops.conv2d_forward(y, w, padding=((1, 1), (1, 1)))
             y, *_ = ops.batch_norm_inference(y, gamma, beta, mean, variance, epsilon=1e-3)
-    expected = y.copy()
     assert tape.groups() == [[0, 1, 2, 3, 4, 5]]
-    y[...] = np.nan
-    tape.run(1, 1.0)
-    assert_bits(y, expected)
+    assert_replay_writes(tape, y)
 
 
 def test_small_arrays_stay_call_by_call() -> None:
