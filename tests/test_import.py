@@ -70,13 +70,15 @@ print(len(os.listdir("/proc/self/task")) - before)
 
 
 def test_environment() -> None:
-    show = "import fastnn; c = fastnn.config; print(c.isa(), c.backend(), c.num_threads())"
+    show = "import fastnn; c = fastnn.config; print(c.isa(), c.backend(), c.num_threads(), c.cores())"
     assert python(show, FASTNN_ISA="baseline").stdout.split()[0] == "baseline"
     assert python(show, FASTNN_BACKEND="numpy").stdout.split()[1] == "numpy"
     assert python(show, OMP_NUM_THREADS="1").stdout.split()[2] == "1"
-    assert python(show, FASTNN_ISA="", FASTNN_BACKEND="").returncode == 0
+    assert python(show, FASTNN_CORES="generic").stdout.split()[3] == "generic"
+    assert python(show, FASTNN_ISA="", FASTNN_CORES="", FASTNN_BACKEND="").returncode == 0
     for name, value, text in (
         ("FASTNN_ISA", "avx1024", "ValueError: FASTNN_ISA: expected the environment variable to be one of 'baseline'"),
+        ("FASTNN_CORES", "z80", "ValueError: FASTNN_CORES: expected the environment variable to be one of 'generic'"),
         (
             "FASTNN_BACKEND",
             "cuda",

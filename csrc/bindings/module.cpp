@@ -1,4 +1,5 @@
 // module.cpp - the extension module fastnn._core.
+#include "../cores.h"
 #include "arrays.h"
 
 PYBIND11_MODULE(_core, m) {
@@ -10,6 +11,13 @@ PYBIND11_MODULE(_core, m) {
   m.def("compiled_isas", &compiled_isas);
   m.def("available_isas", &available_isas);
   m.def("use_isa", &use);
+  m.def("cores", [] { return std::string(cores().name); });
+  m.def("known_cores", [] {
+    std::vector<std::string> names;
+    for (int i = 0; const Cores* each = known_cores(i); ++i) names.emplace_back(each->name);
+    return names;
+  });
+  m.def("use_cores", [](const std::string& name) { return use_cores(name.c_str()); });
   m.def("num_threads", &num_threads);
   m.def("default_num_threads", &default_num_threads);
   m.def("set_num_threads", &set_num_threads);

@@ -28,15 +28,27 @@ constexpr index_t kGroupPanels = 8;   // of columns that a thread computes alone
 constexpr index_t kCostlyCopy = 256;  // up to here fewer suffice, as copying b takes a good part of the time
 constexpr double kFlopsPerCycle = 2.0 * kLanes;
 
+// Whether rows of b cross cache lines, or evict each other, and b is as large and read as often as some cores need for a copy to
+// pay.
+constexpr index_t kCopiedFloats = 1 << 17, kCopiedPanels = 8;
+inline bool pays_to_copy(const Gemm& g) {
+  const bool collide = g.b_row % 1024 == 0, cross = g.b_row % kLineFloats != 0;
+  const index_t rows = collide ? fastnn::cores().colliding_rows : cross ? fastnn::cores().copied_rows : g.m + 1;
+  return kMaxRows > 8 && g.m >= rows && g.n >= kCopiedPanels * kPanel && g.k * g.n >= kCopiedFloats;
+}
+
 // Whether more rows than the tiles of few take b as it lies: a copy pays only if it is read often, sooner with low tiles, and later
 // if threads make it together and read it from each other's caches.
 inline bool fits_in_place(const Gemm& g) {
+  if (pays_to_copy(g)) return false;
   if (g.m <= kInPlaceRows) return kMaxRows > 8 || g.m <= kFarRows || g.k * g.b_row <= kFarFloats;
   return g.slots > 1 && g.k * g.n <= kInPlaceFloats && (kRegisters > 16 || g.n <= 8 * kPanel);
 }
 
-// Whether rows of a at that distance evict each other from the first-level cache.
+// Whether rows of a at that distance evict each other from the first-level cache, or columns are too far apart to be fetched in
+// time.
 inline bool collide(index_t stride) { return stride >= 1024 || stride % 256 == 0; }
+inline bool are_far_apart(index_t columns) { return collide(columns) || columns > fastnn::cores().followed_step; }
 
 // How a product is cut: by its shape, and by the number of threads where that does not change the order of a sum.
 struct GemmPlan {
@@ -60,7 +72,7 @@ struct GemmPlan {
     block_k = g.k;
     block_n = round_up(g.n, kPanel);
     if (transposed) return;
-    const bool collides = g.n > 4 * kPanel && collide(g.a_row == 1 ? g.a_col : g.a_row);
+    const bool collides = g.n > 4 * kPanel && (g.a_row == 1 ? are_far_apart(g.a_col) : collide(g.a_row));
     if (few_rows) {
       if (!far || streamed) return;
       block_k = ceil_div(g.k, ceil_div(g.k, kBlockK));

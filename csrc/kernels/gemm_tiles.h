@@ -19,9 +19,11 @@ struct RowTiles {
   int height(index_t tile) const { return static_cast<int>(start(tile + 1) - start(tile)); }
 };
 
-// While a tile that ends writes its rows, the next one starts: with half of the registers each if neither takes long. The least k
-// and n take less time than calling a tile.
-inline int tile_height(index_t k, index_t n) { return k >= 4 && k <= kLongK && n > kLanes ? kShortRows : kMaxRows; }
+// While a tile that ends writes its rows, the next one starts: on some cores with half of the registers each if neither takes long.
+// The least k and n take less time than calling a tile.
+inline int tile_height(index_t k, index_t n) {
+  return k >= 4 && k <= fastnn::cores().half_tiles && n > kLanes ? kShortRows : kMaxRows;
+}
 
 // Rows of a: the value (i, p) is data[i * row + p * col], one of the distances is 1.
 struct LeftRows {

@@ -8,6 +8,7 @@
 #include <immintrin.h>
 #endif
 
+#include "../cores.h"
 #include "../kernels.h"
 #include "../threads.h"
 

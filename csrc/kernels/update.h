@@ -23,7 +23,11 @@ inline index_t gradient_rows(const GradientSource& p, index_t threads) {
 inline bool packs_gradient(const GradientSource& p) { return p.rows >= kMaxRows && p.inputs > 8 * kMaxRows; }
 
 // Whether rows of x are copied for a block.
-inline bool packs_inputs(const GradientSource& p) { return packs_gradient(p) && p.units > 4 * kPanel && collide(p.inputs); }
+inline bool packs_inputs(const GradientSource& p) {
+  const bool pays =
+      p.units > 4 * kPanel ? are_far_apart(p.inputs) : p.units > 2 * kPanel && p.inputs > fastnn::cores().followed_step;
+  return packs_gradient(p) && pays;
+}
 
 // Scratch of a thread: rows of x, and a block.
 inline index_t packed_inputs_size(const GradientSource& s, index_t rows) { return packs_inputs(s) ? rows * s.rows : 0; }

@@ -89,6 +89,19 @@ def set_isa(name: str) -> None:
     settings.changed()
 
 
+def cores() -> str:
+    """Return the kind of cores that the kernels are tuned for: "intel" on processors made by Intel, else "generic".
+
+    The environment variable FASTNN_CORES chooses another one when fastnn is imported. Results have the same bits with any.
+    """
+    return str(_core.cores())
+
+
+def known_cores() -> list[str]:
+    """Return the kinds of cores that there is a tuning for."""
+    return list(_core.known_cores())
+
+
 def set_seed(seed: int) -> None:
     """Make everything random that follows (initial weights, shuffling, dropout) a function of `seed`.
 
@@ -167,6 +180,7 @@ def describe() -> str:
             f"processor:        {cpu_name()} ({platform.machine()})",
             f"instruction sets: compiled {', '.join(_core.compiled_isas())}; "
             f"available {', '.join(available_isas())}; in use {isa()}",
+            f"cores:            known {', '.join(known_cores())}; in use {cores()}",
             f"threads:          {num_threads()} (default {_core.default_num_threads()})",
             f"backend:          {_backend}",
             f"optional:         {packages}",
@@ -175,10 +189,13 @@ def describe() -> str:
 
 
 def _read_environment() -> None:
-    """Apply FASTNN_ISA and FASTNN_BACKEND; an unknown value is an error, never a silent fallback."""
+    """Apply FASTNN_ISA, FASTNN_CORES and FASTNN_BACKEND; an unknown value is an error, never a silent fallback."""
     if name := os.environ.get("FASTNN_ISA"):
         checks.one_of("FASTNN_ISA", "the environment variable", name, available_isas())
         _core.use_isa(name)
+    if name := os.environ.get("FASTNN_CORES"):
+        checks.one_of("FASTNN_CORES", "the environment variable", name, known_cores())
+        _core.use_cores(name)
     if name := os.environ.get("FASTNN_BACKEND"):
         checks.one_of("FASTNN_BACKEND", "the environment variable", name, BACKENDS)
         set_backend(name)

@@ -17,8 +17,9 @@ HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="protects pages with mprotect")
 
 
-def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *filter(None, sys.path)])}
+def python(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(HERE), str(HERE.parent), *filter(None, sys.path)])
+    environment = {**os.environ, "PYTHONPATH": path, **variables}
     command = [sys.executable, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
@@ -28,6 +29,17 @@ def test_every_op_stays_inside_of_its_arrays(isa: str) -> None:
     done = python(str(HERE / "fenced_run.py"), isa)
     assert done.returncode == 0, f"{done.stdout[-200:]}\n{done.stderr[-2000:]}"
     assert done.stdout.count("\n") > 5000
+
+
+@pytest.mark.parametrize("isa", config.available_isas())
+def test_every_kind_of_cores_has_the_same_bits(isa: str) -> None:
+    bits = set()
+    for cores in config.known_cores():
+        done = python(str(HERE / "cores_run.py"), isa, FASTNN_CORES=cores)
+        assert done.returncode == 0, f"{cores}: {done.stderr[-2000:]}"
+        assert len(done.stdout.split()) == 6
+        bits.update(done.stdout.split())
+    assert len(bits) == 1
 
 
 SETUP = "import ctypes; import numpy as np; from fastnn import ops; from fenced_run import fenced_empty; f = np.dtype('f4');"

@@ -1,0 +1,77 @@
+"""Products, updates and convolutions that are cut differently on different cores: python cores_run.py <isa> prints their bits.
+
+Inputs lie flush against pages which must not be touched, as in fenced_run.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+from fenced_run import fenced_empty
+from ops_calls import Array
+
+from fastnn import config, ops
+
+# (m, n, k): short sums; rows of b that cross cache lines, or evict each other; columns of a that are far apart; neighbors of these.
+PRODUCTS = (
+    *((70, 100, 4), (33, 65, 16), (128, 48, 31), (129, 100, 127), (29, 40, 128), (45, 300, 129)),
+    *(
+        (96, 300, 512),
+        (95, 300, 512),
+        (131, 500, 333),
+        (96, 304, 512),
+        (48, 1024, 200),
+        (47, 1024, 200),
+        (100, 2048, 70),
+    ),
+    *((600, 140, 40), (513, 129, 20), (512, 129, 20), (600, 128, 40)),
+)
+# (rows, inputs, units) of a layer whose gradient is used where it is made.
+UPDATES = ((40, 600, 100), (40, 600, 140), (20, 512, 140), (40, 600, 64), (10, 600, 100), (130, 1024, 130))
+CONVOLUTIONS = ((2, 9, 11, 64, 100, 1), (3, 8, 8, 40, 33, 1), (2, 7, 6, 5, 20, 3), (2, 6, 5, 3, 7, 5))
+
+
+def normal(random: np.random.Generator, shape: tuple[int, ...], at_end: bool) -> Array:
+    x = fenced_empty(shape, np.dtype(np.float32), at_end)
+    x[...] = random.standard_normal(shape, np.float32)
+    return x
+
+
+def results(at_end: bool) -> Iterator[Array]:
+    random = np.random.default_rng(5)
+    for m, n, k in PRODUCTS:
+        for transpose_a, transpose_b in ((False, False), (True, False), (False, True)):
+            a = normal(random, (k, m) if transpose_a else (m, k), at_end)
+            b = normal(random, (n, k) if transpose_b else (k, n), at_end)
+            bias = normal(random, (n,), at_end)
+            c = ops.gemm(a, b, transpose_a=transpose_a, transpose_b=transpose_b, bias=bias, activation="relu")
+            right = (a.T if transpose_a else a).astype(np.float64) @ (b.T if transpose_b else b) + bias
+            assert np.abs(c - np.maximum(right, 0)).max() < 1e-4 * np.sqrt(k)
+            yield c
+    for rows, inputs, units in UPDATES:
+        w, m, v = (normal(random, (inputs, units), at_end) for _ in range(3))
+        v *= v
+        product = normal(random, (rows, inputs), at_end), normal(random, (rows, units), at_end)
+        rate, step = np.full(1, 0.01, np.float32), np.zeros(1, np.int64)
+        ops.adam_step(w, w, m, v, None, rate, step, beta_1=0.9, beta_2=0.999, epsilon=1e-7, product=product)
+        yield from (w, m, v)
+        ops.sgd_step(w, w, rate, product=product)
+        yield w
+    for N, H, W, C, K, R in CONVOLUTIONS:
+        x, kernel = normal(random, (N, H, W, C), at_end), normal(random, (R, R, C, K), at_end)
+        y = ops.conv2d_forward(x, kernel)
+        yield y
+        yield ops.conv2d_backward_input(y, kernel, x.shape)
+        ops.conv2d_backward_filter(x, y, kernel)
+        yield kernel
+
+
+if __name__ == "__main__":
+    config.set_isa(sys.argv[1])
+    for threads in (1, 2, 3):
+        config.set_num_threads(threads)
+        for at_end in (False, True):
+            print(hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in results(at_end))).hexdigest())
