@@ -57,11 +57,7 @@ inline void add_few_terms(const float (&a)[Rows][Terms], const float* const (&b)
     FASTNN_UNROLL
     for (int i = 0; i < Rows; ++i) put(c + i * ldc + j, sum[i]);
   };
-  index_t j = 0;
-  for (; j + kLanes <= n; j += kLanes) columns(j, load, store);
-  if (j == n) return;
-  const int some = static_cast<int>(n - j);
-  columns(j, [some](const float* p) { return load_partial(p, some); }, [some](float* p, vfloat v) { store_partial(p, v, some); });
+  for_vectors(n, columns);
 }
 
 // c (m x n) = a b with `terms` terms, by the calling thread.

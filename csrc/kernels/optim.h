@@ -1,6 +1,7 @@
 // optim.h - optimizer steps: one pass over parameters, element by element, in place.
 #pragma once
 
+#include "roots.h"
 #include "update_rows.h"
 
 namespace {
@@ -115,34 +116,34 @@ inline double integer_power(double base, index_t exponent) {
 }
 
 // `factor` is the learning rate with both bias corrections.
-template <bool Amsgrad>
-void adam_range(const AdamStep& a, float factor, const float* __restrict gradient, index_t begin, index_t end) {
-  float* __restrict w = a.w + begin;
-  float* __restrict first = a.m + begin;
-  float* __restrict second = a.v + begin;
-  float* __restrict largest = a.vhat ? a.vhat + begin : nullptr;
-  const float decay = a.weight_decay * a.lr[0], epsilon = a.epsilon;
-  const float rest_1 = static_cast<float>(1 - a.beta_1), rest_2 = static_cast<float>(1 - a.beta_2);
-  FASTNN_SIMD
-  for (index_t i = 0; i < end - begin; ++i) {
-    const float g = gradient[i];
-    const float m = first[i] + (g - first[i]) * rest_1;
-    float v = second[i] + (g * g - second[i]) * rest_2;
-    first[i] = m;
-    second[i] = v;
+template <bool Amsgrad, class Root>
+void adam_range(const AdamStep& a, float factor, const float* gradient, index_t begin, index_t end) {
+  float *w = a.w + begin, *first = a.m + begin, *second = a.v + begin, *largest = Amsgrad ? a.vhat + begin : nullptr;
+  const float decay = a.weight_decay * a.lr[0];
+  const float rest_1 = static_cast<float>(1 - a.beta_1), rest_2 = static_cast<float>(1 - a.beta_2), epsilon = a.epsilon;
+  for_vectors(end - begin, [=](index_t i, auto get, auto put) {
+    const vfloat g = get(gradient + i), m0 = get(first + i), v0 = get(second + i), w0 = get(w + i);
+    const vfloat m = multiply_add(rest_1, g - m0, m0);
+    vfloat v = multiply_add(rest_2, multiply_add(g, g, -v0), v0);
+    put(first + i, m);
+    put(second + i, v);
     if constexpr (Amsgrad) {
-      v = largest[i] > v ? largest[i] : v;
-      largest[i] = v;
+      const vfloat most = get(largest + i);
+      v = most > v ? most : v;
+      put(largest + i, v);
     }
-    w[i] = decayed(w[i], decay) - factor * m / (__builtin_sqrtf(v) + epsilon);
-  }
+    const vfloat kept = decay == 0 ? w0 : multiply_add(-decay, w0, w0);
+    put(w + i, kept - factor * m / (Root::of(v) + epsilon));
+  });
 }
 
 void adam_step(const AdamStep& a) {
   const index_t t = a.iterations[0] + 1;
   const double correction_1 = 1 - integer_power(a.beta_1, t), correction_2 = 1 - integer_power(a.beta_2, t);
   const float factor = static_cast<float>(a.lr[0] * __builtin_sqrt(correction_2) / correction_1);
-  const auto range = a.vhat ? adam_range<true> : adam_range<false>;
+  const bool slow = fastnn::cores().slow_roots;
+  const auto range = a.vhat ? (slow ? adam_range<true, RefinedRoot> : adam_range<true, Root>)
+                            : (slow ? adam_range<false, RefinedRoot> : adam_range<false, Root>);
   update(a, 3.0, [&a, factor, range](const float* g, index_t begin, index_t end) { range(a, factor, g, begin, end); });
 }
 

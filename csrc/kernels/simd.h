@@ -78,6 +78,16 @@ inline void store_partial(float* p, vfloat v, int count) {
 }
 #endif
 
+// body(i, get, put) for whole vectors of [0, n), then for the rest, of which get and put touch nothing beyond the end.
+template <class Body>
+inline void for_vectors(index_t n, const Body& body) {
+  index_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) body(i, load, store);
+  if (i == n) return;
+  const int some = static_cast<int>(n - i);
+  body(i, [some](const float* p) { return load_partial(p, some); }, [some](float* p, vfloat v) { store_partial(p, v, some); });
+}
+
 // The first `count` lanes of v, the others of `rest`.
 inline vfloat first_lanes(vfloat v, vfloat rest, int count) {
   typedef std::int32_t vint __attribute__((vector_size(kLanes * 4)));

@@ -1,4 +1,4 @@
-"""Products, updates and convolutions that are cut differently on different cores: python cores_run.py <isa> prints their bits.
+"""Products, updates and convolutions that are made differently on different cores: python cores_run.py <isa> prints their bits.
 
 Inputs lie flush against pages which must not be touched, as in fenced_run.py.
 """
@@ -60,6 +60,14 @@ def results(at_end: bool) -> Iterator[Array]:
         yield from (w, m, v)
         ops.sgd_step(w, w, rate, product=product)
         yield w
+    # Every kind of number as the mean square of a gradient: square roots are correctly rounded however they are made.
+    bits = random.integers(0, 0x7F800001, 300_007, np.uint32)
+    bits[::7], bits[1::1000] = 0, 0x7FC00000
+    v = bits.view(np.float32)
+    w, m = random.standard_normal((2, v.size), np.float32)
+    rate, step = np.full(1, 0.01, np.float32), np.zeros(1, np.int64)
+    ops.adam_step(w, np.zeros_like(v), m, v, None, rate, step, beta_1=0.9, beta_2=0.999, epsilon=0.0)
+    yield np.where(np.isnan(w), np.float32(0), w)
     for N, H, W, C, K, R in CONVOLUTIONS:
         x, kernel = normal(random, (N, H, W, C), at_end), normal(random, (R, R, C, K), at_end)
         y = ops.conv2d_forward(x, kernel)
