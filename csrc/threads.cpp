@@ -38,10 +38,12 @@ constexpr int kMaxTeam = 128;
 constexpr double kLaneCycles = kSerialCycles / 2;  // of a part worth a thread
 constexpr double kChunkCycles = 30000;             // of a chunk worth taking from another thread
 constexpr index_t kMaxChunks = 8;                  // per thread and job
+constexpr double kKeptCycles = 400000;             // of a part so short that its thread does all of it
 constexpr double kWakeCycles = 150000;             // of work worth waking the workers for
 constexpr microseconds kLookOut(100);              // how long a worker looks for work before it parks
 constexpr microseconds kGiveWay(10);               // how often a thread that waits lets other processes run
 constexpr int kLooks = 64;                         // between two looks at the clock
+constexpr microseconds kPatience(20);              // with threads that have begun such a part
 constexpr microseconds kStall(100);                // of waiting for a chunk longer than it can last: its thread is not running
 constexpr double kSlowestCycle = 4;                // nanoseconds, as estimates of cycles may be far too low
 constexpr int kRest = 8;                           // times a stall: how long the leader then works alone
@@ -88,6 +90,7 @@ struct Job {
   int lanes;
   index_t chunks;  // per lane
   bool staged;     // each chunk comes after the same one of the lane before
+  bool kept;       // what a thread has begun the others leave to it
 };
 
 class Pool {
@@ -104,17 +107,19 @@ class Pool {
     job_ = job;
     ++epoch_;
     finished_.store(0, std::memory_order_relaxed);
-    for (int lane = 0; lane < lanes; ++lane) lanes_[lane].store(pack(job_.chunks), std::memory_order_release);
+    const std::uint64_t left = pack(job_.chunks) | (job.kept ? kFresh : 0);
+    for (int lane = 0; lane < lanes; ++lane) lanes_[lane].store(left, std::memory_order_release);
     current_.store(pack(lanes), std::memory_order_release);
     work(0, epoch_, lanes);
-    finish(all / static_cast<double>(job_.lanes * job_.chunks));
+    finish(all / static_cast<double>(job_.lanes * job_.chunks), lanes);
   }
 
   // Threads that could not be made may be tried again.
   void hire_again() { most_.store(kMaxTeam - 1, std::memory_order_relaxed); }
 
  private:
-  // Number of the job in the upper bits; below, how many chunks of this part are left. Parts lie on cache lines of their own.
+  // Number of the job in the upper bits; below, how many chunks of this part are left, and of a job whose parts are kept whether
+  // the part has been begun. Parts lie on cache lines of their own.
   struct alignas(128) Lane : std::atomic<std::uint64_t> {
     constexpr Lane() : std::atomic<std::uint64_t>(0) {}
   };
@@ -127,7 +132,8 @@ class Pool {
   };
   static constexpr int kShift = 8;
   static constexpr std::uint64_t kMask = (1u << kShift) - 1;
-  static_assert(kMaxTeam <= kMask && kMaxChunks <= kMostSteps && kMostSteps <= kMask);
+  static constexpr std::uint64_t kBegun = 0x80, kFresh = 0x40, kLeft = 0x3f;
+  static_assert(kMaxTeam <= kMask && kMaxChunks <= kMostSteps && kMostSteps <= kLeft);
 
   std::uint64_t pack(index_t count) const { return epoch_ << kShift | static_cast<std::uint64_t>(count); }
 
@@ -229,13 +235,16 @@ class Pool {
   }
 
   // Does chunks of one job, the thread's own part first. A chunk taken keeps job_ as it is until it is reported as finished.
-  void work(int slot, std::uint64_t epoch, int lanes) {
+  // helping: also of parts that are kept by others.
+  void work(int slot, std::uint64_t epoch, int lanes, bool helping = false) {
     for (int i = 0; i < lanes; ++i) {
       const int lane = (slot + i) % lanes;
       std::uint64_t state = lanes_[lane].load(std::memory_order_acquire);
-      while (state >> kShift == epoch && (state & kMask) > 0) {
-        if (!lanes_[lane].compare_exchange_weak(state, state - 1, std::memory_order_acq_rel)) continue;
-        const index_t part = lane * job_.chunks + job_.chunks - static_cast<index_t>(state & kMask);
+      const bool others = i > 0 && !helping && (state & kBegun) != 0;
+      while (!others && state >> kShift == epoch && (state & kLeft) > 0) {
+        const std::uint64_t begun = (state & kFresh) != 0 ? state - kFresh + kBegun : state;
+        if (!lanes_[lane].compare_exchange_weak(state, begun - 1, std::memory_order_acq_rel)) continue;
+        const index_t part = lane * job_.chunks + job_.chunks - static_cast<index_t>(state & kLeft);
         const index_t all = job_.lanes * job_.chunks;
         if (job_.staged && lane > 0) await(part - job_.chunks, epoch);
         inside = true;
@@ -254,12 +263,19 @@ class Pool {
     for (Wait wait; done_[part].load(std::memory_order_acquire) != epoch;) wait();
   }
 
-  // Waits for the chunks that others have taken. If that lasts much longer than a chunk does, a thread that took one is not
-  // running, for the machine is busy: the leader then does without help for a while.
-  void finish(double chunk_cycles) {
+  // Waits for the chunks that others have taken, or keep. If that lasts much longer than a chunk does, a thread that took one is
+  // not running, for the machine is busy: the leader then does without help for a while.
+  void finish(double chunk_cycles, int lanes) {
     const index_t all = job_.lanes * job_.chunks;
     Clock::duration waited(0);
-    for (Wait wait; finished_.load(std::memory_order_acquire) < all;) waited = wait();
+    bool patient = true;
+    for (Wait wait; finished_.load(std::memory_order_acquire) < all;) {
+      waited = wait();
+      if (!patient || waited < kPatience) continue;
+      patient = false;
+      work(0, epoch_, lanes, true);
+      wait = Wait();
+    }
     if (waited < kStall) return;
     const auto stall = waited - nanoseconds(static_cast<std::int64_t>(kSlowestCycle * chunk_cycles));
     if (stall > kStall) rest_until_ = Clock::now() + std::min<Clock::duration>(kRest * stall, kLongestRest);
@@ -363,7 +379,8 @@ void parallel_ranges(index_t n, double cycles, int slots, RangeBody body, void* 
   if (lanes <= 1) return body(context, 0, n, 0);
   const auto wanted = static_cast<index_t>(static_cast<double>(n) * cycles / lanes / kChunkCycles);
   const index_t chunks = std::clamp<index_t>(wanted, 1, std::min(kMaxChunks, n / lanes));
-  share_out({body, context, n, lanes, chunks, false}, cycles);
+  const bool kept = static_cast<double>(n) * cycles < lanes * kKeptCycles;
+  share_out({body, context, n, lanes, chunks, false, kept}, cycles);
 }
 
 void parallel_stages(index_t stages, index_t steps, double cycles, RangeBody body, void* context) {
@@ -371,7 +388,7 @@ void parallel_stages(index_t stages, index_t steps, double cycles, RangeBody bod
   if (n <= 0) return;
   if (stages == 1 || static_cast<double>(n) * cycles < kSerialCycles || inside || stages > std::min(num_threads(), kMaxTeam))
     return body(context, 0, n, 0);
-  share_out({body, context, n, static_cast<int>(stages), steps, true}, cycles);
+  share_out({body, context, n, static_cast<int>(stages), steps, true, true}, cycles);
 }
 
 #if defined(__x86_64__)
