@@ -150,7 +150,11 @@ for count in (6, 8):
     assert y.sum() == y.size and len(tasks()) == threads
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 config.set_num_threads(3)
-assert train() == expected and len(tasks()) == threads + 1
+assert train() == expected
+end = time.monotonic() + 10
+while len(tasks()) == threads and time.monotonic() < end:  # after a stall the leader works alone for a while
+    assert train() == expected
+assert len(tasks()) == threads + 1
 """
 
 SIGNALS = """
