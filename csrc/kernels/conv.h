@@ -163,7 +163,9 @@ constexpr index_t kShortRow = 6;
 inline bool by_rows(const Conv2dShape& s) { return s.Q >= kShortRow && !is_pointwise(s); }
 
 // Of one thread; in front of those of all lies the packed filter.
-inline index_t convolution_slot(const Conv2dShape& s) { return by_rows(s) ? window_size(s) : pixel_block(s) * taps(s); }
+inline index_t convolution_slot(const Conv2dShape& s) {
+  return by_rows(s) ? window_size(s) : round_up(pixel_block(s) * taps(s), kLineFloats);
+}
 inline index_t convolution_scratch(const Conv2dShape& s, int slots) { return packed_filter_size(s) + slots * convolution_slot(s); }
 
 // Output rows [p0, p1) of image n, the first of them at y; windows: scratch for what they read.
@@ -194,7 +196,7 @@ inline void convolve_by_pixels(const Convolution& a, const float* packed, float*
   const bool followed = is_pointwise(s) && is_followed(s.C, 1, pixels, width);
   const double cycles = block * flops_per_pixel(s) / kFlopsPerCycle;
   parallel_for(ceil_div(pixels, block), cycles, slots, [&](index_t begin, index_t end, int slot) {
-    float* left = gathered + slot * block * width;
+    float* left = gathered + slot * convolution_slot(s);
     for (index_t item = begin; item < end; ++item) {
       const index_t first = item * block, count = min_of(block, pixels - first);
       for (index_t group = 0; group < s.groups; ++group) {

@@ -25,7 +25,7 @@ inline index_t filter_block_floats(const Conv2dShape& s) {
 }
 
 // Each chunk's sums: the filter's gradient, and behind it the bias's.
-inline index_t filter_sums(const Conv2dBackwardFilter& a) { return (taps(a.s) + (a.dbias ? 1 : 0)) * a.s.K; }
+inline index_t filter_sums(const Conv2dBackwardFilter& a) { return round_up((taps(a.s) + (a.dbias ? 1 : 0)) * a.s.K, kLineFloats); }
 
 // How the sum is cut: into runs of output rows, by the shape alone, and each into parts of every group's columns, whole panels of
 // them. A filter of few columns keeps some runs, for the threads. Runs of so many images that one more is no matter have whole

@@ -109,7 +109,7 @@ inline void collect_row(const Spreading& a, const float* values, index_t distanc
 // Values of a row of dx, with their margins.
 inline index_t values_size(const Conv2dShape& s) {
   const Margins margins(s);
-  return (margins.left + s.Q + margins.right) * image_block(s) * spread(s);
+  return round_up((margins.left + s.Q + margins.right) * image_block(s) * spread(s), kLineFloats);
 }
 
 // blocks: values_size floats for each slot.

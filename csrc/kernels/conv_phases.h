@@ -36,7 +36,9 @@ inline index_t phase_rows(const Conv2dShape& s) {
   return max_of(1, min_of(s.H, max_of(kLeast, rows) * s.stride_h));
 }
 
-inline index_t phase_window_size(const Conv2dShape& s) { return joined_rows(s, phase_rows(s)) * phase_row_size(s); }
+inline index_t phase_window_size(const Conv2dShape& s) {
+  return round_up(joined_rows(s, phase_rows(s)) * phase_row_size(s), kLineFloats);
+}
 
 inline index_t turned_filter_size(const Conv2dShape& s) { return packed_filter_size(turned_shape(s)); }
 

@@ -27,7 +27,7 @@ inline index_t pixel_sums_size(const Conv2dShape& s) { return s.R * s.S * s.K * 
 inline index_t plane_row(const Conv2dShape& s) { return round_up(s.Q, kPixelSums); }
 inline index_t plane_rows(const Conv2dShape& s) { return min_of(s.P, max_of(1, kPlaneFloats / (plane_row(s) * s.K))); }
 inline index_t pixel_scratch(const Conv2dShape& s) {
-  return gradient_by_pixels(s) ? pixel_sums_size(s) + s.K * plane_rows(s) * plane_row(s) : 0;
+  return gradient_by_pixels(s) ? round_up(pixel_sums_size(s) + s.K * plane_rows(s) * plane_row(s), kLineFloats) : 0;
 }
 
 // Some taps of a filter row, of some filters.

@@ -20,7 +20,7 @@ using fastnn::MaxPooledConv2dForward;
 constexpr index_t kPooledFloats = 6144;      // of a block of output rows, about: 24 kB
 constexpr index_t kBehindRows = 2 * kLanes;  // values behind a block of rows that vectors may reach into
 
-inline index_t output_size(const Conv2dShape& s) { return s.N * s.P * s.Q * s.K; }
+inline index_t output_size(const Conv2dShape& s) { return round_up(s.N * s.P * s.Q * s.K, kLineFloats); }
 
 // The pooling of `images` images of `rows` output rows.
 inline Pool2dShape pool_of(const MaxPooledConv2dShape& a, index_t images, index_t rows) {

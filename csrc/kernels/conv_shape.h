@@ -64,7 +64,7 @@ inline index_t block_rows(const Conv2dShape& s, index_t floats = kWindowFloats) 
 }
 
 inline index_t window_size(const Conv2dShape& s, index_t floats = kWindowFloats) {
-  return reaches_out(s) ? span(block_rows(s, floats), s.stride_h, s.R, s.dilation_h) * window_row(s) : 0;
+  return reaches_out(s) ? round_up(span(block_rows(s, floats), s.stride_h, s.R, s.dilation_h) * window_row(s), kLineFloats) : 0;
 }
 
 // What will be needed soon, fetched into the second-level cache a part at a time while tiles are computed, so that its latency

@@ -61,7 +61,8 @@ inline index_t depthwise_rows(const Conv2dShape& s) { return block_rows(s, kDept
 inline index_t read_columns(const Conv2dShape& s) { return span(s.Q, s.stride_w, s.S, s.dilation_w); }
 
 inline index_t repeated_size(const Conv2dShape& s) {
-  return s.C == s.K ? 0 : span(depthwise_rows(s), s.stride_h, s.R, s.dilation_h) * read_columns(s) * s.K + kQuad;
+  if (s.C == s.K) return 0;
+  return round_up(span(depthwise_rows(s), s.stride_h, s.R, s.dilation_h) * read_columns(s) * s.K + kQuad, kLineFloats);
 }
 
 // The window of a block of output rows.
@@ -87,7 +88,7 @@ inline Window depthwise_window(const Conv2dShape& s, const float* x, index_t n, 
   return {repeated, once.first, values * times};
 }
 
-inline index_t summed_size(const Depthwise& a) { return a.sums == 1 ? 0 : a.s.Q * a.s.K; }
+inline index_t summed_size(const Depthwise& a) { return a.sums == 1 ? 0 : round_up(a.s.Q * a.s.K, kLineFloats); }
 
 // What a thread needs.
 inline index_t depthwise_slot(const Depthwise& a) { return depthwise_window_size(a.s) + summed_size(a); }

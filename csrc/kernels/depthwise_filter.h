@@ -194,7 +194,7 @@ inline bool filter_in_place(const Conv2dShape& s) { return in_place(s) && rows_t
 
 // A chunk's sums: R S rows of pack K values, and behind them the bias's.
 inline index_t depthwise_filter_sums(const Conv2dBackwardFilter& a) {
-  return a.s.R * a.s.S * depthwise_filter_pack(a.s) * a.s.K + (a.dbias ? a.s.K : 0);
+  return round_up(a.s.R * a.s.S * depthwise_filter_pack(a.s) * a.s.K + (a.dbias ? a.s.K : 0), kLineFloats);
 }
 
 inline index_t depthwise_backward_filter_scratch(const Conv2dBackwardFilter& a) {

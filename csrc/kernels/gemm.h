@@ -93,7 +93,7 @@ struct GemmPlan {
     }
   }
   index_t packed_b() const { return pack_b ? packed_size(block_k, block_n) : 0; }
-  index_t packed_a() const { return pack_a ? block_k * pack_rows : 0; }
+  index_t packed_a() const { return pack_a ? round_up(block_k * pack_rows, kLineFloats) : 0; }
 };
 
 static_assert(kListedRows < kFetchedRows, "the list has the scratch memory for itself: neither a nor b is copied");

@@ -30,8 +30,12 @@ inline bool packs_inputs(const GradientSource& p) {
 }
 
 // Scratch of a thread: rows of x, and a block.
-inline index_t packed_inputs_size(const GradientSource& s, index_t rows) { return packs_inputs(s) ? rows * s.rows : 0; }
-inline index_t block_scratch(const GradientSource& s, index_t rows) { return packed_inputs_size(s, rows) + rows * s.units; }
+inline index_t packed_inputs_size(const GradientSource& s, index_t rows) {
+  return packs_inputs(s) ? round_up(rows * s.rows, kLineFloats) : 0;
+}
+inline index_t block_scratch(const GradientSource& s, index_t rows) {
+  return packed_inputs_size(s, rows) + round_up(rows * s.units, kLineFloats);
+}
 
 // Of few units the whole gradient is made first: as a product it is better turned around.
 inline Gemm gradient_product(const GradientSource& s, float* g, int slots) {
