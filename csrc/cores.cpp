@@ -18,11 +18,17 @@ const Cores kGeneric = {.name = "generic",
                         .followed_step = kNever,
                         .copied_rows = kNever,
                         .colliding_rows = kNever,
+                        .gradient_block = 24576,
                         .slow_roots = false};
 // From Golden Cove on: more registers to rename, so that whole tiles overlap, a first-level prefetcher that follows steps of up to
 // 2 kB, and a third-level cache that is far away.
-const Cores kIntel = {
-    .name = "intel", .half_tiles = 0, .followed_step = 512, .copied_rows = 96, .colliding_rows = 48, .slow_roots = true};
+const Cores kIntel = {.name = "intel",
+                      .half_tiles = 0,
+                      .followed_step = 512,
+                      .copied_rows = 96,
+                      .colliding_rows = 48,
+                      .gradient_block = 6144,
+                      .slow_roots = true};
 
 const Cores* const kAll[] = {&kGeneric, &kIntel};
 

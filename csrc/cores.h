@@ -12,6 +12,7 @@ struct Cores {
   index_t followed_step;   // values further apart than so many floats are not fetched in time, one after the other
   index_t copied_rows;     // a b whose rows lie badly in the cache is copied for so many rows, or more
   index_t colliding_rows;  // the same where the rows of b evict each other
+  index_t gradient_block;  // floats of images that a block of a convolution's filter gradient reads, with few taps
   bool slow_roots;         // a square root takes longer than the multiply-adds of one
 };
 

@@ -17,11 +17,13 @@ namespace {
 
 // What a block of output rows reads: 96 kB, from the second-level cache. The sums, which may be as large, are read and written once
 // for every block, which takes longer than what the tiles read besides.
-// With many taps, or rows of many channels, more, up to 384 kB: half of the sums of a panel, and kBlockPixels pixels.
-constexpr index_t kFilterGradientFloats = 24576, kBlockPixels = 96;
+// With many taps, or rows of many channels, more, up to 384 kB: half of the sums of a panel, and kBlockPixels pixels. With few taps
+// some cores take less, from the first-level cache.
+constexpr index_t kFilterGradientFloats = 24576, kBlockPixels = 96, kFewTaps = 512;
 inline index_t filter_block_floats(const Conv2dShape& s) {
+  const index_t least = taps(s) <= kFewTaps ? fastnn::cores().gradient_block : kFilterGradientFloats;
   const index_t rows = ceil_div(kBlockPixels, max_of(1, s.Q)), read = span(rows, s.stride_h, s.R, s.dilation_h) * window_row(s);
-  return max_of(kFilterGradientFloats, min_of(4 * kFilterGradientFloats, max_of(read, taps(s) * kPanel / 2)));
+  return max_of(least, min_of(4 * kFilterGradientFloats, max_of(read, taps(s) * kPanel / 2)));
 }
 
 // Each chunk's sums: the filter's gradient, and behind it the bias's.

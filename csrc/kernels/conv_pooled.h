@@ -141,7 +141,8 @@ void max_pooled_conv2d_backward_input(const MaxPooledConv2dBackwardInput& a) {
 
 // Output rows of a block: their gradients stay in the second-level cache.
 inline index_t gradient_block_rows(const Conv2dShape& s) {
-  return max_of(min_of(block_rows(s, kFilterGradientFloats), 4 * kPooledFloats / max_of(s.Q * s.K, 1)), 1);
+  const index_t floats = min_of(filter_block_floats(s), kFilterGradientFloats);
+  return max_of(min_of(block_rows(s, floats), 4 * kPooledFloats / max_of(s.Q * s.K, 1)), 1);
 }
 
 inline index_t gradient_block_size(const Conv2dShape& s) {

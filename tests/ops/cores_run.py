@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from fenced_run import fenced_empty
@@ -31,7 +32,15 @@ PRODUCTS = (
 )
 # (rows, inputs, units) of a layer whose gradient is used where it is made.
 UPDATES = ((40, 600, 100), (40, 600, 140), (20, 512, 140), (40, 600, 64), (10, 600, 100), (130, 1024, 130))
-CONVOLUTIONS = ((2, 9, 11, 64, 100, 1), (3, 8, 8, 40, 33, 1), (2, 7, 6, 5, 20, 3), (2, 6, 5, 3, 7, 5))
+CONVOLUTIONS = (
+    (2, 9, 11, 64, 100, 1),
+    (3, 8, 8, 40, 33, 1),
+    (2, 7, 6, 5, 20, 3),
+    (2, 6, 5, 3, 7, 5),
+    (2, 19, 17, 32, 40, 3),
+)
+# The same with a pooling, whose gradient is made for every output: filters with gaps, few outputs of few values.
+POOLED = ((2, 40, 20, 24, 20, 3, (1, 2)), (3, 54, 30, 1, 3, 5, (1, 1)))
 
 
 def normal(random: np.random.Generator, shape: tuple[int, ...], at_end: bool) -> Array:
@@ -70,11 +79,21 @@ def results(at_end: bool) -> Iterator[Array]:
     yield np.where(np.isnan(w), np.float32(0), w)
     for N, H, W, C, K, R in CONVOLUTIONS:
         x, kernel = normal(random, (N, H, W, C), at_end), normal(random, (R, R, C, K), at_end)
-        y = ops.conv2d_forward(x, kernel)
+        for padding in (ops.NO_PADDING, ((R // 2, 1), (R // 2, 0))):
+            y = ops.conv2d_forward(x, kernel, padding=padding)
+            yield y
+            yield ops.conv2d_backward_input(y, kernel, x.shape, padding=padding)
+            gradient = np.empty_like(kernel)
+            ops.conv2d_backward_filter(x, y, gradient, padding=padding)
+            yield gradient
+    for N, H, W, C, K, R, dilation in POOLED:
+        x, kernel = normal(random, (N, H, W, C), at_end), normal(random, (R, R, C, K), at_end)
+        how: dict[str, Any] = {"pool_size": (2, 2), "padding": ((R // 2, 1), (R // 2, 0)), "dilation": dilation}
+        y, index = ops.max_pooled_conv2d_forward(x, kernel, **how)
         yield y
-        yield ops.conv2d_backward_input(y, kernel, x.shape)
-        ops.conv2d_backward_filter(x, y, kernel)
-        yield kernel
+        gradient, bias = np.empty_like(kernel), np.empty(K, np.float32)
+        ops.max_pooled_conv2d_backward_filter(x, y, index, None, gradient, bias, **how)
+        yield from (gradient, bias)
 
 
 if __name__ == "__main__":
