@@ -220,7 +220,8 @@ struct FilterGradient {
       const Window x = window(s, a.x, n, p0, p1, windows + slot * window_floats);
       by_pixels ? add_pixel_rows(s, x, dy, p0, p1, pixel_sums + slot * pixel_scratch(s))
                 : add_filter_rows(a, x, dy, n, p0, p1, p.begin, p.end, p.sum, coming);
-      if (p.bias) add_pixels(dy + p0 * s.Q * s.K, (p1 - p0) * s.Q, s.K, p.bias);
+      // Row by row, so that the sums do not depend on the blocks.
+      for (index_t i = p0; p.bias && i < p1; ++i) add_pixels(dy + i * s.Q * s.K, s.Q, s.K, p.bias);
       row += p1 - p0;
     }
   }

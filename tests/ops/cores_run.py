@@ -39,8 +39,8 @@ CONVOLUTIONS = (
     (2, 6, 5, 3, 7, 5),
     (2, 19, 17, 32, 40, 3),
 )
-# The same with a pooling, whose gradient is made for every output: filters with gaps, few outputs of few values.
-POOLED = ((2, 40, 20, 24, 20, 3, (1, 2)), (3, 54, 30, 1, 3, 5, (1, 1)))
+# The same with a pooling, whose gradient is made for every output: filters with gaps, few outputs of few values. Runs of more rows than a block has.
+POOLED = ((9, 40, 20, 24, 20, 3, (1, 2)), (9, 54, 30, 1, 3, 5, (1, 1)))
 
 
 def normal(random: np.random.Generator, shape: tuple[int, ...], at_end: bool) -> Array:
