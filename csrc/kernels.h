@@ -178,7 +178,8 @@ struct Conv2dBackwardInput {
   int slots;
 };
 
-// dw[r,s,c,k] = sum over n, p, q of x[...] dy[n,p,q,k]; dbias[k] = sum over n, p, q of dy[n,p,q,k], or null.
+// dw[r,s,c,k] = sum over n, p, q of x[...] dy[n,p,q,k]; dbias[k] = sum over n, p, q of dy[n,p,q,k], or null. The error is small
+// beside the norm of dw[:,:,c,k], not beside each of its values.
 struct Conv2dBackwardFilter {
   Conv2dShape s;
   const float* x;
@@ -1336,7 +1337,7 @@ struct Coming {
 constexpr int kMostComing = 12;  // of an ImageRange
 
 // Some images of a batch on their way through several kernels (depth_first.h): [begin, end) of `count`. The batch is cut into
-// `units` runs; the images of a run come in order. Kernels that compute long enough fetch meanwhile what is coming.
+// `units` runs; the images of a run come in order, in one slot. Kernels that compute long enough fetch meanwhile what is coming.
 struct ImageRange {
   index_t count, units, unit, begin, end;
   int slot;  // < slots

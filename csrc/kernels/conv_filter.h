@@ -10,6 +10,7 @@
 #include "conv_pixels_filter.h"
 #include "conv_shape.h"
 #include "conv_sliding.h"
+#include "conv_winograd.h"
 #include "depthwise_filter.h"
 #include "filter_chunks.h"
 
@@ -29,33 +30,16 @@ inline index_t filter_block_floats(const Conv2dShape& s) {
 // Each chunk's sums: the filter's gradient, and behind it the bias's.
 inline index_t filter_sums(const Conv2dBackwardFilter& a) { return round_up((taps(a.s) + (a.dbias ? 1 : 0)) * a.s.K, kLineFloats); }
 
-// How the sum is cut: into runs of output rows, by the shape alone, and each into parts of every group's columns, whole panels of
-// them. A filter of few columns keeps some runs, for the threads. Runs of so many images that one more is no matter have whole
-// ones.
-struct FilterCut {
-  static constexpr index_t kSums = 1 << 20, kColumns = 32, kPieces = 8, kManyImages = 4;
-  index_t chunks, chunk_rows, parts, part_columns, images, image_rows, rows;
-
-  // The first output row of a chunk.
-  index_t begin(index_t chunk) const {
-    return images > 0 ? fastnn::unit_begin(images, chunks, chunk) * image_rows : min_of(rows, chunk * chunk_rows);
-  }
-
-  explicit FilterCut(const Conv2dShape& s) : image_rows(s.P), rows(out_rows(s)) {
-    const index_t outputs = s.K / s.groups, least = ceil_div(kPieces, max_of(1, ceil_div(outputs, kColumns)));
-    const index_t most = min_of(kFilterChunks, max_of(least, kSums / max_of(1, taps(s) * s.K)));
-    images = s.N >= kManyImages * most ? s.N : 0;
-    chunks = images > 0 ? most : filter_chunk_count(s, most), chunk_rows = filter_chunk_rows(s, most);
-    const index_t panels = max_of(1, ceil_div(outputs, kPanel));
-    part_columns = ceil_div(panels, min_of(panels, ceil_div(kFilterChunks, most))) * kPanel;
-    parts = max_of(1, ceil_div(outputs, part_columns));
-  }
-};
+// Scratch of a thread.
+inline index_t filter_scratch(const Conv2dShape& s, const FilterCut& cut) {
+  if (by_winograd(s)) return winograd_scratch(s, min_of(s.K, cut.part_columns));
+  return window_size(s, filter_block_floats(s)) + pixel_scratch(s);
+}
 
 index_t conv2d_backward_filter_scratch(const Conv2dBackwardFilter& a) {
   if (is_depthwise(a.s)) return depthwise_backward_filter_scratch(a);
-  const index_t chunks = FilterCut(a.s).chunks;
-  return (chunks == 1 ? 0 : chunks * filter_sums(a)) + a.slots * (window_size(a.s, filter_block_floats(a.s)) + pixel_scratch(a.s));
+  const FilterCut cut(a.s);
+  return (cut.chunks == 1 ? 0 : cut.chunks * filter_sums(a)) + a.slots * filter_scratch(a.s, cut);
 }
 
 // Whether a value meets all taps of a filter row in one tile.
@@ -183,10 +167,9 @@ struct FilterGradient {
   index_t rows;
   const DyOf& dy_of;
   const FilterCut cut = FilterCut(a.s);
-  const index_t filter = taps(a.s) * a.s.K, size = filter_sums(a), window_floats = window_size(a.s, filter_block_floats(a.s));
-  float* const windows = a.scratch + (cut.chunks == 1 ? 0 : cut.chunks * size);
-  float* const pixel_sums = windows + a.slots * window_floats;
-  const bool by_pixels = gradient_by_pixels(a.s);
+  const index_t filter = taps(a.s) * a.s.K, size = filter_sums(a), slot_floats = filter_scratch(a.s, cut);
+  const bool by_tiles = by_winograd(a.s), by_pixels = gradient_by_pixels(a.s);
+  float* const slots = a.scratch + (cut.chunks == 1 ? 0 : cut.chunks * size);
 
   // Columns [begin, end) of every group, of one chunk; the first of a chunk's have the bias, too.
   struct Part {
@@ -201,37 +184,53 @@ struct FilterGradient {
     return {chunk, begin, min_of(a.s.K / a.s.groups, begin + cut.part_columns), sum, bias};
   }
 
-  void clear(const Part& p) const {
+  float* window_of(int slot) const { return slots + slot * slot_floats; }
+  float* pixel_sums(int slot) const { return window_of(slot) + window_size(a.s, filter_block_floats(a.s)); }
+  WinogradSums winograd_sums(const Part& p, int slot) const { return {a.s, p.begin, p.end, window_of(slot)}; }
+
+  void begin(const Part& p, int slot) const {
+    if (p.bias) copy_or_zero(p.bias, nullptr, a.s.K);
+    if (by_tiles) return winograd_sums(p, slot).clear();
+    if (by_pixels) copy_or_zero(pixel_sums(slot), nullptr, pixel_sums_size(a.s));
     if (cut.parts == 1) {
       copy_or_zero(p.sum, nullptr, filter);
     } else {
       const index_t outputs = a.s.K / a.s.groups, runs = taps(a.s) * a.s.groups;  // of a group's columns
       for (index_t i = 0; i < runs; ++i) copy_or_zero(p.sum + i * outputs + p.begin, nullptr, p.end - p.begin);
     }
-    if (p.bias) copy_or_zero(p.bias, nullptr, a.s.K);
   }
 
   // Output rows [row, stop), counted over the images.
   void add_rows(const Part& p, index_t row, index_t stop, int slot, Ahead* coming) const {
     const Conv2dShape& s = a.s;
+    WinogradTiles tiles(winograd_sums(p, slot), a, coming);
     while (row < stop) {
       const index_t n = row / s.P, p0 = row % s.P, p1 = min_of(min_of(s.P, p0 + rows), p0 + stop - row);
+      if (!a.dy) tiles.flush();
       const float* dy = dy_of(n, p0, p1, slot);
-      const Window x = window(s, a.x, n, p0, p1, windows + slot * window_floats);
-      by_pixels ? add_pixel_rows(s, x, dy, p0, p1, pixel_sums + slot * pixel_scratch(s))
-                : add_filter_rows(a, x, dy, n, p0, p1, p.begin, p.end, p.sum, coming);
+      if (by_tiles) {
+        tiles.add(n, p0, p1, dy);
+      } else {
+        const Window x = window(s, a.x, n, p0, p1, window_of(slot));
+        by_pixels ? add_pixel_rows(s, x, dy, p0, p1, pixel_sums(slot))
+                  : add_filter_rows(a, x, dy, n, p0, p1, p.begin, p.end, p.sum, coming);
+      }
       // Row by row, so that the sums do not depend on the blocks.
       for (index_t i = p0; p.bias && i < p1; ++i) add_pixels(dy + i * s.Q * s.K, s.Q, s.K, p.bias);
       row += p1 - p0;
     }
+    tiles.flush();
+  }
+
+  void end(const Part& p, int slot) const {
+    if (by_tiles) winograd_sums(p, slot).add_up(p.sum);
+    if (by_pixels) add_pixel_sums(a.s, pixel_sums(slot), p.sum);
   }
 
   void add_chunk(const Part& p, int slot) const {
-    float* lanes = pixel_sums + slot * pixel_scratch(a.s);
-    clear(p);
-    if (by_pixels) copy_or_zero(lanes, nullptr, pixel_sums_size(a.s));
+    begin(p, slot);
     add_rows(p, cut.begin(p.chunk), cut.begin(p.chunk + 1), slot, nullptr);
-    if (by_pixels) add_pixel_sums(a.s, lanes, p.sum);
+    end(p, slot);
   }
 
   void combine(float* __restrict to, index_t offset, index_t begin, index_t end) const {
@@ -270,7 +269,7 @@ struct DyOfArray {
 };
 
 inline DyOfArray dy_of_array(const Conv2dBackwardFilter& a) { return {a.dy, a.s.P * a.s.Q * a.s.K}; }
-inline index_t gradient_rows(const Conv2dShape& s) { return block_rows(s, filter_block_floats(s)); }
+inline index_t gradient_rows(const Conv2dShape& s) { return by_winograd(s) ? s.P : block_rows(s, filter_block_floats(s)); }
 
 void conv2d_backward_filter(const Conv2dBackwardFilter& a) {
   if (is_depthwise(a.s)) return depthwise_backward_filter(a);
@@ -292,9 +291,11 @@ void conv2d_backward_filter_images(const Conv2dBackwardFilter& a, const ImageRan
   const DyOfArray dy_of = dy_of_array(a);
   const FilterGradient<DyOfArray> gradient{a, gradient_rows(a.s), dy_of};
   const auto part = gradient.part(range.unit);
-  ComingAhead coming(range, (range.end - range.begin) * a.s.P * gradient_tiles(a.s));
-  if (range.begin == fastnn::unit_begin(range.count, range.units, range.unit)) gradient.clear(part);
+  const index_t images = range.end - range.begin;
+  ComingAhead coming(range, by_winograd(a.s) ? winograd_products_of(a.s, images) : images * a.s.P * gradient_tiles(a.s));
+  if (range.begin == fastnn::unit_begin(range.count, range.units, range.unit)) gradient.begin(part, range.slot);
   gradient.add_rows(part, range.begin * a.s.P, range.end * a.s.P, range.slot, coming.first());
+  if (range.end == fastnn::unit_begin(range.count, range.units, range.unit + 1)) gradient.end(part, range.slot);
 }
 
 void conv2d_backward_filter_finish(const Conv2dBackwardFilter& a, index_t, index_t) {

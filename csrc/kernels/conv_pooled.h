@@ -139,10 +139,11 @@ void max_pooled_conv2d_backward_input(const MaxPooledConv2dBackwardInput& a) {
   conv2d_backward_input(unpooled(a, a.scratch, a.scratch + output_size(a.shape.s)));
 }
 
-// Output rows of a block: their gradients stay in the second-level cache.
+// Output rows of a block: their gradients stay in the second-level cache. Tiles take pairs of rows.
 inline index_t gradient_block_rows(const Conv2dShape& s) {
   const index_t floats = min_of(filter_block_floats(s), kFilterGradientFloats);
-  return max_of(min_of(block_rows(s, floats), 4 * kPooledFloats / max_of(s.Q * s.K, 1)), 1);
+  const index_t rows = max_of(min_of(block_rows(s, floats), 4 * kPooledFloats / max_of(s.Q * s.K, 1)), 1);
+  return by_winograd(s) ? round_up(rows, 2) : rows;
 }
 
 inline index_t gradient_block_size(const Conv2dShape& s) {

@@ -18,7 +18,8 @@ class Row:
         phase: "forward" or "backward" for a layer, else "".
         kernels: that it calls, in order.
         seconds: that it takes.
-        flops: of its products and convolutions, a multiply-add being two, also where zeros let it leave some out.
+        flops: of its products and convolutions, a multiply-add being two, also where zeros let it leave some out, or where a
+            filter's gradient needs fewer than one for each tap: then it may be above the peak.
         bytes: of the arrays that it reads and writes, each call's once.
         bound_seconds: that the machine needs at least: for every call the flops at the measured peak or the bytes at the measured
             bandwidth for arrays of that size, whichever takes longer; added up.

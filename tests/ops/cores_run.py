@@ -38,10 +38,11 @@ CONVOLUTIONS = (
     (2, 7, 6, 5, 20, 3),
     (2, 6, 5, 3, 7, 5),
     (2, 19, 17, 32, 40, 3),
+    (9, 20, 17, 32, 40, 3),
 )
 # The same with a pooling, whose gradient is made for every output: filters with gaps, few outputs of few values, runs of more
 # rows than a block has. Made again and again: what a block writes outside of its scratch is seen by the next call.
-POOLED = ((9, 40, 20, 24, 20, 3, (1, 2)), (9, 54, 30, 1, 3, 5, (1, 1)))
+POOLED = ((9, 40, 20, 24, 20, 3, (1, 2)), (3, 21, 140, 60, 20, 3, (1, 1)), (9, 54, 30, 1, 3, 5, (1, 1)))
 
 
 def normal(random: np.random.Generator, shape: tuple[int, ...], at_end: bool) -> Array:

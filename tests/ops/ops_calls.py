@@ -155,6 +155,8 @@ CONVOLUTIONS: dict[str, Convolution] = {
     "strided, long rows": ((3, 20, 27, 18), (3, 4, 18, 21), geometry((2, 2), ((1, 1), (2, 1)))),
     "one channel, few filters": ((8, 28, 27, 1), (5, 5, 1, 6), geometry(padding=((1, 0), (1, 0)))),
     "larger filter": ((2, 5, 4, 320), (3, 3, 320, 370), geometry(padding=((1, 1), (1, 1)))),
+    "gradient by tiles": ((7, 17, 19, 21), (3, 3, 21, 45), geometry(padding=((0, 1), (2, 0)))),
+    "gradient by tiles, columns in parts": ((6, 13, 14, 130), (3, 3, 130, 70), geometry(padding=((1, 1), (1, 1)))),
 }
 
 

@@ -42,6 +42,9 @@ POOLED: dict[str, Pooled] = {
     ),
     "windows of sixteen": Pooled(((6, 26, 30, 3), (6, 1, 3, 21), geometry((2, 1), ((5, 0), (0, 0)))), (4, 4)),
     "windows of more": Pooled(((9, 47, 43, 5), (3, 3, 5, 38), geometry()), (5, 4)),
+    "gradient by tiles, long rows": Pooled(
+        ((3, 21, 140, 60), (3, 3, 60, 20), geometry(padding=((1, 1), (1, 1)))), (3, 2)
+    ),
     "depthwise, few channels": Pooled(DEPTHWISE["few channels"], (2, 3)),
 }
 

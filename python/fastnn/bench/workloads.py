@@ -231,10 +231,11 @@ def _plain_layers(layer: Layer) -> list[plain_numpy.PlainLayer]:
 
 
 def step_flops(model: Model, batch: int) -> float:
-    """Return the flops that the products of one training step have to do at least.
+    """Return the flops of the products of one training step, a multiply-add for every one of their formulas.
 
     Those of the forward pass, of the kernel's gradient and, unless the layer is the first, of the input's. Where a convolution is
-    pooled they are fewer: of its outputs only those in windows are needed, and one of each window has a gradient.
+    pooled they are fewer: of its outputs only those in windows are needed, and one of each window has a gradient. That filter
+    gradients of 3 x 3 taps need fewer is not counted.
     """
     total, plan = 0.0, model.plan
     shapes: list[Any] = plan.shapes([tensor.shape for tensor in model.inputs])
