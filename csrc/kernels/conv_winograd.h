@@ -117,7 +117,7 @@ FASTNN_INLINE void put_places(float* to, index_t place, vfloat a, vfloat b, vflo
 
 // The places of one row of pixels, made of two rows, of the channels from c on.
 template <int Row, class Get>
-__attribute__((noinline)) void transform_pixels(const TileRun& run, const Transform& how, index_t c, float* to, const Get& get) {
+inline void transform_pixels(const TileRun& run, const Transform& how, index_t c, float* to, const Get& get) {
   constexpr int kFirst = Row == 0 ? 0 : Row == 1 ? 1 : Row == 2 ? 2 : 3, kSecond = Row == 0 || Row == 1 ? 2 : 1;
   const index_t C = how.channels, stop = how.stop, step = how.step, place = how.place;
   index_t column = how.column;
@@ -144,7 +144,7 @@ __attribute__((noinline)) void transform_pixels(const TileRun& run, const Transf
 
 // The same of gradients.
 template <int Row, class Get>
-__attribute__((noinline)) void transform_gradients(const TileRun& run, const Transform& how, index_t k, float* to, const Get& get) {
+inline void transform_gradients(const TileRun& run, const Transform& how, index_t k, float* to, const Get& get) {
   const index_t K = how.channels, step = how.step, place = how.place, whole = min_of(run.count, (how.stop - how.column) / 2);
   const float *first = run.dy[0] + k + how.column * K, *second = run.dy[1] + k + how.column * K;
   const auto gradient = [&](index_t i) {
