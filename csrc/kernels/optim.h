@@ -27,7 +27,7 @@ struct SgdRule {
 };
 
 void sgd_step(const SgdStep& a) {
-  if (has_few_terms(a.source)) return update_rows(a, 1.0, SgdRule{a.lr[0], a.weight_decay * a.lr[0]});
+  if (has_few_terms(a.source) || has_some_terms(a.source)) return update_rows(a, 1.0, SgdRule{a.lr[0], a.weight_decay * a.lr[0]});
   update(a, 1.0, [&a](const float* __restrict g, index_t begin, index_t end) {
     float* __restrict w = a.w + begin;
     const float lr = a.lr[0], decay = a.weight_decay * lr;

@@ -27,6 +27,7 @@ STEPS: dict[str, tuple[int, dict[str, float]]] = {  # slots, options
         *[(140, 61, 1003), (300, 130, 450), (1024, 15, 129)],  # dy is larger than the second-level cache
         *[(16, 64, 1), (33, 100, 10), (128, 301, 3), (15, 80, 10), (40, 4000, 14)],  # few units
         *[(1, 203, 500), (2, 45, 131), (3, 64, 70), (3, 1, 96), (4, 77, 300), (5, 77, 300)],
+        *[(7, 9, 65), (12, 66, 83), (31, 30, 250), (8, 3, 1000), (16, 21, 512), (17, 21, 512)],  # some terms, and too many
     ],
 )
 @pytest.mark.parametrize("name", STEPS)
@@ -51,7 +52,7 @@ def test_a_step_makes_its_gradient_itself(
         assert np.isfinite(got).all()
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 9])
 @pytest.mark.parametrize(
     ("decay", "rate", "bad"),
     [(0.0, 0.5, 0.0), (0.1, 0.5, 0.0), (0.0, np.inf, 0.0), (0.0, 0.5, np.nan), (0.0, 0.5, np.inf)],
