@@ -19,12 +19,16 @@
 
 namespace {
 
+// Whether each of the three taps along an axis meets the image somewhere: the gradient of one that does not must be zero.
+inline bool all_taps_meet(index_t size, index_t outputs, index_t pad) { return outputs > pad && size + pad > 2; }
+
 // Where it takes less time: 3 x 3 taps of many channels on both sides, as the transforms cost what products of about ten channels
 // do, and so many pixels in every chunk of the sum, as turning the sums into taps costs what some tiles do.
 constexpr index_t kWinogradChannels = 16, kWinogradPixels = 64, kWinogradValues = 8192;
 inline bool by_winograd(const Conv2dShape& s) {
   const bool plain = s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 && s.dilation_w == 1 && s.groups == 1;
   if (!plain || s.R != 3 || s.S != 3 || s.pad_left > 2 || s.C < kWinogradChannels || s.K < kWinogradChannels) return false;
+  if (!all_taps_meet(s.H, s.P, s.pad_top) || !all_taps_meet(s.W, s.Q, s.pad_left)) return false;
   const index_t pixels = out_pixels(s) / FilterCut(s).chunks;
   return pixels >= kWinogradPixels && pixels * (s.C + s.K) >= kWinogradValues;
 }

@@ -27,8 +27,11 @@ CASES: dict[str, Case] = {
     "one chunk, many parts": ((2, 9, 11, 400), 300, SAME),
     "whole images": ((70, 6, 5, 48), 48, SAME),
     "two columns": ((80, 9, 2, 64), 64, SAME),
-    "one column": ((300, 5, 1, 64), 64, SAME),
-    "one row": ((60, 1, 41, 16), 64, SAME),
+    "taps that meet no row": ((60, 1, 41, 16), 64, SAME),
+    "taps that meet no column": ((300, 5, 1, 64), 64, SAME),
+    "the first taps meet nothing": ((90, 12, 2, 32), 31, ((0, 3), (2, 0))),
+    "the last taps meet nothing": ((90, 2, 12, 32), 31, ((0, 2), (1, 1))),
+    "every tap meets a column": ((90, 12, 3, 32), 31, ((2, 0), (2, 0))),
     "rows longer than all tiles that are taken together": ((1, 11, 157, 24), 44, SAME),
 }
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -96,11 +99,20 @@ def test_threads_change_no_bits(isa: str, rng: Generator, label: str) -> None:
             assert_bits(got, want)
 
 
-def test_rows_that_meet_nothing_but_padding_have_no_gradient(isa: str, rng: Generator) -> None:
-    case = CASES["one row"]
+@pytest.mark.parametrize(
+    ("label", "idle"),
+    [
+        ("taps that meet no row", np.s_[[0, 2]]),
+        ("taps that meet no column", np.s_[:, [0, 2]]),
+        ("the first taps meet nothing", np.s_[:, 0]),
+        ("the last taps meet nothing", np.s_[2]),
+    ],
+)
+def test_taps_that_meet_nothing_but_padding_have_no_gradient(isa: str, rng: Generator, label: str, idle: Any) -> None:
+    case = CASES[label]
     dw, _ = gradients(case, normal(rng, *case[0]), normal(rng, *output_shape(case)))
-    assert not dw[[0, 2]].any()
-    assert dw[1].all()
+    assert not dw[idle].any()
+    assert dw.any()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
