@@ -14,7 +14,8 @@
 // products. A pointer marked "or null" switches that part off.
 //
 // Sums over many terms are cut into chunks that depend on the shape alone and are combined in a fixed order, so that every
-// result has the same bits for any number of threads; a product accumulates k in order for every output element.
+// result has the same bits for any number of threads; a product accumulates k in order for every output element, but on matrix
+// tiles (instruction set amx), which sum over rows 32 at a time: c = a^T b with k of 32 to 4096, m >= 128, n >= 96.
 #pragma once
 
 #include <cstddef>

@@ -10,6 +10,7 @@
 #include "few_columns.h"
 #include "few_terms.h"
 #include "listed.h"
+#include "piece_products.h"
 #include "turned.h"
 
 namespace {
@@ -100,8 +101,24 @@ static_assert(kListedRows < kFetchedRows, "the list has the scratch memory for i
 inline index_t copies_scratch(const Gemm& g, const GemmPlan& plan) {
   return (plan.groups > 1 ? g.slots : 1) * plan.packed_b() + g.slots * plan.packed_a();
 }
+
+// Sums over rows: c = a^T b, as the gradient of weights is.
+inline bool is_made_of_pieces(const Gemm& g) {
+  const bool plain = !g.bias && !g.accumulate && !g.relu_output && g.activation == Activation::linear;
+  return g.a_row == 1 && g.b_col == 1 && plain && is_made_of_pieces(g.m, g.n, g.k);
+}
+inline PieceProduct piece_product(const Gemm& g) { return {g.a, g.a_col, g.b, g.b_row, g.m, g.n, g.k}; }
+
+inline void gemm_of_pieces(const Gemm& g) {
+  const auto place = [&g](const PieceBlock& b, int, index_t) -> Place { return {g.c + b.first * g.ldc + b.start, g.ldc}; };
+  const auto fetch = [](const PieceBlock&, index_t, index_t) {};
+  const auto use = [](const PieceBlock&, const float*, index_t, index_t) {};
+  multiply_pieces(piece_product(g), g.scratch, g.slots, 0, place, fetch, use);
+}
+
 index_t gemm_scratch(const Gemm& g) {
   if (g.k == 0) return 0;
+  if (is_made_of_pieces(g)) return pieces_scratch(piece_product(g), g.slots);
   if (turns(g)) return turned_size(g) + copies_scratch(g, GemmPlan(turned(g), &g));
   if (has_few_columns(g)) return g.slots * few_columns_slot(g);
   if (has_few_transposed_columns(g)) return turned_size(g) + gemm_scratch(turned(g));
@@ -374,6 +391,7 @@ inline void gemm_in_blocks(const Gemm& g, const GemmPlan& plan) {
 void gemm(const Gemm& g) {
   if (g.m == 0 || g.n == 0) return;
   if (g.k == 0) return gemm_empty(g);
+  if (is_made_of_pieces(g)) return gemm_of_pieces(g);
   if (turns(g)) {
     const Gemm t = turned(g);
     return gemm_in_blocks(t, GemmPlan(t, &g));

@@ -1,6 +1,7 @@
 // update.h - what an optimizer's step runs over: a stored gradient as it is, or one that is scaled, cut or made block by block.
 #pragma once
 
+#include "update_pieces.h"
 #include "update_wide.h"
 
 namespace {
@@ -52,6 +53,7 @@ inline bool is_made_first(const GradientSource& s) { return has_few_transposed_c
 template <class Step>
 index_t step_scratch(const Step& a) {
   const GradientSource& s = a.source;
+  if (is_made_of_pieces(s)) return update_pieces_scratch(s, a.slots);
   if (s.x && is_made_first(s)) {
     return round_up(s.inputs * s.units, kLineFloats) + gemm_scratch(gradient_product(s, nullptr, a.slots));
   }
@@ -73,6 +75,7 @@ inline void make_gradient(const GradientSource& s, const Panels& dy, index_t fir
 template <class Step, class Range>
 void update_from_product(const Step& a, double cycles, const Range& range) {
   const GradientSource& s = a.source;
+  if (is_made_of_pieces(s)) return update_from_pieces(a, cycles, range);
   if (is_made_first(s)) {
     float* g = a.scratch;
     gemm(gradient_product(s, g, a.slots));

@@ -23,7 +23,8 @@ inline void update_block(const GradientSource& s, index_t begin, index_t end, fl
 // More terms, as long as the first-level cache holds dy: by tiles of four rows, each of which is read and written from end to end.
 constexpr index_t kCachedGradients = 8192;
 inline bool has_some_terms(const GradientSource& s) {
-  return s.x && !prepares(s) && s.rows * s.units <= kCachedGradients && s.units >= 4 * kLanes && !is_made_first(s);
+  return s.x && !prepares(s) && s.rows * s.units <= kCachedGradients && s.units >= 4 * kLanes && !is_made_first(s) &&
+         !is_made_of_pieces(s);
 }
 
 // Accumulators, a row of dy and a broadcast value fit in the registers.

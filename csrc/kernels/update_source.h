@@ -26,6 +26,9 @@ inline double gradient_row_cycles(const GradientSource& s, double cycles) {
   return static_cast<double>(s.units) * (2.0 * s.rows / kFlopsPerCycle + cycles);
 }
 
+// Whether the matrix tiles make the product.
+inline bool is_made_of_pieces(const GradientSource& s) { return s.x && is_made_of_pieces(s.inputs, s.units, s.rows); }
+
 // dy as panels.
 inline Panels packed_gradient(const GradientSource& s, float* to) {
   Panels dy = {s.dy, s.units, false, s.rows, s.units};

@@ -5,7 +5,7 @@
 // own.
 #pragma once
 
-#include "update_source.h"
+#include "update_arrays.h"
 
 namespace {
 
@@ -22,39 +22,6 @@ constexpr index_t kWideRows = 4 * kMaxRows, kWideColumns = 4 * kPanel;  // of a 
 inline index_t wide_rows_size(const GradientSource& s) { return round_up(kWideRows * s.rows, kLineFloats); }
 inline index_t wide_scratch(const GradientSource& s) { return wide_rows_size(s) + kWideRows * kWideColumns; }
 
-// The arrays that a step reads and writes, from one of their elements on; null where there is none.
-struct StepArrays {
-  static constexpr int kCount = 4;
-  float* array[kCount] = {};
-  index_t row = 0;  // distance between rows of weights
-
-  template <class Step>
-  StepArrays(const Step& a, index_t at) : row(a.source.units) {
-    int count = 0;
-    const auto put = [&](float* p) {
-      if (p && count < kCount) array[count++] = p + at;
-    };
-    if constexpr (requires { a.w; }) put(a.w);
-    if constexpr (requires { a.m; }) put(a.m);
-    if constexpr (requires { a.v; }) put(a.v);
-    if constexpr (requires { a.a; }) put(a.a);
-    if constexpr (requires { a.d; }) put(a.d);
-    if constexpr (requires { a.z; }) put(a.z);
-    if constexpr (requires { a.u; }) put(a.u);
-    if constexpr (requires { a.vhat; }) put(a.vhat);
-    if constexpr (requires { a.velocity; }) put(a.velocity);
-    if constexpr (requires { a.mean; }) put(a.mean);
-  }
-
-  // A row of a panel.
-  FASTNN_INLINE void fetch(index_t i) const {
-    for (int j = 0; j < kCount && array[j]; ++j) {
-      FASTNN_UNROLL
-      for (int k = 0; k < kPanel; k += kLineFloats) __builtin_prefetch(array[j] + i * row + k, 1, 2);
-    }
-  }
-};
-
 // A tile of whole vectors, of a packed a. It also fetches the arrays, a few rows at a time: all at once would be more than can be
 // on the way.
 constexpr index_t kFetchingTerms = 8;  // between two fetches, at least
@@ -65,7 +32,7 @@ void compute_fetching_tile(const Tile& t, const StepArrays& arrays) {
   Tile part = t;
   const index_t parts = max_of(1, min_of(Rows, t.k / kFetchingTerms));
   for (index_t i = 0, row = 0; i < parts; ++i) {
-    for (; row < (i + 1) * Rows / parts; ++row) arrays.fetch(row);
+    for (; row < (i + 1) * Rows / parts; ++row) arrays.fetch_row(row);
     const index_t begin = i * t.k / parts, end = (i + 1) * t.k / parts;
     part.k = end - begin, part.a = t.a + begin * Rows, part.b = t.b + begin * kPanel;
     add_products(acc, part, 1, Rows);

@@ -66,7 +66,7 @@ def set_num_threads(count: int) -> None:
 
 
 def isa() -> str:
-    """Return the instruction set whose kernels are in use: "baseline", "avx2" or "avx512"."""
+    """Return the instruction set whose kernels are in use: "baseline", "avx2", "avx512" or "amx"."""
     return str(_core.isa())
 
 

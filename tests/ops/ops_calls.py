@@ -75,7 +75,7 @@ def recorded(step: Callable[[], Any]) -> ops.Tape:
 
 def lanes() -> int:
     """Return how many floats a vector of the instruction set in use has."""
-    return {"baseline": 4, "avx2": 8, "avx512": 16}[config.isa()]
+    return {"baseline": 4, "avx2": 8, "avx512": 16, "amx": 16}[config.isa()]
 
 
 def product_calls(rng: Generator) -> dict[str, Call]:
@@ -96,6 +96,7 @@ def product_calls(rng: Generator) -> dict[str, Call]:
         "gemm of many rows": Call("gemm", (tall, normal(rng, 129, 37)), {"activation": "relu"}),
         "gemm cut at k": Call("gemm", (a, b), {"bias": normal(rng, 131), "activation": "tanh"}),
         "gemm of a bad stride": Call("gemm", (square, wide), {"bias": bias}),
+        "gemm that sums over rows": Call("gemm", (tall, normal(rng, 300, 170)), {"transpose_a": True}),
         "gemm transposed": Call("gemm", (square, wide.T.copy()), {"transpose_a": True, "transpose_b": True}),
         "column_sums": Call("column_sums", (normal(rng, 611, 203),)),
         "dense_forward": Call("dense_forward", (tall, normal(rng, 129, 70), normal(rng, 70), "gelu")),

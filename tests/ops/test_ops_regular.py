@@ -217,7 +217,7 @@ def test_kept_columns_of_many_rows(isa: str, rng: Generator, shape: tuple[int, .
 def test_apply_keep_broadcasts(isa: str, rng: Generator, keep_shape: tuple[int, ...]) -> None:
     x, keep = normal(rng, 3, 4, 5), (uniform(rng, 0, 1, *keep_shape) > 0.5).astype(np.float32)
     y = ops.apply_keep(x, keep, 1.5, 0.25, -1.0)
-    np.testing.assert_allclose(y, np.where(keep + 0 * x > 0, x * 1.5 + 0.25, -1.0), rtol=1e-6)
+    np.testing.assert_allclose(y, np.where(keep + 0 * x > 0, x * 1.5 + 0.25, -1.0), rtol=1e-6, atol=1e-7)
     bad = np.where(np.broadcast_to(keep, x.shape) > 0, x, np.nan).astype(np.float32)
     assert np.isfinite(ops.apply_keep(bad, keep, 1.5)).all(), "what is dropped does not matter"
     with pytest.raises(ValueError, match="apply_keep: expected keep of shape"):

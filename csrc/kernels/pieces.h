@@ -1,0 +1,166 @@
+// pieces.h - float32 values as three bfloat16 pieces, multiplied by matrix tiles (AMX): these take bfloat16 values and add in
+// float32, sixteen times as many as the vector units.
+//
+// A value is the sum of three pieces of eight bits, exactly. Of the nine products of the pieces of two values the six largest are
+// added up; what is left out is below 2^-23 of the product, less than what each multiply-add of a chain may round away. The order
+// of a sum depends on its number of terms alone: 32 terms at a time, of which two chains of 16 are begun anew for each pair of
+// pieces.
+#pragma once
+
+#include "gemm_tiles.h"
+
+namespace {
+
+constexpr index_t kPieceTerms = 32, kTileSide = 16, kSide = 2 * kTileSide;  // of a tile; of a block of four
+constexpr int kPieces = 3, kPairs = 6;                                      // of pieces that are multiplied
+constexpr index_t kTileFloats = kTileSide * kPieceTerms / 2;
+constexpr index_t kStepFloats = 2 * kPieces * kTileFloats;  // of two tiles side by side, for so many terms
+
+#if defined(__AMX_BF16__)
+
+// Gives the calling thread its tile registers: eight of 16 rows of 64 bytes. To be followed by _tile_release().
+inline void configure_tiles() {
+  struct {
+    std::uint8_t palette, first, unused[14];
+    std::uint16_t row_bytes[16];
+    std::uint8_t rows[16];
+  } shape = {};
+  shape.palette = 1;
+  for (int i = 0; i < 8; ++i) shape.row_bytes[i] = 64, shape.rows[i] = kTileSide;
+  _tile_loadconfig(&shape);
+}
+
+typedef std::uint32_t vbits __attribute__((vector_size(64)));
+
+// The pieces of two vectors, in the upper and the lower halves of words. All but the last are rounded to nearest; the last one has
+// no more than eight bits left.
+FASTNN_INLINE void cut_into_pieces(vfloat low, vfloat high, vbits (&pieces)[kPieces]) {
+  constexpr std::uint32_t kUpperHalf = 0xffff0000u;
+  FASTNN_UNROLL
+  for (int i = 0; i < kPieces; ++i) {
+    vbits l = (vbits)low, h = (vbits)high;
+    if (i + 1 < kPieces) {
+      l = (l + 0x8000u) & kUpperHalf, h = (h + 0x8000u) & kUpperHalf;
+      low -= (vfloat)l, high -= (vfloat)h;
+    }
+    pieces[i] = (h & kUpperHalf) | (l >> 16);
+  }
+}
+
+// Up to kSide columns of k rows, cut into pieces: tiles for the right of a product, pairs of terms below each other, or for the
+// left, where they are side by side. In small units, to be done while tiles are multiplied.
+struct PieceCut {
+  const float* from;
+  index_t row, k, columns;
+  float* to;
+  float* pairs;  // for the left: room for kPieces tiles, to be turned; or null
+  vbits largest = {};
+
+  // The next unit.
+  index_t step = 0;
+  int half = 0, unit = 0;
+
+  int tile_units() const { return kTileSide + (pairs ? kPieces : 0); }
+  index_t units() const { return ceil_div(k, kPieceTerms) * ceil_div(columns, kTileSide) * tile_units(); }
+
+  // The next units, up to so many.
+  void cut(index_t count) {
+    for (; count > 0 && step * kPieceTerms < k; --count) {
+      unit < kTileSide ? cut_pair() : turn(unit - kTileSide);
+      if (++unit < tile_units()) continue;
+      unit = 0;
+      if (++half * kTileSide < columns) continue;
+      half = 0, ++step;
+    }
+  }
+
+  // Whether no piece, and no product of pieces that counts, overflows or vanishes: with zeros only, too.
+  bool fits() const {
+    constexpr std::uint32_t kLeast = (127u - 60) << 23, kMost = (127u + 60) << 23;  // 2^-60, 2^60
+    std::uint32_t most = 0;
+    for (int i = 0; i < kLanes; ++i) most = largest[i] > most ? largest[i] : most;
+    return most == 0 || (most >= kLeast && most <= kMost);
+  }
+
+ private:
+  float* tile_of(int piece) const { return to + step * kStepFloats + (2 * piece + half) * kTileFloats; }
+
+  // Two rows of a step.
+  void cut_pair() {
+    const int count = static_cast<int>(min_of(kTileSide, columns - half * kTileSide));
+    const auto get = [&](index_t p) { return p < k ? load_partial(from + p * row + half * kTileSide, count) : vfloat{}; };
+    const vfloat low = get(step * kPieceTerms + unit), high = get(step * kPieceTerms + unit + kTileSide);
+    const vbits l = (vbits)low & 0x7fffffffu, h = (vbits)high & 0x7fffffffu;
+    largest = largest > l ? largest : l;
+    largest = largest > h ? largest : h;
+    vbits pieces[kPieces];
+    cut_into_pieces(low, high, pieces);
+    FASTNN_UNROLL
+    for (int i = 0; i < kPieces; ++i) store((pairs ? pairs + i * kTileFloats : tile_of(i)) + unit * kTileSide, (vfloat)pieces[i]);
+  }
+
+  void turn(int piece) const {
+    transpose_rows(pairs + piece * kTileFloats, kTileSide, tile_of(piece), kTileSide, kTileSide, kTileSide);
+  }
+};
+
+// What the vector units do while the tiles are busy, part by part.
+struct Meanwhile {
+  void (*part)(void* context, index_t number);
+  void* context;
+};
+
+// c, of which rows x columns are written, from two panels: up to four tiles, numbers 0 to 3; 4 and 5 are on the left, 6 and 7 on
+// the right. There are kPairs parts for each step, from number `part` on.
+template <bool TwoRows, bool TwoColumns>
+void multiply_panels(const float* a, const float* b, index_t steps, float* c, index_t ldc, int rows, int columns,
+                     const Meanwhile& meanwhile, index_t part) {
+  constexpr index_t kBytes = 64;
+  _tile_zero(0);
+  if (TwoColumns) _tile_zero(1);
+  if (TwoRows) _tile_zero(2);
+  if (TwoRows && TwoColumns) _tile_zero(3);
+  const auto take_left = [&](int piece) {
+    _tile_loadd(4, a + 2 * piece * kTileFloats, kBytes);
+    if (TwoRows) _tile_loadd(5, a + (2 * piece + 1) * kTileFloats, kBytes);
+  };
+  const auto take_right = [&](int piece) {
+    _tile_loadd(6, b + 2 * piece * kTileFloats, kBytes);
+    if (TwoColumns) _tile_loadd(7, b + (2 * piece + 1) * kTileFloats, kBytes);
+  };
+  const auto add = [&] {
+    _tile_dpbf16ps(0, 4, 6);
+    if (TwoColumns) _tile_dpbf16ps(1, 4, 7);
+    if (TwoRows) _tile_dpbf16ps(2, 5, 6);
+    if (TwoRows && TwoColumns) _tile_dpbf16ps(3, 5, 7);
+    if (meanwhile.part) meanwhile.part(meanwhile.context, part++);
+  };
+  asm volatile("" ::: "memory");  // the panels have been written: not all compilers know that tiles read them
+  for (index_t step = 0; step < steps; ++step, a += kStepFloats, b += kStepFloats) {
+    take_left(0), take_right(2), add();
+    take_right(1), add();
+    take_left(1), add();
+    take_right(0), add();
+    take_left(2), add();
+    take_left(0), add();
+  }
+  alignas(64) float edge[kSide * kSide];
+  const bool whole = rows == (TwoRows ? kSide : kTileSide) && columns == (TwoColumns ? kSide : kTileSide);
+  float* to = whole ? c : edge;
+  const index_t ld = whole ? ldc : kSide, stride = ld * static_cast<index_t>(sizeof(float));
+  _tile_stored(0, to, stride);
+  if (TwoColumns) _tile_stored(1, to + kTileSide, stride);
+  if (TwoRows) _tile_stored(2, to + kTileSide * ld, stride);
+  if (TwoRows && TwoColumns) _tile_stored(3, to + kTileSide * ld + kTileSide, stride);
+  asm volatile("" ::: "memory");
+  for (int i = 0; i < rows && !whole; ++i) {
+    for (int j = 0; j < columns; j += kTileSide) {
+      const int count = static_cast<int>(min_of(kTileSide, columns - j));
+      store_partial(c + i * ldc + j, load(edge + i * kSide + j), count);
+    }
+  }
+}
+
+#endif
+
+}  // namespace
