@@ -141,7 +141,8 @@ void adam_step(const AdamStep& a) {
   const index_t t = a.iterations[0] + 1;
   const double correction_1 = 1 - integer_power(a.beta_1, t), correction_2 = 1 - integer_power(a.beta_2, t);
   const float factor = static_cast<float>(a.lr[0] * __builtin_sqrt(correction_2) / correction_1);
-  const bool slow = fastnn::cores().slow_roots;
+  // While tiles make the gradient the divider has time, and other instructions have not.
+  const bool slow = fastnn::cores().slow_roots && !is_made_of_pieces(a.source);
   const auto range = a.vhat ? (slow ? adam_range<true, RefinedRoot> : adam_range<true, Root>)
                             : (slow ? adam_range<false, RefinedRoot> : adam_range<false, Root>);
   update(a, 3.0, [&a, factor, range](const float* g, index_t begin, index_t end) { range(a, factor, g, begin, end); });

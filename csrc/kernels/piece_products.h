@@ -72,15 +72,16 @@ struct PieceTurn {
   const Fetch& fetch;
   const Use& use;
   PieceBlock now = {}, before = {};
-  float* made = nullptr;  // the block before
-  PieceCut next = {};
-  index_t now_part = 0, before_part = 0, cut_part = 0;  // of each, in whole cache lines or units
+  float* made = nullptr;                                                // the block before
+  PieceCut next = {}, later = {};                                       // to be cut, and to be fetched
+  index_t now_part = 0, before_part = 0, cut_part = 0, fetch_part = 0;  // of each, in whole cache lines, units, or rows
 
   // To be done in so many parts, or a few less: divisions are slow.
   void share(index_t parts) {
     now_part = round_up(ceil_div(now.size(), parts), kLineFloats);
     before_part = round_up(ceil_div(before.size(), parts), kLineFloats);
     cut_part = ceil_div(next.units(), parts);
+    fetch_part = ceil_div(later.k, parts);
   }
   void some(index_t part) {
     const auto run = [part](const PieceBlock& block, index_t each, const auto& body) {
@@ -90,6 +91,7 @@ struct PieceTurn {
     run(now, now_part, [this](index_t begin, index_t end) { fetch(now, begin, end); });
     run(before, before_part, [this](index_t begin, index_t end) { use(before, made, begin, end); });
     next.cut(cut_part);
+    later.fetch(min_of(later.k, part * fetch_part), min_of(later.k, (part + 1) * fetch_part));
   }
   void all() {
     share(1);
@@ -155,11 +157,13 @@ void multiply_pieces(const PieceProduct& p, float* scratch, int slots, double cy
       const index_t first = range * cut.panels / cut.ranges, last = (range + 1) * cut.panels / cut.ranges;
       turn.now = turn.before = {};
       turn.next = cut_left(first);
+      turn.later = {};
       turn.all();
       for (index_t panel = first; panel < last; ++panel) {
         const bool fits = held->fits && turn.next.fits();
         turn.now = {panel * kSide, min_of(kSide, p.m - panel * kSide), j0 * kSide, min_of(p.n, j1 * kSide) - j0 * kSide};
         turn.next = panel + 1 < last ? cut_left(panel + 1) : PieceCut{};
+        turn.later = panel + 2 < last ? cut_left(panel + 2) : PieceCut{};
         turn.share((j1 - j0) * p.steps() * kPairs);
         const Place to = place(turn.now, slot, panel % 2);
         if (fits) {

@@ -27,6 +27,7 @@ inline void configure_tiles() {
   } shape = {};
   shape.palette = 1;
   for (int i = 0; i < 8; ++i) shape.row_bytes[i] = 64, shape.rows[i] = kTileSide;
+  asm volatile("" : : "r"(&shape) : "memory");  // all of it is read: not all compilers know
   _tile_loadconfig(&shape);
 }
 
@@ -71,6 +72,13 @@ struct PieceCut {
       unit = 0;
       if (++half * kTileSide < columns) continue;
       half = 0, ++step;
+    }
+  }
+
+  // Fetches rows [begin, end), which prefetchers do not follow if they are far apart.
+  void fetch(index_t begin, index_t end) const {
+    for (index_t i = begin; i < end; ++i) {
+      for (index_t j = 0; j < columns; j += kLineFloats) __builtin_prefetch(from + i * row + j, 0, 2);
     }
   }
 
