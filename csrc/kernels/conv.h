@@ -6,6 +6,7 @@
 // out. Where output rows are too short for a tile, pixels of several are gathered into a scratch block first.
 #pragma once
 
+#include "conv_pieces.h"
 #include "conv_pixels.h"
 #include "conv_shape.h"
 #include "conv_sliding.h"
@@ -48,8 +49,23 @@ inline void gather_pixels(float* to, const float* x, const Conv2dShape& s, index
   }
 }
 
-// The filter of every group as packed panels, one group behind the other.
-inline index_t packed_filter_size(const Conv2dShape& s) { return s.groups * packed_size(taps(s), s.K / s.groups); }
+// Row by row, unless rows are so short that tiles must hold pixels of several.
+constexpr index_t kShortRow = 6;
+inline bool by_rows(const Conv2dShape& s) { return s.Q >= kShortRow && !is_pointwise(s); }
+
+// By matrix tiles, where there are any.
+inline bool by_pieces(const Conv2dShape& s) { return by_rows(s) && is_convolved_by_pieces(s); }
+
+// The filter of every group as packed panels, one group behind the other; behind them its pieces, if there are any.
+inline index_t filter_panels_size(const Conv2dShape& s) { return s.groups * packed_size(taps(s), s.K / s.groups); }
+inline index_t packed_filter_size(const Conv2dShape& s) {
+  return filter_panels_size(s) + (by_pieces(s) ? piece_filter_size(s) : 0);
+}
+
+// Of a packed filter, or null.
+inline const PieceFilter* piece_filter(const float* packed, const Conv2dShape& s) {
+  return by_pieces(s) ? reinterpret_cast<const PieceFilter*>(packed + filter_panels_size(s)) : nullptr;
+}
 
 inline Panels filter_panels(const float* packed, const Conv2dShape& s, index_t group) {
   const index_t k = taps(s), n = s.K / s.groups;
@@ -63,6 +79,7 @@ inline void pack_filter(float* to, const float* w, const Conv2dShape& s) {
       pack_panel(to + group * packed_size(k, n) + j * k, w + group * n + j, s.K, 1, k, min_of(kPanel, n - j));
     }
   }
+  if (by_pieces(s)) cut_filter(to + filter_panels_size(s), to, s);
 }
 
 // What a convolution reads and makes; its filter is packed by then.
@@ -158,35 +175,118 @@ inline void convolve_row(const Convolution& a, const Window& x, const Panels& b,
   for (index_t q = 0; q < s.Q; ++q) activate_row(y + q * s.K + group * outputs, outputs, nullptr, a.activation, a.alpha);
 }
 
-// Row by row, unless rows are so short that tiles must hold pixels of several.
-constexpr index_t kShortRow = 6;
-inline bool by_rows(const Conv2dShape& s) { return s.Q >= kShortRow && !is_pointwise(s); }
-
-// Of one thread; in front of those of all lies the packed filter.
-inline index_t convolution_slot(const Conv2dShape& s) {
-  return by_rows(s) ? window_size(s) : round_up(pixel_block(s) * taps(s), kLineFloats);
-}
-inline index_t convolution_scratch(const Conv2dShape& s, int slots) { return packed_filter_size(s) + slots * convolution_slot(s); }
-
-// Output rows [p0, p1) of image n, the first of them at y; windows: scratch for what they read.
-inline void convolve_block(const Convolution& a, const float* packed, index_t n, index_t p0, index_t p1, float* windows, float* y) {
-  const Conv2dShape& s = a.s;
-  const Window x = window(s, a.x, n, p0, p1, windows);
-  Ahead next = input_ahead(s, a.x, n, p0, p1, (p1 - p0) * row_fetches(s), !a.coming && fetches_ahead(s));
-  Ahead& ahead = a.coming ? *a.coming : next;
-  for (index_t p = p0; p < p1; ++p, y += s.Q * s.K) {
-    for (index_t group = 0; group < s.groups; ++group) convolve_row(a, x, filter_panels(packed, s, group), p, group, y, ahead);
+// What is done with pixels that matrix tiles have made, columns [k, k + columns) of them.
+inline void finish_pixels(const Convolution& a, float* y, index_t pixels, index_t k, index_t columns) {
+  const bool relu = a.activation == Activation::relu, other = !relu && a.activation != Activation::linear;
+  if (!a.bias && !a.relu_output && !relu && !other) return;
+  const vfloat zero = {};
+  const float* slope = a.relu_output ? a.relu_output + (y - a.y) : nullptr;
+  for (index_t i = 0; i < pixels; ++i, y += a.s.K) {
+    for_vectors(columns, [&](index_t j, const auto& get, const auto& put) {
+      vfloat v = get(y + j);
+      if (a.bias) v += get(a.bias + k + j);
+      if (relu) v = v < zero ? zero : v;
+      if (slope) v = behind_relu(v, get(slope + i * a.s.K + j));
+      put(y + j, v);
+    });
+    if (other) activate_row(y, columns, nullptr, a.activation, a.alpha);
   }
 }
 
-inline void convolve_by_rows(const Convolution& a, const float* packed, float* windows, int slots) {
-  const Conv2dShape& s = a.s;
-  const index_t rows = block_rows(s), blocks = ceil_div(s.P, rows), size = window_size(s);
-  parallel_for(s.N * blocks, rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, slots, [&](index_t begin, index_t end, int slot) {
-    for (index_t item = begin; item < end; ++item) {
-      const index_t n = item / blocks, p0 = item % blocks * rows;
-      convolve_block(a, packed, n, p0, min_of(s.P, p0 + rows), windows + slot * size, a.y + (n * s.P + p0) * s.Q * s.K);
+// Output rows that are computed together.
+inline index_t convolution_rows(const Conv2dShape& s) { return by_pieces(s) ? piece_block_rows(s) : block_rows(s); }
+
+// Scratch for so many output rows.
+inline index_t block_scratch(const Conv2dShape& s, index_t rows) {
+  return by_pieces(s) ? piece_rows_size(s, rows) + window_size_of(s, 1) : window_size_of(s, rows);
+}
+
+// Of one thread; in front of those of all lies the packed filter.
+inline index_t convolution_slot(const Conv2dShape& s) {
+  return by_rows(s) ? block_scratch(s, convolution_rows(s)) : round_up(pixel_block(s) * taps(s), kLineFloats);
+}
+inline index_t convolution_scratch(const Conv2dShape& s, int slots) { return packed_filter_size(s) + slots * convolution_slot(s); }
+
+// How often so many output rows fetch what lies ahead, and all. pieces: of piece_filter.
+inline index_t block_fetches(const Conv2dShape& s, const PieceFilter* pieces, index_t rows) {
+  return pieces ? PieceConvolution::fetches(s, *pieces, rows) : rows * row_fetches(s);
+}
+inline index_t all_fetches(const Conv2dShape& s, const PieceFilter* pieces) {
+  const index_t rows = pieces ? piece_block_rows(s) : block_rows(s), whole = s.P / rows, rest = s.P - whole * rows;
+  return s.N * (whole * block_fetches(s, pieces, rows) + (rest > 0 ? block_fetches(s, pieces, rest) : 0));
+}
+
+// Blocks of `rows` output rows, as many as an image has, then those of the next one: by one thread, up to the block `end`.
+struct Blocks {
+  const Convolution& a;
+  const float* packed;
+  const PieceFilter* pieces;  // of piece_filter
+  index_t rows, end;
+  float* scratch;  // of block_scratch
+
+  index_t of_image() const { return ceil_div(a.s.P, rows); }
+  index_t image(index_t block) const { return block / of_image(); }
+  index_t begin(index_t block) const { return block % of_image() * rows; }
+  index_t stop(index_t block) const { return min_of(a.s.P, begin(block) + rows); }
+  OutputRows output_rows(index_t block) const {
+    if (block >= end) return {};
+    return {a.x + image(block) * a.s.H * a.s.W * a.s.C, begin(block), stop(block)};
+  }
+
+  // Blocks from `first` on, each to y_of(block), then done(block).
+  template <class YOf, class Done>
+  void convolve(index_t first, const YOf& y_of, const Done& done) const {
+    if (!pieces) {
+      for (index_t block = first; block < end; ++block) by_tiles(block, y_of(block)), done(block);
+      return;
     }
+    PieceConvolution convolution(a.s, *pieces, rows, scratch);
+    for (index_t block = first; block < end; ++block) by_pieces(convolution, block, y_of(block)), done(block);
+  }
+
+ private:
+  // What is fetched for the next block, if nothing else is.
+  Ahead next_input(index_t block) const {
+    const index_t p0 = begin(block), p1 = stop(block);
+    return input_ahead(a.s, a.x, image(block), p0, p1, block_fetches(a.s, pieces, p1 - p0), !a.coming && fetches_ahead(a.s));
+  }
+
+  void by_tiles(index_t block, float* y) const {
+    const Conv2dShape& s = a.s;
+    const index_t p0 = begin(block), p1 = stop(block);
+    Ahead next = next_input(block);
+    const Window x = window(s, a.x, image(block), p0, p1, scratch);
+    for (index_t p = p0; p < p1; ++p, y += s.Q * s.K) {
+      for (index_t group = 0; group < s.groups; ++group) {
+        convolve_row(a, x, filter_panels(packed, s, group), p, group, y, a.coming ? *a.coming : next);
+      }
+    }
+  }
+
+  void by_pieces(PieceConvolution& convolution, index_t block, float* y) const {
+    const Conv2dShape& s = a.s;
+    const index_t n = image(block), p0 = begin(block);
+    Ahead next = next_input(block);
+    Ahead& ahead = a.coming ? *a.coming : next;
+    const auto finish = [&](float* pixel, index_t pixels, index_t k, index_t columns) {
+      finish_pixels(a, pixel, pixels, k, columns);
+    };
+    const auto by_row = [&](index_t p) {
+      const Window x = window(s, a.x, n, p, p + 1, scratch + piece_rows_size(s, rows));
+      convolve_row(a, x, filter_panels(packed, s, 0), p, 0, y + (p - p0) * s.Q * s.K, ahead);
+    };
+    convolution.convolve(output_rows(block), output_rows(block + 1), a.accumulate, y, ahead, finish, by_row);
+  }
+};
+
+inline void convolve_by_rows(const Convolution& a, const float* packed, float* scratch, int slots) {
+  const Conv2dShape& s = a.s;
+  const index_t rows = convolution_rows(s), blocks = ceil_div(s.P, rows), size = convolution_slot(s);
+  const PieceFilter* pieces = piece_filter(packed, s);
+  parallel_for(s.N * blocks, rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, slots, [&](index_t begin, index_t end, int slot) {
+    const Blocks some = {a, packed, pieces, rows, end, scratch + slot * size};
+    const auto y_of = [&](index_t block) { return a.y + (some.image(block) * s.P + some.begin(block)) * s.Q * s.K; };
+    some.convolve(begin, y_of, [](index_t) {});
   });
 }
 
@@ -240,7 +340,7 @@ void conv2d_forward_prepare(const Conv2dForward& a) { pack_filter(a.scratch, a.w
 
 void conv2d_forward_images(const Conv2dForward& a, const ImageRange& range) {
   const Conv2dShape s = some_images(a.s, range);
-  ComingAhead coming(range, out_rows(s) * row_fetches(s));
+  ComingAhead coming(range, all_fetches(s, piece_filter(a.scratch, s)));
   convolve({s, a.x + range.begin * s.H * s.W * s.C, a.bias, a.activation, a.alpha, nullptr, a.y + range.begin * s.P * s.Q * s.K,
             false, coming.first()},
            a.scratch, a.scratch + packed_filter_size(a.s) + range.slot * convolution_slot(a.s), 1);

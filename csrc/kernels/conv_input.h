@@ -152,11 +152,14 @@ inline bool is_turned(const Conv2dShape& s) {
 inline bool packs_turned(const Conv2dShape& s) { return by_phases(s) || is_turned(s); }
 
 inline index_t gradient_filter_size(const Conv2dShape& s) {
-  return packs_turned(s) ? turned_filter_size(s) : s.groups * packed_rows_size(s);
+  if (!packs_turned(s)) return s.groups * packed_rows_size(s);
+  return by_phases(s) ? turned_filter_size(s) : packed_filter_size(turned_shape(s));
 }
 
 inline void pack_gradient_filter(float* to, const float* w, const Conv2dShape& s) {
   packs_turned(s) ? pack_turned_filter(to, w, s) : pack_rows_of_filter(to, w, s);
+  const Conv2dShape turned = turned_shape(s);
+  if (!by_phases(s) && is_turned(s) && by_pieces(turned)) cut_filter(to + filter_panels_size(turned), to, turned);
 }
 
 inline index_t gradient_slot(const Conv2dShape& s) {
@@ -203,7 +206,7 @@ void conv2d_backward_input_prepare(const Conv2dBackwardInput& a) { pack_gradient
 void conv2d_backward_input_images(const Conv2dBackwardInput& a, const ImageRange& range) {
   const Conv2dShape s = some_images(a.s, range), turned = turned_shape(s);
   const index_t dx = range.begin * s.H * s.W * s.C;
-  ComingAhead coming(range, out_rows(turned) * row_fetches(turned));
+  ComingAhead coming(range, all_fetches(turned, packs_turned(s) && !by_phases(s) ? piece_filter(a.scratch, turned) : nullptr));
   packed_input_gradient({s, a.dy + range.begin * s.P * s.Q * s.K, a.w, a.relu_output ? a.relu_output + dx : nullptr, nullptr,
                          Activation::linear, 0.0f, a.dx + dx, a.accumulate, coming.first()},
                         a.scratch, a.scratch + gradient_filter_size(a.s) + range.slot * gradient_slot(a.s), 1);

@@ -40,7 +40,7 @@ inline index_t phase_window_size(const Conv2dShape& s) {
   return round_up(joined_rows(s, phase_rows(s)) * phase_row_size(s), kLineFloats);
 }
 
-inline index_t turned_filter_size(const Conv2dShape& s) { return packed_filter_size(turned_shape(s)); }
+inline index_t turned_filter_size(const Conv2dShape& s) { return filter_panels_size(turned_shape(s)); }
 
 // What the rows [h0, h1) of dx read: at(p) is row p of dy, beginning with its first pixel.
 inline Window gradient_window(const Conv2dShape& s, const float* dy, index_t h0, index_t h1, float* scratch) {

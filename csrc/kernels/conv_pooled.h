@@ -39,11 +39,7 @@ inline index_t pooled_block_size(const MaxPooledConv2dShape& a) {
   return round_up(pooled_block_rows(a) * a.s.Q * a.s.K + kBehindRows, kLineFloats);
 }
 
-// What a block of output rows reads, if it is copied.
-inline index_t pooled_window_size(const MaxPooledConv2dShape& a) {
-  const index_t rows = span(pooled_block_rows(a), a.s.stride_h, a.s.R, a.s.dilation_h);
-  return reaches_out(a.s) ? round_up(rows * window_row(a.s), kLineFloats) : 0;
-}
+inline index_t pooled_block_scratch(const MaxPooledConv2dShape& a) { return block_scratch(a.s, pooled_block_rows(a)); }
 
 inline Conv2dForward unpooled(const MaxPooledConv2dForward& a, float* y, float* scratch) {
   return {a.shape.s, a.x, a.w, a.bias, y, a.activation, a.alpha, scratch, a.slots};
@@ -52,7 +48,7 @@ inline Conv2dForward unpooled(const MaxPooledConv2dForward& a, float* y, float* 
 index_t max_pooled_conv2d_forward_scratch(const MaxPooledConv2dForward& a) {
   const Conv2dShape& s = a.shape.s;
   if (!pools_blocks(s)) return output_size(s) + conv2d_forward_scratch(unpooled(a, nullptr, nullptr));
-  return packed_filter_size(s) + a.slots * (pooled_window_size(a.shape) + pooled_block_size(a.shape));
+  return packed_filter_size(s) + a.slots * (pooled_block_scratch(a.shape) + pooled_block_size(a.shape));
 }
 
 // The windows of `rows` output rows at out, whose results begin at y[first]; y ends at y[end] for this thread. Vectors may reach
@@ -75,19 +71,18 @@ void max_pooled_conv2d_forward(const MaxPooledConv2dForward& a) {
   }
   pack_filter(a.scratch, a.w, s);
   const index_t rows = pooled_block_rows(a.shape), blocks = ceil_div(s.P, rows), row = s.Q * s.K;
-  const index_t window_floats = pooled_window_size(a.shape), slot_floats = window_floats + pooled_block_size(a.shape);
+  const index_t block_floats = pooled_block_scratch(a.shape), slot_floats = block_floats + pooled_block_size(a.shape);
   const auto y_of = [&](index_t item) {  // where the results of a block begin
     return (item / blocks * s.P + item % blocks * rows) * row / (a.shape.rows * a.shape.columns);
   };
   const Convolution conv = {s, a.x, a.bias, a.activation, a.alpha, nullptr, nullptr, false, nullptr};
   float* slots = a.scratch + packed_filter_size(s);
+  const PieceFilter* pieces = piece_filter(a.scratch, s);
   parallel_for(s.N * blocks, rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, a.slots, [&](index_t begin, index_t end, int slot) {
-    float *const windows = slots + slot * slot_floats, *const out = windows + window_floats;
-    for (index_t item = begin; item < end; ++item) {
-      const index_t n = item / blocks, p0 = item % blocks * rows, p1 = min_of(s.P, p0 + rows);
-      convolve_block(conv, a.scratch, n, p0, p1, windows, out);
-      pool_block(a, out, p1 - p0, y_of(item), y_of(end));
-    }
+    float *const scratch = slots + slot * slot_floats, *const out = scratch + block_floats;
+    const Blocks some = {conv, a.scratch, pieces, rows, end, scratch};
+    const auto pool = [&](index_t block) { pool_block(a, out, some.stop(block) - some.begin(block), y_of(block), y_of(end)); };
+    some.convolve(begin, [&](index_t) { return out; }, pool);
   });
 }
 

@@ -63,8 +63,13 @@ inline index_t block_rows(const Conv2dShape& s, index_t floats = kWindowFloats) 
   return ceil_div(max_of(1, s.P), ceil_div(max_of(1, s.P), most));
 }
 
+// A copy of what so many output rows read, where they need one.
+inline index_t rows_read(const Conv2dShape& s, index_t rows) { return span(rows, s.stride_h, s.R, s.dilation_h); }
+inline index_t window_size_of(const Conv2dShape& s, index_t rows) {
+  return reaches_out(s) ? round_up(rows_read(s, rows) * window_row(s), kLineFloats) : 0;
+}
 inline index_t window_size(const Conv2dShape& s, index_t floats = kWindowFloats) {
-  return reaches_out(s) ? round_up(span(block_rows(s, floats), s.stride_h, s.R, s.dilation_h) * window_row(s), kLineFloats) : 0;
+  return window_size_of(s, block_rows(s, floats));
 }
 
 // What will be needed soon, fetched into the second-level cache a part at a time while tiles are computed, so that its latency

@@ -18,25 +18,34 @@ constexpr index_t kStepFloats = 2 * kPieces * kTileFloats;  // of two tiles side
 
 #if defined(__AMX_BF16__)
 
-// Gives the calling thread its tile registers: eight of 16 rows of 64 bytes. To be followed by _tile_release().
-inline void configure_tiles() {
+// Gives the calling thread its tile registers, of 64 bytes a row: six of so many rows, which are on the left and sums, and two of
+// 16, on the right. To be followed by _tile_release().
+inline void configure_tiles(int height = kTileSide) {
   struct {
     std::uint8_t palette, first, unused[14];
     std::uint16_t row_bytes[16];
     std::uint8_t rows[16];
   } shape = {};
   shape.palette = 1;
-  for (int i = 0; i < 8; ++i) shape.row_bytes[i] = 64, shape.rows[i] = kTileSide;
+  for (int i = 0; i < 8; ++i) shape.row_bytes[i] = 64, shape.rows[i] = static_cast<std::uint8_t>(i < 6 ? height : kTileSide);
   asm volatile("" : : "r"(&shape) : "memory");  // all of it is read: not all compilers know
   _tile_loadconfig(&shape);
 }
 
 typedef std::uint32_t vbits __attribute__((vector_size(64)));
 
-// The pieces of two vectors, in the upper and the lower halves of words. All but the last are rounded to nearest; the last one has
-// no more than eight bits left.
-FASTNN_INLINE void cut_into_pieces(vfloat low, vfloat high, vbits (&pieces)[kPieces]) {
-  constexpr std::uint32_t kUpperHalf = 0xffff0000u;
+// Upper halves of the words of two vectors: as pairs in words, or those of the first vector before those of the second.
+constexpr std::uint32_t kUpperHalf = 0xffff0000u;
+inline vbits in_pairs(vbits low, vbits high) { return (high & kUpperHalf) | (low >> 16); }
+inline vbits in_order(vbits first, vbits second) {
+  typedef std::uint16_t vhalves __attribute__((vector_size(64)));
+  return (vbits)__builtin_shufflevector((vhalves)first, (vhalves)second, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                        33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63);
+}
+
+// The pieces of two vectors, joined. All but the last are rounded to nearest; the last one has no more than eight bits left.
+template <class Join>
+FASTNN_INLINE void cut_into_pieces(vfloat low, vfloat high, const Join& join, vbits (&pieces)[kPieces]) {
   FASTNN_UNROLL
   for (int i = 0; i < kPieces; ++i) {
     vbits l = (vbits)low, h = (vbits)high;
@@ -44,9 +53,26 @@ FASTNN_INLINE void cut_into_pieces(vfloat low, vfloat high, vbits (&pieces)[kPie
       l = (l + 0x8000u) & kUpperHalf, h = (h + 0x8000u) & kUpperHalf;
       low -= (vfloat)l, high -= (vfloat)h;
     }
-    pieces[i] = (h & kUpperHalf) | (l >> 16);
+    pieces[i] = join(l, h);
   }
 }
+
+// The largest absolute values of vectors, as bits, and whether no piece, and no product of pieces that counts, overflows or
+// vanishes: with zeros only, too.
+struct Magnitude {
+  vbits largest = {};
+
+  FASTNN_INLINE void see(vfloat v) {
+    const vbits bits = (vbits)v & 0x7fffffffu;
+    largest = largest > bits ? largest : bits;
+  }
+  bool fits() const {
+    constexpr std::uint32_t kLeast = (127u - 60) << 23, kMost = (127u + 60) << 23;  // 2^-60, 2^60
+    std::uint32_t most = 0;
+    for (int i = 0; i < kLanes; ++i) most = largest[i] > most ? largest[i] : most;
+    return most == 0 || (most >= kLeast && most <= kMost);
+  }
+};
 
 // Up to kSide columns of k rows, cut into pieces: tiles for the right of a product, pairs of terms below each other, or for the
 // left, where they are side by side. In small units, to be done while tiles are multiplied.
@@ -55,7 +81,7 @@ struct PieceCut {
   index_t row, k, columns;
   float* to;
   float* pairs;  // for the left: room for kPieces tiles, to be turned; or null
-  vbits largest = {};
+  Magnitude magnitude = {};
 
   // The next unit.
   index_t step = 0;
@@ -82,13 +108,7 @@ struct PieceCut {
     }
   }
 
-  // Whether no piece, and no product of pieces that counts, overflows or vanishes: with zeros only, too.
-  bool fits() const {
-    constexpr std::uint32_t kLeast = (127u - 60) << 23, kMost = (127u + 60) << 23;  // 2^-60, 2^60
-    std::uint32_t most = 0;
-    for (int i = 0; i < kLanes; ++i) most = largest[i] > most ? largest[i] : most;
-    return most == 0 || (most >= kLeast && most <= kMost);
-  }
+  bool fits() const { return magnitude.fits(); }
 
  private:
   float* tile_of(int piece) const { return to + step * kStepFloats + (2 * piece + half) * kTileFloats; }
@@ -98,11 +118,9 @@ struct PieceCut {
     const int count = static_cast<int>(min_of(kTileSide, columns - half * kTileSide));
     const auto get = [&](index_t p) { return p < k ? load_partial(from + p * row + half * kTileSide, count) : vfloat{}; };
     const vfloat low = get(step * kPieceTerms + unit), high = get(step * kPieceTerms + unit + kTileSide);
-    const vbits l = (vbits)low & 0x7fffffffu, h = (vbits)high & 0x7fffffffu;
-    largest = largest > l ? largest : l;
-    largest = largest > h ? largest : h;
+    magnitude.see(low), magnitude.see(high);
     vbits pieces[kPieces];
-    cut_into_pieces(low, high, pieces);
+    cut_into_pieces(low, high, in_pairs, pieces);
     FASTNN_UNROLL
     for (int i = 0; i < kPieces; ++i) store((pairs ? pairs + i * kTileFloats : tile_of(i)) + unit * kTileSide, (vfloat)pieces[i]);
   }
