@@ -180,6 +180,7 @@ inline void finish_pixels(const Convolution& a, float* y, index_t pixels, index_
   const bool relu = a.activation == Activation::relu, other = !relu && a.activation != Activation::linear;
   if (!a.bias && !a.relu_output && !relu && !other) return;
   const vfloat zero = {};
+  if (columns == a.s.K && !a.bias && !other) columns *= pixels, pixels = 1;  // all values are alike
   const float* slope = a.relu_output ? a.relu_output + (y - a.y) : nullptr;
   for (index_t i = 0; i < pixels; ++i, y += a.s.K) {
     for_vectors(columns, [&](index_t j, const auto& get, const auto& put) {

@@ -261,9 +261,10 @@ struct PositionTiles {
   Ahead* ahead;
 };
 
-// meanwhile(): what is done while tiles are busy, kPairs times for each step.
-template <bool TwoRows, bool TwoColumns, class Meanwhile>
-inline void multiply_positions(const PositionTiles& t, const Meanwhile& meanwhile) {
+// meanwhile(): what is done while tiles are busy, kPairs times for each step; settle(): once, after the first step, when the tiles
+// before have long been stored.
+template <bool TwoRows, bool TwoColumns, class Meanwhile, class Settle>
+inline void multiply_positions(const PositionTiles& t, const Meanwhile& meanwhile, const Settle& settle) {
   constexpr index_t kBytes = 64;
   const index_t below = t.ldc[0] * static_cast<index_t>(sizeof(float)), below1 = t.ldc[1] * static_cast<index_t>(sizeof(float));
   asm volatile("" ::: "memory");  // what tiles read has been written: not all compilers know
@@ -309,6 +310,7 @@ inline void multiply_positions(const PositionTiles& t, const Meanwhile& meanwhil
       take_right(0), add();
       take_left(2, at), add();
       take_left(0, at), add();
+      if (r == 0 && step == 0) settle();
     }
   }
   _tile_stored(0, t.c[0], below);
@@ -322,43 +324,43 @@ inline void multiply_positions(const PositionTiles& t, const Meanwhile& meanwhil
 class TilePlaces {
  public:
   TilePlaces(const Conv2dShape& s, const PositionGrid& grid, index_t rows, const float* row_fits)
-      : s_(s), grid_(grid), rows_(rows), fits_(row_fits) {
+      : s_(&s), grid_(&grid), rows_(rows), fits_(row_fits) {
     count();
   }
 
   // Values from the first image row on.
-  index_t input() const { return row_ * s_.stride_h * grid_.pitch + first_ * grid_.distance; }
+  index_t input() const { return row_ * s_->stride_h * grid_->pitch + first_ * grid_->distance; }
   // Of y, from its first row and column on.
-  index_t output() const { return (row_ * s_.Q + first_ * grid_.pixels) * s_.K; }
+  index_t output() const { return (row_ * s_->Q + first_ * grid_->pixels) * s_->K; }
   // Whether all of a tile is wanted.
   bool whole() const {
-    return count_ == grid_.height && row_ < rows_ && fits_[row_] != 0.0f && (first_ + count_) * grid_.pixels <= s_.Q;
+    return count_ == grid_->height && row_ < rows_ && fits_[row_] != 0.0f && (first_ + count_) * grid_->pixels <= s_->Q;
   }
-  index_t pixels() const { return count_ * grid_.pixels; }
+  index_t pixels() const { return count_ * grid_->pixels; }
 
   // body(position of the tile, output() of it, pixels) for those that are wanted.
   template <class Body>
   void each(const Body& body) const {
     index_t row = row_, at = first_;
     for (index_t i = 0; i < count_ && row < rows_; ++i) {
-      const index_t pixels = min_of(grid_.pixels, s_.Q - at * grid_.pixels);
-      if (pixels > 0 && fits_[row] != 0.0f) body(i, (row * s_.Q + at * grid_.pixels) * s_.K, pixels);
-      if (++at == grid_.between) at = 0, ++row;
+      const index_t pixels = min_of(grid_->pixels, s_->Q - at * grid_->pixels);
+      if (pixels > 0 && fits_[row] != 0.0f) body(i, (row * s_->Q + at * grid_->pixels) * s_->K, pixels);
+      if (++at == grid_->between) at = 0, ++row;
     }
   }
 
   void next() {
-    first_ += grid_.height;
-    if (grid_.between == 0 && first_ >= grid_.across) first_ = 0, ++row_;
-    while (grid_.between > 0 && first_ >= grid_.between) first_ -= grid_.between, ++row_;
+    first_ += grid_->height;
+    if (grid_->between == 0 && first_ >= grid_->across) first_ = 0, ++row_;
+    while (grid_->between > 0 && first_ >= grid_->between) first_ -= grid_->between, ++row_;
     count();
   }
 
  private:
-  void count() { count_ = grid_.between > 0 ? kTileSide : min_of(grid_.height, grid_.across - first_); }
+  void count() { count_ = grid_->between > 0 ? kTileSide : min_of(grid_->height, grid_->across - first_); }
 
-  const Conv2dShape& s_;
-  const PositionGrid& grid_;
+  const Conv2dShape* s_;
+  const PositionGrid* grid_;
   index_t rows_;
   const float* fits_;
   index_t row_ = 0, first_ = 0, count_ = 0;
@@ -414,53 +416,78 @@ class PieceConvolution {
   }
 
  private:
+  // Tiles that have been multiplied, two at most, of one panel.
+  struct Made {
+    int count;
+    TilePlaces places[2];
+    bool whole[2];  // it is where it belongs, or in an edge
+    float *y, *edges;
+    index_t first, columns;
+  };
+
+  // Puts edges where they belong.
+  template <class Finish>
+  void settle(const Made& made, const Finish& finish) const {
+    const index_t first = made.first, columns = made.columns;
+    const index_t k = grid_.pixels > 1 ? 0 : first, outputs = grid_.pixels > 1 ? s_.K : columns;
+    for (int i = 0; i < made.count; ++i) {
+      if (made.whole[i]) {
+        finish(made.y + made.places[i].output() + first, made.places[i].pixels(), k, outputs);
+        continue;
+      }
+      const float* edge = made.edges + i * kEdge;
+      made.places[i].each([&](index_t position, index_t at, index_t pixels) {
+        float* const to = made.y + at + first;
+        copy_or_zero(to, edge + position * kSide, min_of(columns, pixels * s_.K));
+        finish(to, pixels, k, outputs);
+      });
+    }
+  }
+
   template <class Finish, class Meanwhile>
   void multiply(index_t rows, bool accumulate, float* y, Ahead& ahead, const Finish& finish, const Meanwhile& meanwhile) {
-    alignas(64) float edges[2][kTileSide * kSide];
+    alignas(64) float edges[2][2 * kEdge];
     const index_t panel_floats = s_.R * grid_.steps * kStepFloats, ldc = grid_.columns;
     const piece* pieces = reinterpret_cast<const piece*>(planes_[0]);
     PositionTiles t = {};
     t.plane = plane_, t.distance = grid_.distance, t.row = s_.dilation_h * grid_.pitch;
     t.rows = s_.R, t.steps = grid_.steps, t.load_c = accumulate, t.ahead = &ahead;
-    TilePlaces places[2] = {{s_, grid_, rows, fits_}, {s_, grid_, rows, fits_}};
-    places[1].next();
+    const TilePlaces begin(s_, grid_, rows, fits_);
+    Made now = {0, {begin, begin}, {}, y, edges[0], 0, 0}, before = now;
+    now.places[1].next();
     for (index_t left = grid_.tiles(rows); left > 0; left -= 2) {
-      const int count = left > 1 ? 2 : 1;
-      for (int i = 0; i < count; ++i) t.a[i] = pieces + places[i].input();
+      now.count = left > 1 ? 2 : 1;
+      for (int i = 0; i < now.count; ++i) t.a[i] = pieces + now.places[i].input();
       t.b = filter_.steps();
       for (index_t first = 0; first < grid_.columns; first += kSide, t.b += panel_floats) {
         const index_t columns = min_of(kSide, grid_.columns - first);
         const bool direct = columns == kSide || columns == kTileSide;
-        bool whole[2];
-        for (int i = 0; i < count; ++i) {
-          whole[i] = direct && places[i].whole();
-          t.c[i] = whole[i] ? y + places[i].output() + first : edges[i], t.ldc[i] = whole[i] ? ldc : kSide;
-          if (whole[i] || !accumulate) continue;
-          places[i].each([&](index_t position, index_t at, index_t pixels) {
-            copy_or_zero(edges[i] + position * kSide, y + at + first, min_of(columns, pixels * s_.K));
+        now.first = first, now.columns = columns, now.edges = before.edges == edges[0] ? edges[1] : edges[0];
+        for (int i = 0; i < now.count; ++i) {
+          now.whole[i] = direct && now.places[i].whole();
+          float* const edge = now.edges + i * kEdge;
+          t.c[i] = now.whole[i] ? y + now.places[i].output() + first : edge, t.ldc[i] = now.whole[i] ? ldc : kSide;
+          if (now.whole[i] || !accumulate) continue;
+          now.places[i].each([&](index_t position, index_t at, index_t pixels) {
+            copy_or_zero(edge + position * kSide, y + at + first, min_of(columns, pixels * s_.K));
           });
         }
-        if (count > 1) {
-          columns > kTileSide ? multiply_positions<true, true>(t, meanwhile) : multiply_positions<true, false>(t, meanwhile);
+        const auto settle_before = [&] { settle(before, finish); };
+        if (now.count > 1) {
+          columns > kTileSide ? multiply_positions<true, true>(t, meanwhile, settle_before)
+                              : multiply_positions<true, false>(t, meanwhile, settle_before);
         } else {
-          columns > kTileSide ? multiply_positions<false, true>(t, meanwhile) : multiply_positions<false, false>(t, meanwhile);
+          columns > kTileSide ? multiply_positions<false, true>(t, meanwhile, settle_before)
+                              : multiply_positions<false, false>(t, meanwhile, settle_before);
         }
-        const index_t k = grid_.pixels > 1 ? 0 : first, outputs = grid_.pixels > 1 ? s_.K : columns;
-        for (int i = 0; i < count; ++i) {
-          if (whole[i]) {
-            finish(t.c[i], places[i].pixels(), k, outputs);
-            continue;
-          }
-          places[i].each([&](index_t position, index_t at, index_t pixels) {
-            copy_or_zero(y + at + first, edges[i] + position * kSide, min_of(columns, pixels * s_.K));
-            finish(y + at + first, pixels, k, outputs);
-          });
-        }
+        before = now;
       }
-      for (TilePlaces& place : places) place.next(), place.next();
+      for (TilePlaces& place : now.places) place.next(), place.next();
     }
+    settle(before, finish);
   }
 
+  static constexpr index_t kEdge = kTileSide * kSide;
   const Conv2dShape& s_;
   const PieceFilter& filter_;
   const PositionGrid& grid_;
