@@ -51,10 +51,7 @@ inline void gather_pixels(float* to, const float* x, const Conv2dShape& s, index
 
 // Row by row, unless rows are so short that tiles must hold pixels of several.
 constexpr index_t kShortRow = 6;
-inline bool by_rows(const Conv2dShape& s) { return s.Q >= kShortRow && !is_pointwise(s); }
-
-// By matrix tiles, where there are any.
-inline bool by_pieces(const Conv2dShape& s) { return by_rows(s) && is_convolved_by_pieces(s); }
+inline bool by_rows(const Conv2dShape& s) { return by_pieces(s) || (s.Q >= kShortRow && !is_pointwise(s)); }
 
 // The filter of every group as packed panels, one group behind the other; behind them its pieces, if there are any.
 inline index_t filter_panels_size(const Conv2dShape& s) { return s.groups * packed_size(taps(s), s.K / s.groups); }

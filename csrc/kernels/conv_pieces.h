@@ -38,7 +38,8 @@ struct PositionGrid {
     const index_t reach = (across * pixels - 1) * s.stride_w + s.S;  // pixels of an image row, from the padding on
     if (goes_on) {
       // The padding of a row is that of its neighbor, too.
-      pitch = round_up(max_of(s.W + s.pad_left, reach - s.pad_left), pixels * s.stride_w) * s.C;
+      const index_t least = max_of(max_of(s.W + s.pad_left, reach - s.pad_left), across * pixels * s.stride_w);
+      pitch = round_up(least, pixels * s.stride_w) * s.C;
       between = s.stride_h * pitch / distance, height = kTileSide;
     } else {
       pitch = round_up(max_of(s.W + s.pad_left, reach) * s.C + kPieceTerms, kPieceTerms), between = 0;
@@ -67,17 +68,20 @@ inline PositionGrid position_grid(const Conv2dShape& s) {
   return on.cycles(s, rows) < apart.cycles(s, rows) ? on : apart;
 }
 
-// Cycles of an image: tiles, and cutting; with vectors.
-inline bool is_convolved_by_pieces(const Conv2dShape& s) {
-  constexpr index_t kFewChannels = 8;
-  if (!is_dense(s) || s.C < kFewChannels || s.K < kFewChannels || s.pad_top < 0 || s.pad_left < 0) return false;
+// Whether they take less time than vectors. Bits depend on it, and a pooled convolution may leave out rows and columns: so it
+// counts those that are there without padding behind the image.
+inline bool by_pieces(const Conv2dShape& whole) {
+  constexpr index_t kFewChannels = 8, kFewColumns = 6;
+  Conv2dShape s = whole;
+  s.P = (s.H + s.pad_top - span(1, 1, s.R, s.dilation_h)) / s.stride_h + 1, s.Q = (s.W + s.pad_left - s.S) / s.stride_w + 1;
+  if (!is_dense(s) || s.R * s.S == 1 || s.C < kFewChannels || s.K < kFewChannels || s.pad_top < 0 || s.pad_left < 0) return false;
+  if (s.P < 1 || s.Q < kFewColumns) return false;
   const PositionGrid grid = position_grid(s);
-  const index_t rows = piece_block_rows(s), blocks = ceil_div(max_of(s.P, 1), rows);
+  const index_t rows = piece_block_rows(s), blocks = ceil_div(s.P, rows);
   const index_t filter = s.R * grid.steps * grid.panels * kPieceTerms * kSide;
-  const index_t tiles = blocks * grid.cycles(s, rows);
   const index_t cutting = (blocks * rows_read(s, rows) * s.W * s.C * 6 + filter * 8) / kLanes;
   const index_t vectors = s.P * s.Q * taps(s) * ceil_div(s.K, 8) * 8 / 32 * 5 / 4;
-  return 5 * (tiles + cutting) <= 4 * vectors;
+  return 5 * (blocks * grid.cycles(s, rows) + cutting) <= 4 * vectors;
 }
 
 // A filter in pieces: steps of two tiles side by side, for each panel and filter row.
@@ -498,7 +502,7 @@ class PieceConvolution {
 
 #else
 
-inline bool is_convolved_by_pieces(const Conv2dShape&) { return false; }
+inline bool by_pieces(const Conv2dShape&) { return false; }
 struct PieceFilter {};
 inline index_t piece_filter_size(const Conv2dShape&) { return 0; }
 inline index_t piece_block_rows(const Conv2dShape&) { return 0; }

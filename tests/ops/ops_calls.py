@@ -157,6 +157,9 @@ CONVOLUTIONS: dict[str, Convolution] = {
     "one channel, few filters": ((8, 28, 27, 1), (5, 5, 1, 6), geometry(padding=((1, 0), (1, 0)))),
     "larger filter": ((2, 5, 4, 320), (3, 3, 320, 370), geometry(padding=((1, 1), (1, 1)))),
     "gradient by tiles": ((7, 17, 19, 21), (3, 3, 21, 45), geometry(padding=((0, 1), (2, 0)))),
+    "matrix tiles": ((3, 13, 17, 33), (3, 3, 33, 40), geometry(padding=((1, 1), (1, 1)))),
+    "matrix tiles, two pixels": ((3, 12, 29, 32), (3, 3, 32, 15), geometry(padding=((1, 1), (1, 1)))),
+    "matrix tiles that go on": ((5, 9, 8, 65), (3, 3, 65, 70), geometry(padding=((1, 1), (1, 1)))),
     "gradient by tiles, columns in parts": ((6, 13, 14, 130), (3, 3, 130, 70), geometry(padding=((1, 1), (1, 1)))),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ops_calls import Array, Generator, normal
+from piece_sums import STEP, add_products
 from tolerances import assert_bits, bound
 
 from fastnn import config, ops
@@ -24,31 +25,11 @@ def product(a: Array, b: Array, isa: str = "amx") -> Array:
     return result
 
 
-def pieces_of(x: Array) -> list[Array]:
-    """Return three arrays of eight significant bits each, whose sum is x."""
-    pieces, rest = [], x
-    for last in (False, False, True):
-        bits = rest.view(np.uint32)
-        piece = ((bits if last else bits + np.uint32(0x8000)) & np.uint32(0xFFFF0000)).view(np.float32)
-        pieces.append(piece)
-        rest = rest - piece
-    assert not rest.any()
-    return pieces
-
-
 def twin(a: Array, b: Array) -> Array:
-    """Return a^T b, rounded where the tiles round: of 32 rows two chains of 16 for every pair of pieces, then their sums."""
-    k = -len(a) % 32
-    left, right = (pieces_of(np.pad(x, ((0, k), (0, 0)))) for x in (a, b))
+    """Return a^T b, rounded where the tiles round: chains of the first and the last 16 of 32 rows."""
     result = np.zeros((a.shape[1], b.shape[1]), np.float32)
-    for step in range(0, len(left[0]), 32):
-        for i, j in ((0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0)):
-            chains = np.zeros((2, *result.shape), np.float32)
-            for pair in range(16):
-                for half in range(2):
-                    row = step + pair + 16 * half
-                    chains[half] += left[i][row, :, None] * right[j][row]  # the product of two pieces is exact
-            result += chains[0] + chains[1]
+    for step in range(0, len(a), STEP):
+        add_products(result, a[step : step + STEP], b[step : step + STEP], (range(16), range(16, 32)))
     return result
 
 
