@@ -14,15 +14,17 @@ from fastnn import config, ops, reference
 
 pytestmark = pytest.mark.skipif("amx" not in config.available_isas(), reason="needs matrix tiles")
 
-# Rows of whole tiles, of several, of parts of one; tiles that go on in the next row, an odd number of them; one and two pixels in
+# Rows of whole tiles, of several, of parts of one; tiles of two rows, or that go on in the next one; one and two pixels in
 # a position, the last one half of it; one panel of outputs, several, parts of one; steps of terms that are full and that are not.
 CASES: dict[str, Convolution] = {
     "two pixels": ((2, 9, 32, 16), (3, 3, 16, 16), geometry(padding=((1, 1), (1, 1)))),
     "two pixels, odd row": ((2, 9, 29, 32), (3, 3, 32, 16), geometry(padding=((1, 1), (1, 1)))),
     "two pixels, few outputs": ((1, 12, 31, 32), (3, 3, 32, 13), geometry(padding=((0, 2), (2, 0)))),
-    "two pixels, strides": ((2, 11, 63, 32), (3, 7, 32, 15), geometry((1, 2), ((1, 1), (2, 3)))),
+    "two pixels, strides": ((2, 21, 63, 32), (3, 9, 32, 15), geometry((1, 2), ((1, 1), (3, 4)))),
     "one panel": ((2, 7, 16, 32), (3, 3, 32, 32), geometry(padding=((1, 1), (1, 1)))),
-    "goes on": ((3, 8, 8, 64), (3, 3, 64, 64), geometry(padding=((1, 1), (1, 1)))),
+    "two rows": ((3, 8, 8, 64), (3, 3, 64, 64), geometry(padding=((1, 1), (1, 1)))),
+    "two rows, and one": ((2, 9, 7, 96), (3, 3, 96, 80), geometry(padding=((1, 1), (1, 0)))),
+    "goes on": ((3, 9, 8, 60), (3, 3, 60, 64), geometry(padding=((1, 1), (1, 1)))),
     "goes on, no padding": ((2, 12, 10, 40), (3, 3, 40, 96), geometry()),
     "goes on, more padding": ((2, 9, 7, 65), (3, 3, 65, 64), geometry(padding=((2, 1), (3, 4)))),
     "goes on, strides": ((2, 21, 40, 32), (3, 3, 32, 64), geometry((2, 3), ((1, 1), (1, 0)))),
@@ -35,7 +37,15 @@ CASES: dict[str, Convolution] = {
     "several blocks": ((2, 50, 60, 32), (3, 3, 32, 32), geometry(padding=((1, 1), (1, 1)))),
 }
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-BACKWARD = ["two pixels", "two pixels, few outputs", "one panel", "goes on", "many channels", "several blocks"]
+BACKWARD = [
+    "two pixels",
+    "two pixels, few outputs",
+    "one panel",
+    "two rows",
+    "goes on",
+    "many channels",
+    "several blocks",
+]
 
 
 def forward(x: Array, kernel: Array, isa: str = "amx", **options: Any) -> Array:
