@@ -279,8 +279,13 @@ struct Blocks {
 
 inline void convolve_by_rows(const Convolution& a, const float* packed, float* scratch, int slots) {
   const Conv2dShape& s = a.s;
-  const index_t rows = convolution_rows(s), blocks = ceil_div(s.P, rows), size = convolution_slot(s);
   const PieceFilter* pieces = piece_filter(packed, s);
+  // Few images are cut into more blocks, for the threads.
+  constexpr index_t kLeastRows = 4, kBlocksPerThread = 2;
+  index_t rows = convolution_rows(s);
+  if (pieces && slots > 1)
+    rows = min_of(rows, max_of(kLeastRows, ceil_div(s.P, ceil_div(kBlocksPerThread * slots, max_of(s.N, 1)))));
+  const index_t blocks = ceil_div(s.P, rows), size = convolution_slot(s);
   parallel_for(s.N * blocks, rows * s.Q * flops_per_pixel(s) / kFlopsPerCycle, slots, [&](index_t begin, index_t end, int slot) {
     const Blocks some = {a, packed, pieces, rows, end, scratch + slot * size};
     const auto y_of = [&](index_t block) { return a.y + (some.image(block) * s.P + some.begin(block)) * s.Q * s.K; };
