@@ -132,6 +132,7 @@ struct Gemm {
   bool accumulate;
   const float* relu_output;  // laid out like c: what of c is not above 0 there becomes 0, the derivative of the relu; or null
   bool skip_zeros;           // terms that are zero in all rows of a may be left out, whatever b is there
+  bool may_use_tiles;        // the order of a sum may be that of matrix tiles, whatever the number of rows
   float* scratch;
   int slots;
 };

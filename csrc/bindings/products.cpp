@@ -5,7 +5,7 @@ namespace fastnn {
 namespace {
 
 void gemm(const py::array& a, const py::array& b, const py::array& c, bool transpose_a, bool transpose_b, const MaybeArray& bias,
-          const std::string& activation, float alpha, const MaybeArray& relu_output, bool skip_zeros) {
+          const std::string& activation, float alpha, const MaybeArray& relu_output, bool skip_zeros, bool may_use_tiles) {
   const index_t m = dim(c, 0, "c"), n = dim(c, 1, "c"), k = dim(a, transpose_a ? 0 : 1, "a");
   launch("gemm", &Kernels::gemm, &Kernels::gemm_scratch,
          Gemm{.a = in<float>(a, m * k, "a"),
@@ -25,6 +25,7 @@ void gemm(const py::array& a, const py::array& b, const py::array& c, bool trans
               .accumulate = false,
               .relu_output = in<float>(relu_output, m * n, "relu_output"),
               .skip_zeros = skip_zeros,
+              .may_use_tiles = may_use_tiles,
               .scratch = nullptr,
               .slots = num_threads()});
 }

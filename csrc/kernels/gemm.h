@@ -1,12 +1,14 @@
 // gemm.h - matrix products from register tiles.
 //
 // Every output element is one chain of multiply-adds in the order of k, whatever the tile, the block or the thread. k is cut into
-// blocks; the next block takes c back into the accumulators and goes on with the chain.
+// blocks; the next block takes c back into the accumulators and goes on with the chain. (Matrix tiles make other sums of the
+// products of large weights, and of some that sum over rows: dense_pieces.h, piece_products.h.)
 //
 // Few rows: each thread goes through its columns alone, with wide tiles and b in place. More rows: a block of b that stays in the
 // second-level cache serves all rows; the threads share its tiles out, or where b is wide, its columns.
 #pragma once
 
+#include "dense_pieces.h"
 #include "few_columns.h"
 #include "few_terms.h"
 #include "listed.h"
@@ -118,6 +120,7 @@ inline void gemm_of_pieces(const Gemm& g) {
 
 index_t gemm_scratch(const Gemm& g) {
   if (g.k == 0) return 0;
+  if (is_dense_of_pieces(g)) return dense_scratch(g);
   if (is_made_of_pieces(g)) return pieces_scratch(piece_product(g), g.slots);
   if (turns(g)) return turned_size(g) + copies_scratch(g, GemmPlan(turned(g), &g));
   if (has_few_columns(g)) return g.slots * few_columns_slot(g);
@@ -391,6 +394,7 @@ inline void gemm_in_blocks(const Gemm& g, const GemmPlan& plan) {
 void gemm(const Gemm& g) {
   if (g.m == 0 || g.n == 0) return;
   if (g.k == 0) return gemm_empty(g);
+  if (is_dense_of_pieces(g)) return dense_of_pieces(g);
   if (is_made_of_pieces(g)) return gemm_of_pieces(g);
   if (turns(g)) {
     const Gemm t = turned(g);

@@ -2,7 +2,8 @@
 // float32, sixteen times as many as the vector units.
 //
 // A value is the sum of three pieces of eight bits, exactly. Of the nine products of the pieces of two values the six largest are
-// added up; what is left out is below 2^-23 of the product, less than what each multiply-add of a chain may round away. The order
+// added up; what is left out is below 2^-23 of the product (2^-22 if pieces are cut off, not rounded), about what each multiply-add
+// of a chain may round away. The order
 // of a sum depends on its number of terms alone: 32 terms at a time, of which two chains of 16 are begun anew for each pair of
 // pieces.
 #pragma once
@@ -18,16 +19,19 @@ constexpr index_t kStepFloats = 2 * kPieces * kTileFloats;  // of two tiles side
 
 #if defined(__AMX_BF16__)
 
-// Gives the calling thread its tile registers, of 64 bytes a row: six of so many rows, which are on the left and sums, and two of
-// 16, on the right. To be followed by _tile_release().
-inline void configure_tiles(int height = kTileSide) {
+// Gives the calling thread its tile registers, of 64 bytes a row: six of so many rows, which are on the left and sums, of which the
+// lower ones (2, 3 and 5) may have others, and two of 16, on the right. To be followed by _tile_release().
+inline void configure_tiles(int height = kTileSide, int second = 0) {
   struct {
     std::uint8_t palette, first, unused[14];
     std::uint16_t row_bytes[16];
     std::uint8_t rows[16];
   } shape = {};
   shape.palette = 1;
-  for (int i = 0; i < 8; ++i) shape.row_bytes[i] = 64, shape.rows[i] = static_cast<std::uint8_t>(i < 6 ? height : kTileSide);
+  for (int i = 0; i < 8; ++i) {
+    const bool lower = second > 0 && (i == 2 || i == 3 || i == 5);
+    shape.row_bytes[i] = 64, shape.rows[i] = static_cast<std::uint8_t>(i >= 6 ? kTileSide : lower ? second : height);
+  }
   asm volatile("" : : "r"(&shape) : "memory");  // all of it is read: not all compilers know
   _tile_loadconfig(&shape);
 }

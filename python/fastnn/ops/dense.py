@@ -32,7 +32,7 @@ def gemm(
     if k != k_b:
         checks.fail("gemm", "matrices that fit", f"({m}, {k}) times ({k_b}, {n})", "the inner sizes must be equal")
     c = empty((m, n))
-    _core.gemm(a, b, c, transpose_a, transpose_b, bias, activation, alpha, None, False)
+    _core.gemm(a, b, c, transpose_a, transpose_b, bias, activation, alpha, None, False, False)
     return c
 
 
@@ -65,7 +65,7 @@ def dense_forward(
     if x.shape[1] != kernel.shape[0]:
         checks.fail("dense_forward", f"x of shape (N, {kernel.shape[0]})", x.shape)
     y = empty((x.shape[0], kernel.shape[1]))
-    _core.gemm(x, kernel, y, False, False, bias, activation, alpha, None, skip_zeros)
+    _core.gemm(x, kernel, y, False, False, bias, activation, alpha, None, skip_zeros, True)
     return y
 
 
@@ -88,11 +88,11 @@ def dense_backward(
     check_same_shape("dense_backward", "dy", dy, (x.shape[0], kernel.shape[1]))
     if dkernel is not None:
         check_same_shape("dense_backward", "dkernel", dkernel, kernel.shape)
-        _core.gemm(x, dy, dkernel, True, False, None, "linear", 0.0, None, False)
+        _core.gemm(x, dy, dkernel, True, False, None, "linear", 0.0, None, False, False)
     if dbias is not None:
         _core.column_sums(dy, dbias)
     if not need_dx:
         return None
     dx = empty(x.shape)
-    _core.gemm(dy, kernel, dx, False, True, None, "linear", 0.0, x if relu_input else None, False)
+    _core.gemm(dy, kernel, dx, False, True, None, "linear", 0.0, x if relu_input else None, False, False)
     return dx

@@ -181,7 +181,7 @@ def batch_gemm(a: Float32, b: Float32, *, transpose_a: bool = False, transpose_b
         checks.fail("batch_gemm", "as many matrices in a as in b, that fit", f"shapes {a.shape} and {b.shape}")
     c = empty((len(a), m, n))
     for i in range(len(a)):
-        _core.gemm(a[i], b[i], c[i], transpose_a, transpose_b, None, "linear", 0.0, None, False)
+        _core.gemm(a[i], b[i], c[i], transpose_a, transpose_b, None, "linear", 0.0, None, False, False)
     return c
 
 
