@@ -89,6 +89,10 @@ def product_calls(rng: Generator, n: int) -> dict[str, Call]:
             }
             calls[f"gemm {m} {cols} {k} {ta} {tb}"] = Call("gemm", (a, b), options)
         calls[f"column_sums {m} {cols}"] = Call("column_sums", (normal(rng, m, cols),))
+    if n < 3:
+        for rows in (n, 32 + n, 15 + n):
+            large = normal(rng, rows, 1022 + n), normal(rng, 1022 + n, 1040 + n), normal(rng, 1040 + n)
+            calls[f"large weights {rows}"] = Call("dense_forward", large)
     gradients = np.zeros((n, 3), np.float32), np.zeros(3, np.float32)
     backward = (normal(rng, 2, n), normal(rng, n, 3), normal(rng, 2, 3), *gradients)
     calls["dense_backward"] = Call("dense_backward", backward, written=(3, 4))

@@ -100,6 +100,12 @@ def product_calls(rng: Generator) -> dict[str, Call]:
         "gemm transposed": Call("gemm", (square, wide.T.copy()), {"transpose_a": True, "transpose_b": True}),
         "column_sums": Call("column_sums", (normal(rng, 611, 203),)),
         "dense_forward": Call("dense_forward", (tall, normal(rng, 129, 70), normal(rng, 70), "gelu")),
+        "dense_forward of large weights": Call(
+            "dense_forward", (normal(rng, 75, 1030), normal(rng, 1030, 1055), normal(rng, 1055), "relu")
+        ),
+        "dense_forward of one row, large weights": Call(
+            "dense_forward", (normal(rng, 1, 1030), normal(rng, 1030, 1055))
+        ),
         "dense_backward": Call(
             "dense_backward",
             (
