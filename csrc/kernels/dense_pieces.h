@@ -156,8 +156,8 @@ class LeftCut {
 };
 static_assert(kTileFloats == kTileSide * kTileSide, "rows of the second tile follow those of the first");
 
-// The second-level cache holds the pieces of so many bands of rows and steps, and those of one panel of weights and of the next one.
-// Of a single band the weights' pieces are used once, and the first-level cache holds those of a step and of the next one.
+// The second-level cache holds the pieces of so many bands of rows and steps, and those of one panel of weights and of the next
+// one. Of a single band the weights' pieces are used once, and the first-level cache holds those of a step and of the next one.
 constexpr index_t kMostBands = 8, kBandSteps = 96, kLeastSteps = 8;
 
 // Products of one thread, block after block.
