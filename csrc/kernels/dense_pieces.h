@@ -300,7 +300,6 @@ struct DensePlan {
   // Of a run, at once.
   index_t run_bands() const { return ceil_div(bands, ceil_div(bands, kMostBands)); }
   index_t run_steps() const {
-    if (bands == 1) return steps;
     return ceil_div(steps, ceil_div(steps, max_of(kLeastSteps, kBandSteps / run_bands())));
   }
   // Steps of weights.
