@@ -299,9 +299,7 @@ struct DensePlan {
   index_t runs(index_t threads) const { return min_of(threads, by_rows ? bands : panels); }
   // Of a run, at once.
   index_t run_bands() const { return ceil_div(bands, ceil_div(bands, kMostBands)); }
-  index_t run_steps() const {
-    return ceil_div(steps, ceil_div(steps, max_of(kLeastSteps, kBandSteps / run_bands())));
-  }
+  index_t run_steps() const { return ceil_div(steps, ceil_div(steps, max_of(kLeastSteps, kBandSteps / run_bands()))); }
   // Steps of weights.
   index_t kept(index_t steps_of_panel) const { return bands == 1 ? 2 : 2 * steps_of_panel; }
   // Of them before the first panel is multiplied.
