@@ -112,7 +112,7 @@ class LeftCut {
  public:
   LeftCut() = default;
   LeftCut(const Gemm& g, index_t row, index_t rows, index_t step, index_t steps, float* to)
-      : a_(g.a + row * g.a_row), row_(g.a_row), terms_(g.k), rows_(rows), step_(step), end_(step + steps), to_(to) {
+      : a_(g.a + row * g.a_row), row_(g.a_row), rows_(rows), terms_(g.k), step_(step), end_(step + steps), to_(to) {
     begin_step();
   }
 
@@ -132,8 +132,7 @@ class LeftCut {
       FASTNN_UNROLL
       for (int i = 0; i < kPieces; ++i) store(here_ + 2 * i * kTileFloats, (vfloat)pieces[i]);
       from_ += row_, here_ += kTileSide;
-      if (++unit_ == kTileSide) here_ += kTileFloats - kTileSide * kTileSide;
-      if (unit_ == rows_) ++step_, begin_step();
+      if (++unit_ == rows_) ++step_, begin_step();
     }
   }
 
